@@ -24,12 +24,15 @@ class VisionFamily(NamedTuple):
         projector_types: `clip.projector_type` of a GGUF projector. Source: llama.cpp, tools/mtmd/clip-impl.h.
         output: The projector's tensor that says how wide its rows are, and which of its dimensions does (the contiguous
             one is 0). Source: llama.cpp, tools/mtmd/clip.cpp, clip_n_mmproj_embd.
+        most_patches: Of one picture, for towers that see pictures of any size; None = they see squares of their own.
+            Source: the published preprocessor_config.json.
         engines: Those that can use it.
     """
 
     model_types: frozenset[str]
     projector_types: frozenset[str]
     output: tuple[str, int]
+    most_patches: int | None = None
     engines: frozenset[EngineKind] = BOTH_ENGINES
 
 
@@ -37,13 +40,22 @@ VISION_FAMILIES: Final[dict[str, VisionFamily]] = {
     "idefics3": VisionFamily(
         frozenset({"idefics3", "smolvlm"}), frozenset({"idefics3"}), output=("mm.model.fc.weight", 1)
     ),
-    "qwen2_vl": VisionFamily(frozenset({"qwen2_vl"}), frozenset({"qwen2vl_merger"}), output=("mm.2.bias", 0)),
-    "qwen2_5_vl": VisionFamily(frozenset({"qwen2_5_vl"}), frozenset({"qwen2.5vl_merger"}), output=("mm.2.bias", 0)),
+    "qwen2_vl": VisionFamily(
+        frozenset({"qwen2_vl"}), frozenset({"qwen2vl_merger"}), output=("mm.2.bias", 0), most_patches=65_536
+    ),
+    "qwen2_5_vl": VisionFamily(
+        frozenset({"qwen2_5_vl"}), frozenset({"qwen2.5vl_merger"}), output=("mm.2.bias", 0), most_patches=65_536
+    ),
     "qwen3_vl": VisionFamily(
-        frozenset({"qwen3_vl", "qwen3_vl_moe"}), frozenset({"qwen3vl_merger"}), output=("mm.2.bias", 0)
+        frozenset({"qwen3_vl", "qwen3_vl_moe"}),
+        frozenset({"qwen3vl_merger"}),
+        output=("mm.2.bias", 0),
+        most_patches=65_536,
     ),
     "gemma3": VisionFamily(frozenset({"gemma3"}), frozenset({"gemma3"}), output=("mm.input_projection.weight", 0)),
-    "gemma4": VisionFamily(frozenset({"gemma4"}), frozenset({"gemma4v"}), output=("mm.input_projection.weight", 1)),
+    "gemma4": VisionFamily(
+        frozenset({"gemma4"}), frozenset({"gemma4v"}), output=("mm.input_projection.weight", 1), most_patches=280 * 9
+    ),
     "llava": VisionFamily(frozenset({"llava"}), frozenset({"mlp"}), output=("mm.2.weight", 1)),
 }
 """By the names that `VisionSpec.family` has; all others are text models."""

@@ -137,16 +137,17 @@ class _Gateway:
             what_changed=what_changed,
             auto=auto,
         )
+        read = partial(read_budget, options.paths.working_set_file)
         supervisor = Supervisor(
             self._config,
             resolve=models.resolve,
             note_choice=models.note_choice,
             launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
-            check_load=MemoryCheck(models.artifact_of, read=partial(read_budget, options.paths.working_set_file)).check,
+            check_load=MemoryCheck(models.artifact_of, read=read).check,
             note_working_set=partial(remember_working_set, options.paths.working_set_file),
             saved_caches_dir=options.paths.saved_caches_dir,
         )
-        return RequestService(self._config, models, supervisor, RequestRegister())
+        return RequestService(self._config, models, supervisor, RequestRegister(), read_budget=read)
 
     def _services(self, serving: RequestService) -> Services:
         """Compose what stands beside that."""

@@ -21,6 +21,18 @@ class Health(msgspec.Struct, frozen=True):
     resident: list[ResidentModel]
 
 
+class ShownImages(msgspec.Struct, frozen=True):
+    """How large a model is shown pictures, by their longer side.
+
+    Attributes:
+        max_side_px: Where a request does not say; null = as large as the model takes them.
+        high_side_px: What a request may ask for.
+    """
+
+    max_side_px: int | None
+    high_side_px: int
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process.
 
@@ -32,6 +44,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         load: What of the load is not as the config has it.
         num_threads: Compute threads (llamacpp); null = the engine chooses.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
+        vision: How large it is shown pictures; null = it cannot see.
     """
 
     id: int
@@ -55,6 +68,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     load: dict[str, int | str]
     num_threads: int | None
     expires_at: float | None
+    vision: ShownImages | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

@@ -14,9 +14,12 @@ from registry.facts import ModelFacts
 from router.errors import InsufficientMemoryError
 from router.placement.memory import Machine
 from router.placement.memory_need import CELL_PADDING, MemoryNeed, memory_need
+from router.placement.vision_need import COUNTED_SIDE_PX
 
 
-def largest_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free_bytes: int) -> int | None:
+def largest_context(
+    facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free_bytes: int, image_side_px: int = COUNTED_SIDE_PX
+) -> int | None:
     """Give the longest context that fits, all else unchanged.
 
     Args:
@@ -29,7 +32,7 @@ def largest_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free
 
     def required_bytes(num_steps: int) -> int:
         trial = msgspec.structs.replace(spec, context_length=num_steps * CELL_PADDING, kv_cells=None)
-        return memory_need(facts, trial, machine).required_bytes
+        return memory_need(facts, trial, machine, image_side_px=image_side_px).required_bytes
 
     return bisect_right(range(1, bound + 1), free_bytes, key=required_bytes) * CELL_PADDING or None
 
@@ -43,6 +46,7 @@ def refusal(
     available_bytes: int,
     reclaimable_bytes: int = 0,
     unloading: Sequence[str] = (),
+    image_side_px: int = COUNTED_SIDE_PX,
 ) -> InsufficientMemoryError | None:
     """Check a load that is about to be made.
 
@@ -50,15 +54,16 @@ def refusal(
         available_bytes: What new work could take now (`MemoryBudget.available_for`).
         reclaimable_bytes: Anonymous memory of the workers that would be ended first: mapped files count as available.
         unloading: Names of the models that these workers serve.
+        image_side_px: The longest side of pictures, where it sees any.
 
     Returns:
         None when it fits, else the error to answer with (503 insufficient_memory).
     """
-    need = memory_need(facts, spec, machine)
+    need = memory_need(facts, spec, machine, image_side_px=image_side_px)
     free_bytes = available_bytes + reclaimable_bytes
     if need.required_bytes <= free_bytes:
         return None
-    context = largest_context(facts, spec, machine, free_bytes=free_bytes)
+    context = largest_context(facts, spec, machine, free_bytes=free_bytes, image_side_px=image_side_px)
     return InsufficientMemoryError(
         needed_bytes=need.required_bytes,
         available_bytes=free_bytes,
@@ -71,22 +76,32 @@ def _numbers(model: str, need: MemoryNeed, free_bytes: int, unloading: Sequence[
     after = (
         f"would be free after unloading {' and '.join(repr(name) for name in unloading)}" if unloading else "is free"
     )
+    vision = f"vision {_gb(need.vision_bytes)}, " if need.vision_bytes else ""
     return (
         f"'{model}' on {need.engine} needs {_gb(need.required_bytes)} at a context of {need.context_length} tokens "
-        f"(weights {_gb(need.weights_bytes)}, KV cache {_gb(need.kv_bytes)}, buffers {_gb(need.buffers_bytes)}); "
+        f"(weights {_gb(need.weights_bytes)}, KV cache {_gb(need.kv_bytes)}, {vision}"
+        f"buffers {_gb(need.buffers_bytes)}); "
         f"{_gb(free_bytes)} {after}."
     )
 
 
 def _way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
     """Say what would help, best first; `context_length` is the longest that fits."""
+    if need.vision_bytes:
+        less = _gb(need.vision_bytes)
+        without = f"Without its vision it needs {less} less (`mlxr models set {model} vision=off`). "
+    else:
+        without = ""
     kv = ", a quantized KV cache (kv_type)" if need.engine is EngineKind.LLAMACPP else ""
     if context_length is None:
-        return "It does not fit with any context; use a smaller quantization or a smaller model, or end other programs."
+        return (
+            f"{without}It does not fit with any context; use a smaller quantization or a smaller model, or end other "
+            "programs."
+        )
     return (
-        f"A context of {context_length} tokens fits (`mlxr models set {model} context_length={context_length}`, or "
-        f"generation.context_length for all models); so may fewer parallel sequences"
-        f"{kv} or a smaller quantization."
+        f"{without}A context of {context_length} tokens fits (`mlxr models set {model} "
+        f"context_length={context_length}`, or generation.context_length for all models); so may fewer parallel "
+        f"sequences{kv} or a smaller quantization."
     )
 
 

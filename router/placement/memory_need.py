@@ -18,6 +18,7 @@ from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
 from router.placement.memory import Machine
+from router.placement.vision_need import COUNTED_SIDE_PX, vision_need
 
 KV_ELEMENT_BYTES: Final[dict[str, float]] = {
     "f32": 4,
@@ -63,6 +64,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         kv_bytes: Keys, values and recurrent states of sequences that compute.
         kept_bytes: The same of ended answers, at most.
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
+        vision_bytes: The projector, and what it computes a picture in; an MLX folder's tower is among the weights.
     """
 
     engine: EngineKind
@@ -76,6 +78,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int
     vocabulary_bytes: int
     runtime_bytes: int
+    vision_bytes: int = 0
 
     @property
     def buffers_bytes(self) -> int:
@@ -85,7 +88,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def required_bytes(self) -> int:
         """The least with which it can run at full context."""
-        return self.weights_bytes + self.kv_bytes + self.buffers_bytes
+        return self.weights_bytes + self.kv_bytes + self.vision_bytes + self.buffers_bytes
 
     @property
     def total_bytes(self) -> int:
@@ -93,18 +96,27 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         return self.required_bytes + self.kept_bytes
 
 
-def memory_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
+def memory_need(
+    facts: ModelFacts, spec: LoadSpec, machine: Machine, *, image_side_px: int = COUNTED_SIDE_PX
+) -> MemoryNeed:
     """Add up what a load takes.
 
     Args:
         facts: Of the artifact; its format decides the engine.
+        image_side_px: The longest side of pictures, where it sees any.
 
     Returns:
         The parts. Without a KV shape in the facts the caches count 0.
     """
     context_length = min(spec.context_length, facts.context_length or spec.context_length)
     spec = msgspec.structs.replace(spec, context_length=context_length)
-    return _llamacpp_need(facts, spec, machine) if facts.format == "gguf" else _mlx_need(facts, spec, machine)
+    need = _llamacpp_need(facts, spec, machine) if facts.format == "gguf" else _mlx_need(facts, spec, machine)
+    if spec.vision is None or facts.vision is None:
+        return need
+    vision_bytes = vision_need(
+        facts.vision, need.engine, spec.vision.family, image_side_px, has_metal=machine.has_metal
+    )
+    return msgspec.structs.replace(need, vision_bytes=vision_bytes)
 
 
 def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
@@ -139,6 +151,11 @@ def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> Memor
 
 def _mlx_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     memory = facts.memory or MemoryFacts(half_bytes=_guessed_half_bytes(facts))
+    if spec.vision is None and facts.vision is not None:
+        # mlx-lm leaves the tower's weights in the file; they are in halves as a rule.
+        tower_bytes = min(facts.vision.size_bytes, facts.weight_bytes)
+        facts = msgspec.structs.replace(facts, weight_bytes=facts.weight_bytes - tower_bytes)
+        memory = msgspec.structs.replace(memory, half_bytes=max(0, memory.half_bytes - tower_bytes))
     tokens = max(spec.context_length, spec.kv_cells or 0)
     if machine.has_metal:
         weights_bytes = facts.weight_bytes

@@ -22,6 +22,7 @@ from router.http.ignored import ignored_fields, note_ignored
 from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
+from router.placement.memory import MemoryBudget, read_budget
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.generation import Generation, GenerationRequest
@@ -30,6 +31,7 @@ from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.workers.base import WorkerLink
+from router.workers.image_sides import ImageSidesInForce
 from router.workers.supervisor import Supervisor
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -63,12 +65,25 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestService:
-    """What routes of all protocols need of the gateway to answer a request."""
+    """What routes of all protocols need of the gateway to answer a request.
+
+    Args:
+        read_budget: Reads what the machine has.
+    """
 
     def __init__(
-        self, current_config: CurrentConfig, models: ModelDirectory, supervisor: Supervisor, requests: RequestRegister
+        self,
+        current_config: CurrentConfig,
+        models: ModelDirectory,
+        supervisor: Supervisor,
+        requests: RequestRegister,
+        *,
+        read_budget: Callable[[], MemoryBudget] = read_budget,
     ) -> None:
         self.models = models
+        self.image_sides = ImageSidesInForce(
+            current_config, models.artifact_of, lambda: supervisor.workers, read=read_budget
+        )
         self.supervisor = supervisor
         self.requests = requests
         self._current_config = current_config

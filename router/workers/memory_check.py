@@ -13,6 +13,7 @@ from router.models.load_spec import load_spec_of
 from router.models.targets import Target
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
+from router.placement.vision_need import counted_side_px
 from router.workers.residency import ManagedWorker
 
 VALID_S: Final = 1.0
@@ -57,15 +58,16 @@ class MemoryCheck:
             artifact = self._artifact_of(target)
             if artifact is None or artifact.facts.memory is None:
                 return  # nothing is known of its layers: a guess is no reason to refuse it
-            budget, reclaimable_bytes = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
+            budget, reclaimable = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
             error = refusal(
                 target.label,
                 facts_with(artifact.facts, target.adapter),
                 load_spec_of(artifact, config, target.load),
                 self._machine,
                 available_bytes=budget.available_for(artifact.engine),
-                reclaimable_bytes=reclaimable_bytes,
+                reclaimable_bytes=reclaimable,
                 unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
+                image_side_px=counted_side_px(config.images),
             )
             if error is not None:
                 raise error
@@ -74,8 +76,14 @@ class MemoryCheck:
 
     def _measure(self, pids: Sequence[int | None]) -> tuple[MemoryBudget, int]:
         """Return what the machine has, and what of it comes back with the end of some processes; blocking."""
-        system = current_platform()
-        footprints = [system.footprint_of(pid) for pid in pids if pid is not None]
-        if None in footprints:  # one has just ended, and what is read of the machine may be from before that
-            time.sleep(system.memory_age_s)
-        return self._read(), sum(each.anonymous_bytes for each in footprints if each is not None)
+        reclaimable = reclaimable_bytes(pids)
+        return self._read(), reclaimable
+
+
+def reclaimable_bytes(pids: Sequence[int | None]) -> int:
+    """Return what comes back with the end of some processes; blocking."""
+    system = current_platform()
+    footprints = [system.footprint_of(pid) for pid in pids if pid is not None]
+    if None in footprints:  # one has just ended, and what is read of the machine may be from before that
+        time.sleep(system.memory_age_s)
+    return sum(each.anonymous_bytes for each in footprints if each is not None)

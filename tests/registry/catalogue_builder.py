@@ -41,12 +41,14 @@ def make_draft(
     organization: str | None = None,
     origin: str | None = None,
     is_owned: bool = False,
+    mmproj_path: str | None = None,
 ) -> ArtifactDraft:
     facts = facts or make_facts()
     return ArtifactDraft(
         format=facts.format,
         path=path,
         files=(path,),
+        mmproj_path=mmproj_path,
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
         is_owned=is_owned,

@@ -27,6 +27,7 @@ from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
 from router.placement.memory import this_machine
 from router.placement.memory_need import memory_need
+from router.placement.vision_need import counted_side_px
 from router.protocols.control.capabilities import capability_report, field_capabilities, generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
@@ -191,7 +192,8 @@ def _needs(artifact: Artifact, model: Model, config: Config) -> Iterator[str]:
     for context in SHOWN_CONTEXTS:
         if longest is None or context <= longest:
             wanted = replace(spec, context_length=context, kv_cells=None)
-            yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
+            need = memory_need(artifact.facts, wanted, machine, image_side_px=counted_side_px(config.images))
+            yield f"{context} tokens: {size(need.required_bytes)}"
 
 
 def _more_facts(artifact: Artifact) -> list[tuple[str, object]]:

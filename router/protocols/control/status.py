@@ -23,7 +23,16 @@ from router.protocols.serving import RequestService
 from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
-from router.status import Health, QueueStatus, RequestStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
+from router.status import (
+    Health,
+    QueueStatus,
+    RequestStatus,
+    ResidentModel,
+    ShownImages,
+    Status,
+    WaitingTarget,
+    WorkerStatus,
+)
 from router.workers.residency import ManagedWorker, memory_of
 
 
@@ -46,6 +55,7 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
     config = serving.config
+    shown = await _shown_images(serving)
     return Status(
         version=server.version,
         pid=os.getpid(),
@@ -56,7 +66,8 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
         residency=config.residency,
         standby=config.standby,
         workers=[
-            _worker(worker, sizes.get(worker.worker_id), expires_at, config) for worker in serving.supervisor.workers
+            _worker(worker, sizes.get(worker.worker_id), expires_at, config, shown.get(worker.worker_id))
+            for worker in serving.supervisor.workers
         ],
         queue=_queue(serving),
         swaps=list(serving.supervisor.swaps),
@@ -67,7 +78,24 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
     )
 
 
-def _worker(worker: ManagedWorker, memory_bytes: int | None, expires_at: float | None, config: Config) -> WorkerStatus:
+async def _shown_images(serving: RequestService) -> dict[int, ShownImages]:
+    """Return how large loaded models that see are shown pictures, by their workers."""
+    shown = {}
+    for worker in serving.supervisor.workers:
+        target = worker.target
+        if target is not None and target.source.vision is not None and target.load.vision != "off":
+            sides = await serving.image_sides.of(target)
+            shown[worker.worker_id] = ShownImages(sides.usual, sides.high)
+    return shown
+
+
+def _worker(
+    worker: ManagedWorker,
+    memory_bytes: int | None,
+    expires_at: float | None,
+    config: Config,
+    vision: ShownImages | None,
+) -> WorkerStatus:
     client = worker.client
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
@@ -94,6 +122,7 @@ def _worker(worker: ManagedWorker, memory_bytes: int | None, expires_at: float |
         load={} if worker.target is None else _set_of(worker.target.load),
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,
+        vision=vision,
     )
 
 

@@ -1,0 +1,146 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.wire.messages import LoadSpec, VisionSpec
+from registry.engines import EngineKind
+from registry.facts import ArtifactFormat, MemoryFacts
+from registry.vision import VisionFacts
+from router.config import ImagesConfig
+from router.placement.fit import largest_context, refusal
+from router.placement.memory_need import memory_need
+from router.placement.vision_need import ImageSides, counted_side_px, image_sides, vision_need
+from tests.router.placement.test_memory_need import GIB, MAC, PC, facts
+
+GEMMA = VisionFacts(kind="gemma3", has_vision=True, image_size=896, patch_size=14, num_heads=16, size_bytes=800_000_000)
+QWEN = VisionFacts(
+    kind="qwen2vl_merger", has_vision=True, image_size=560, patch_size=14, num_heads=16, size_bytes=1_300_000_000
+)
+AUTO = ImagesConfig()
+FAMILIES = {"gemma3": GEMMA, "qwen2_vl": QWEN}
+VISION = VisionSpec(family="qwen2_vl", projector_path="/mmproj.gguf")
+
+
+def need(family: str, side_px: int, engine: EngineKind = EngineKind.LLAMACPP, *, has_metal: bool = False) -> int:
+    return vision_need(FAMILIES[family], engine, family, side_px, has_metal=has_metal)
+
+
+def test_a_projector_takes_its_file_and_what_a_picture_is_computed_in() -> None:
+    assert need("qwen2_vl", 448) == 1_300_000_000 + 100_000_000
+    # 96 x 96 patches: 16 heads of 9,216 x 9,216 scores.
+    assert need("qwen2_vl", 1344) == 1_300_000_000 + 16 * 9216**2 * 4
+
+
+def test_a_tower_that_sees_squares_takes_the_same_for_every_picture() -> None:
+    assert need("gemma3", 192) == need("gemma3", 4000) == 800_000_000 + 16 * 4096**2 * 4
+
+
+def test_a_folders_tower_is_among_its_weights_and_metal_keeps_no_scores() -> None:
+    assert need("qwen2_vl", 1344, EngineKind.MLX) == 16 * 9216**2 * 4
+    assert need("qwen2_vl", 1344, EngineKind.MLX, has_metal=True) == 100_000_000
+
+
+def test_what_files_do_not_say_counts_as_little() -> None:
+    silent = VisionFacts(kind="gemma3", has_vision=True)
+    assert vision_need(silent, EngineKind.LLAMACPP, "gemma3", 448, has_metal=False) == 100_000_000
+
+
+def test_a_load_with_a_tower_takes_more_by_that() -> None:
+    model = msgspec.structs.replace(facts(memory=MemoryFacts()), vision=QWEN)
+    text, seeing = (memory_need(model, LoadSpec(model_path="", vision=vision), PC) for vision in (None, VISION))
+    assert (text.vision_bytes, seeing.vision_bytes) == (0, 1_400_000_000)
+    assert seeing.required_bytes == text.required_bytes + 1_400_000_000
+    assert memory_need(model, LoadSpec(model_path="", vision=VISION), PC, image_side_px=1344).vision_bytes > 5 * GIB
+
+
+def test_an_mlx_folder_without_its_tower_takes_less_by_that() -> None:
+    memory = MemoryFacts(half_bytes=4 * GIB)
+    tower = msgspec.structs.replace(QWEN, kind="qwen2_vl", size_bytes=GIB)
+    model = msgspec.structs.replace(facts(ArtifactFormat.MLX, memory=memory), vision=tower)
+    for machine, factor in ((MAC, 1), (PC, 2)):
+        text, seeing = (
+            memory_need(model, LoadSpec(model_path="", vision=vision), machine) for vision in (None, VISION)
+        )
+        assert (text.weights_bytes, seeing.weights_bytes) == (3 * GIB * factor, 4 * GIB * factor)
+
+
+def test_a_refusal_tells_what_seeing_takes_and_that_it_can_be_left_out() -> None:
+    model = msgspec.structs.replace(facts(memory=MemoryFacts()), vision=QWEN)
+    error = refusal("m", model, LoadSpec(model_path="", vision=VISION), PC, available_bytes=5 * GIB)
+    assert error is not None
+    for words in ("vision 1.40 GB", "needs 1.40 GB less (`mlxr models set m vision=off`)"):
+        assert words in str(error)
+    lone = refusal("m", model, LoadSpec(model_path=""), PC, available_bytes=GIB)
+    assert "vision" not in str(lone)
+
+
+def test_the_longest_context_leaves_room_for_the_tower() -> None:
+    model = msgspec.structs.replace(facts(memory=MemoryFacts()), vision=QWEN)
+    text, seeing = (
+        largest_context(model, LoadSpec(model_path="", context_length=131_072, vision=vision), PC, free_bytes=8 * GIB)
+        for vision in (None, VISION)
+    )
+    assert (seeing or 0) < (text or 0)
+
+
+def sides(total_gib: float, free_gib: float, family: str = "gemma3", images: ImagesConfig = AUTO) -> ImageSides:
+    total, free = round(total_gib * GIB), round(free_gib * GIB)
+    return image_sides(FAMILIES[family], family, images, total_bytes=total, free_bytes=free)
+
+
+@pytest.mark.parametrize(
+    ("total_gib", "free_gib", "usual"),
+    [
+        (4, 4, 192),
+        (8, 8, 256),
+        (12, 8, 384),
+        (15.6, 8, 448),
+        (16, 8, 448),
+        (17, 8, None),
+        (64, 32, None),
+        (16, 3, 384),
+        (64, 4, 448),
+        (64, 2, 256),
+        (8, 0.5, 192),
+        (64, 0, 192),
+        (64, -3, 192),
+    ],
+)
+def test_the_tier_is_the_machines_and_lower_where_little_is_free(
+    total_gib: float, free_gib: float, usual: int | None
+) -> None:
+    assert sides(total_gib, free_gib) == ImageSides(usual, 1344)
+
+
+def test_what_the_config_says_goes_before_the_tier() -> None:
+    assert sides(8, 1, images=ImagesConfig(max_side_px=999, high_side_px=1000)) == ImageSides(999, 1000)
+
+
+def test_pictures_of_any_size_are_no_larger_than_what_is_free_bears() -> None:
+    # Half of 2 GiB: 4,096 patches of 16 heads, 64 along a side.
+    assert sides(16, 2, "qwen2_vl") == ImageSides(256, 64 * 14)
+    assert sides(64, 512, "qwen2_vl").high == 1344
+    large = sides(64, 40, "qwen2_vl")
+    assert large.usual is not None, "12 megapixels would take 64 GiB"
+    assert 1344 < large.usual < 2800
+    assert sides(4096, 2000, "qwen2_vl") == ImageSides(None, 1344)
+
+
+@given(
+    st.sampled_from(sorted(FAMILIES)),
+    st.floats(0.5, 2048, allow_nan=False),
+    st.floats(-64, 2048, allow_nan=False),
+)
+def test_a_picture_never_takes_more_than_what_is_free_but_the_least(family: str, total: float, free: float) -> None:
+    found = sides(total, free, family)
+    if family == "qwen2_vl":
+        for side in (found.usual or 65_536, found.high):
+            scores = need(family, side) - QWEN.size_bytes
+            assert side == 192 or scores <= max(100_000_000, free * GIB / 2)
+    assert found.usual is None or found.usual >= 192
+
+
+def test_a_load_is_counted_with_the_side_that_the_config_says() -> None:
+    assert counted_side_px(AUTO) == 448
+    assert counted_side_px(ImagesConfig(max_side_px=900)) == 900
