@@ -33,6 +33,8 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNED_ASIDE: Final = (5, 6, 7, 8)
+_PNG_ORIENTATIONS: Final = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Names of what can say a PNG's orientation. Source: Pillow 13, PngImagePlugin.py, getexif."""
 
 
 class Size(NamedTuple):
@@ -89,7 +91,9 @@ def original_size(data: bytes) -> Size:
     """
     with _foreign_errors(data):
         image = _opened(data)
-        return _upright(Size(*image.size), _orientation_of(image))
+        # Pillow looks for a PNG's behind its pixels, and decodes them on the way.
+        is_stored_upright = image.format == "PNG" and not any(name in data for name in _PNG_ORIENTATIONS)
+        return _upright(Size(*image.size), None if is_stored_upright else _orientation_of(image))
 
 
 def bounded(size: Size, max_side: int | None) -> Size:

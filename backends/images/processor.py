@@ -53,6 +53,15 @@ def _json(path: Path) -> dict[str, Any]:
         raise unsupported(f"{path.name} cannot be read ({exc}); pull the model anew") from exc
 
 
+def create_processor(vision: VisionSpec, model_path: str) -> "ImageProcessor":
+    """Return what prepares pictures for a model.
+
+    Raises:
+        UnsupportedByModelError: It sees in no way that is known here.
+    """
+    return ImageProcessor(tower_of(vision, model_path), vision.fingerprint)
+
+
 class ImageProcessor:
     """Prepares pictures for a tower.
 

@@ -33,6 +33,11 @@ class PromptImage(NamedTuple):
         """Embeddings of all its tiles, thus places in a prompt."""
         return sum(tile.size for tile in self.tiles)
 
+    @property
+    def num_pixel_bytes(self) -> int:
+        """What its pixels take in memory."""
+        return sum(tile.pixels.nbytes for tile in self.tiles)
+
     def with_tiles(self, kept: Callable[[Tile], Tile]) -> "PromptImage":
         """Return the same picture with other tiles.
 

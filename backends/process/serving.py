@@ -15,8 +15,9 @@ from backends.batching.runner import BatchRunner
 from backends.batching.saved_caches import SavedCaches
 from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
 from backends.output.answer import RunningAnswer
-from backends.process.admission import Admission
+from backends.process.admission import Admission, Admitted
 from backends.process.embedding_queue import EmbeddingQueue
+from backends.process.image_loader import ImagePreparer
 from backends.prompting.intake import Intake
 from backends.tokenizer import Tokenizer
 from backends.wire.channel import Channel, ChannelClosedError
@@ -40,6 +41,7 @@ from backends.wire.messages import (
     Resume,
     Shutdown,
 )
+from backends.wire.prompts import images_of
 from backends.wire.questions import (
     MAX_TEXT_BYTES,
     Answer,
@@ -62,7 +64,7 @@ from backends.wire.questions import (
 ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
 PENDING_POLL_S = 0.002
-"""How often an idle worker looks whether a constraint has been compiled."""
+"""How often an idle worker looks whether pictures are prepared, or a constraint is compiled."""
 
 
 class Serving:
@@ -75,6 +77,7 @@ class Serving:
         arrived: Commands that came with the load.
         slot_files_dir: Where clients have caches of this artifact saved, or None.
         clock: Monotonic seconds.
+        images: Prepares pictures; or why the model sees none; None = it is a text model.
     """
 
     def __init__(
@@ -87,13 +90,14 @@ class Serving:
         arrived: Iterable[Command] = (),
         slot_files_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        images: ImagePreparer | UnsupportedByModelError | None = None,
     ) -> None:
         self._slot_files_dir = slot_files_dir
         self._channel = channel
         self._engine = engine
         self._can_generate = model.can_generate
         self._clock = clock
-        self._admission = Admission(engine.tokenizer, model)
+        self._admission = Admission(engine.tokenizer, model, images)
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
@@ -170,6 +174,11 @@ class Serving:
             self._start(result)
 
     def _answer(self, message: Ask) -> None:
+        if isinstance(message.question, CountTokens) and images_of(message.question.prompt):
+            count = self._admission.submit_count(message, message.question, self._clock())
+            if count is not None:
+                self._start(count)
+            return
         try:
             reply = self._answer_to(message.question)
         except BackendError as exc:
@@ -194,7 +203,7 @@ class Serving:
         return self._slot_files_dir / name
 
     def _admit_pending(self) -> None:
-        """Start what has waited for its constraint; end the process when a compilation never ends."""
+        """Start what has waited for pictures or a constraint; end the process when a compilation never ends."""
         if not self._admission.has_pending:
             return
         now = self._clock()
@@ -204,8 +213,8 @@ class Serving:
             print("worker: the compilation of a grammar does not end", file=sys.stderr)  # noqa: T201 - its last words
             self._is_done = True
 
-    def _start(self, result: RunningAnswer | Failed) -> None:
-        if isinstance(result, Failed):
+    def _start(self, result: Admitted) -> None:
+        if not isinstance(result, RunningAnswer):
             self._outbox.append(result)
             return
         sequence = result.sequence
@@ -319,7 +328,7 @@ class Serving:
     def _flush(self) -> None:
         """Send what is to be told, or a sign of life where work goes on and nothing was told for a while."""
         now = self._clock()
-        is_busy = bool(self._answers) or self._embeddings.has_work
+        is_busy = bool(self._answers) or self._embeddings.has_work or self._admission.has_pending
         if not self._outbox and is_busy and now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
             self._outbox.append(self._heartbeat)
         if self._outbox:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import assert_never
@@ -20,8 +21,9 @@ from backends.base import Engine, LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.saved_caches import SavedCaches
 from backends.engines import create_engine
-from backends.errors import EngineUnavailableError, FrameError, LoadError, TemplateError
+from backends.errors import EngineUnavailableError, FrameError, LoadError, TemplateError, UnsupportedByModelError
 from backends.machine.current import current_platform
+from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.prompting.chat_template import check_template
 from backends.wire.channel import Channel, ChannelClosedError
@@ -88,11 +90,33 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
         if spec.saved_caches_dir is not None:
             saved = SavedCaches(Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
         files_dir = None if spec.slot_files_dir is None else Path(spec.slot_files_dir)
-        serving = Serving(channel, loaded, loaded.model, Batcher(loaded.limits), saved, arrived, files_dir)
+        serving = Serving(
+            channel,
+            loaded,
+            loaded.model,
+            Batcher(loaded.limits),
+            saved,
+            arrived,
+            files_dir,
+            images=_image_processor(spec),
+        )
         channel.send([Loaded(loaded.model)])
         serving.run()
     finally:
         loaded.close()
+
+
+def _image_processor(spec: LoadSpec) -> ImagePreparer | UnsupportedByModelError | None:
+    """Return what prepares pictures, or why none can be; texts are answered all the same."""
+    if spec.vision is None:
+        return None
+    from backends.images.processor import create_processor  # noqa: PLC0415 - workers of text models need no Pillow
+
+    warnings.filterwarnings("ignore", module="PIL")  # of files that are odd; the gateway shows stderr to people
+    try:
+        return create_processor(spec.vision, spec.model_path)
+    except UnsupportedByModelError as exc:
+        return exc
 
 
 def load(engine: Engine, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedEngine:

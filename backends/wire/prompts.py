@@ -141,3 +141,14 @@ class ForkPrompt(msgspec.Struct, frozen=True, tag=True):
 
 
 Prompt = ChatPrompt | TextPrompt | InfillPrompt | TokenPrompt | ForkPrompt
+
+
+def images_of(prompt: Prompt) -> list[ImagePart]:
+    """Return all pictures of a prompt, in order; a fork has none of its own."""
+    match prompt:
+        case ChatPrompt():
+            return images_in(prompt.messages)
+        case TextPrompt():
+            return prompt.images
+        case _:
+            return []

@@ -13,6 +13,8 @@ from backends.base import BatchLimits, LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher
 from backends.logits import Likelihoods, LogitsEditor, Matcher
 from backends.output.answer import RunningAnswer
+from backends.process.admission import Admitted
+from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.wire.channel import Channel
 from backends.wire.messages import (
@@ -35,8 +37,9 @@ from backends.wire.messages import (
     Terminal,
 )
 from backends.wire.output import PromptToken
-from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt, images_of
 from backends.wire.request import SamplingParams, SequenceSpec
+from tests.support.waiting import wait_until
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 20_000
@@ -93,7 +96,7 @@ class MatchingServing(Serving):
 
     matcher: Matcher | None = None
 
-    def _start(self, result: RunningAnswer | Failed) -> None:
+    def _start(self, result: Admitted) -> None:
         if self.matcher is not None and isinstance(result, RunningAnswer):
             sequence = result.sequence
             result.editor = LogitsEditor(sequence.sampling, self.matcher, sequence.token_ids)
@@ -183,10 +186,18 @@ class EngineDriver:
     Args:
         engine: With nothing in its batch.
         keeps_ended: Whether the caches of ended sequences stay, as they do in a worker.
+        images: Prepares pictures of prompts, where the engine can see.
         **narrowed: Limits of the model that are to be lower than they are.
     """
 
-    def __init__(self, engine: LoadedEngine, *, keeps_ended: bool = False, **narrowed: int) -> None:
+    def __init__(
+        self,
+        engine: LoadedEngine,
+        *,
+        keeps_ended: bool = False,
+        images: ImagePreparer | None = None,
+        **narrowed: int,
+    ) -> None:
         self.engine = engine
         self.model = msgspec.structs.replace(engine.model, **narrowed)
         self.channel = MemoryChannel()
@@ -194,7 +205,7 @@ class EngineDriver:
         if not keeps_ended:
             limits = dataclasses.replace(limits, num_retired_tokens=0)
         self.batcher = NotingBatcher(limits)
-        self.worker = MatchingServing(self.channel, engine, self.model, self.batcher)
+        self.worker = MatchingServing(self.channel, engine, self.model, self.batcher, images=images)
         self.answers: dict[int, Answer] = {}
         self._sequences: dict[int, list[int]] = {}
 
@@ -222,6 +233,8 @@ class EngineDriver:
         )
         self.worker.matcher = matcher
         self.handle(message)
+        if images_of(message.prompt):
+            self.await_pending()
         self.worker.matcher = None
         answer = self.worker._answers.get(sequence_id)
         if answer is not None:
@@ -230,6 +243,16 @@ class EngineDriver:
 
     def handle(self, command: Command) -> None:
         self.worker._handle(command)
+        self._collect()
+
+    def await_pending(self) -> None:
+        """Wait for pictures and constraints that are prepared beside the steps."""
+
+        def is_over() -> bool:
+            self.worker._admit_pending()
+            return not self.worker._admission.has_pending
+
+        wait_until(is_over, "what requests wait for is prepared")
         self._collect()
 
     def cancel(self, sequence_id: int) -> None:
