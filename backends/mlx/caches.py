@@ -17,6 +17,7 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_promp
 
 from backends.cache_files import read_cache, write_cache
 from backends.errors import EngineError, LoadError
+from backends.mlx.inputs import PositionLayer
 from backends.mlx.library import mlx_errors
 
 
@@ -52,6 +53,7 @@ class KeptCache:
     def of(cls, extracted: tuple[list[Any], list[int]]) -> Self:
         """Take over what the generator's `extract_cache` gives for one sequence, in memory of its own."""
         layers, token_ids = extracted
+        layers = [layer for layer in layers if not isinstance(layer, PositionLayer)]
         with mlx_errors(EngineError, "take a cache out of the batch"):
             mx.eval([layer.state for layer in layers])  # until then it holds on to the batch's arrays
         return cls(layers, len(token_ids))

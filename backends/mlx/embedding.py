@@ -12,6 +12,7 @@ from backends.embedding import Encoder, Floats
 from backends.errors import EngineError, UnsupportedByModelError
 from backends.mlx.library import mlx_errors
 from backends.mlx.prefill_size import PrefillSize
+from backends.mlx.vision.model import VisionLanguageModel
 from backends.wire.request import Pooling
 
 
@@ -76,6 +77,8 @@ def _decoder_of(model: Any) -> Any:
 
     Source: mlx-lm's model files: `Model.model` is the decoder, `Model.language_model` the text part of larger models.
     """
+    if isinstance(model, VisionLanguageModel):
+        return model.decoder
     text_model = getattr(model, "language_model", model)
     decoder = getattr(text_model, "model", None)
     if not callable(decoder):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlx.core as mx
-import mlx_lm
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
@@ -27,12 +26,14 @@ from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.device import default_pool_bytes, device_info, device_name, has_metal, prepare_device
 from backends.mlx.embedding import MLXEncoder, closing_ids
+from backends.mlx.inputs import SequenceInputs
 from backends.mlx.library import mlx_errors
+from backends.mlx.loading import LoadedWeights, context_length, has_vision_code, load_weights
 from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
 from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
 from backends.mlx.scoring import PromptScorer
 from backends.mlx.tokenizer import MLXTokenizer
-from backends.sequence import Sequence
+from backends.sequence import Sequence, Tile
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
@@ -44,13 +45,15 @@ class MLXEngine(Engine):
     """See the module; the thread that loads must be the one that steps (streams belong to threads)."""
 
     name = "mlx"
+    can_see = has_vision_code()
 
     def __init__(self) -> None:
         prepare_device()
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
-        versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
+        libraries = ("mlx", "mlx-lm", "mlx-vlm") if self.can_see else ("mlx", "mlx-lm")
+        versions = {library: version(library) for library in libraries}
         return EngineInfo(versions, device_name(), device_info())
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
@@ -62,18 +65,7 @@ class MLXEngine(Engine):
                 pool_bytes = default_pool_bytes(device_info())
             if pool_bytes is not None:
                 mx.set_cache_limit(pool_bytes)
-            model, wrapper, config = mlx_lm.load(
-                str(Path(spec.model_path)),
-                tokenizer_config={"trust_remote_code": False},
-                return_config=True,
-                trust_remote_code=False,
-            )
-            _lay_adapter_over(model, spec)
-            if not has_metal():
-                # Half precision runs tens of times slower than float32 on MLX's CPU build.
-                model.set_dtype(mx.float32)
-                mx.eval(model.parameters())
-            loaded = LoadedMLX(spec, model, wrapper, config)
+            loaded = LoadedMLX(spec, load_weights(spec))
             if spec.wired_limit_bytes is not None and has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
@@ -106,27 +98,24 @@ class _Retired(NamedTuple):
 
 
 class LoadedMLX(LoadedEngine):
-    """A model in mlx-lm's hands.
+    """A model in mlx-lm's hands."""
 
-    Args:
-        model: From mlx-lm, as its adapter has changed it.
-        wrapper: mlx-lm's tokenizer.
-        config: The model folder's config.json.
-    """
-
-    def __init__(self, spec: LoadSpec, model: Any, wrapper: Any, config: dict[str, Any]) -> None:
+    def __init__(self, spec: LoadSpec, weights: LoadedWeights) -> None:
+        model, wrapper, config, self._vision = weights
         self._model = model
         tokenizer = MLXTokenizer(
             wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()), Path(spec.model_path)
         )
-        context_length = _context_length(spec, config)
+        num_tokens = context_length(spec, config)
         step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if has_metal() else CPU_STEP_TOKENS)
+        if self._vision is not None:
+            step_tokens = max(step_tokens, self._vision.whole_rows)
         super().__init__(
             spec,
             LoadedModel(
-                context_length=context_length,
+                context_length=num_tokens,
                 max_sequences=spec.max_sequences,
-                kv_cells=max(context_length, spec.kv_cells or 0),
+                kv_cells=max(num_tokens, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
                 devices=(device_name(),),
             ),
@@ -147,6 +136,7 @@ class LoadedMLX(LoadedEngine):
         self._fingerprint = fingerprint_of(config, model)
         self._prefill = PrefillSize(step_tokens)
         self._scorer = PromptScorer(model, step_tokens)
+        self._inputs = SequenceInputs() if self._vision is None else self._vision.inputs
         self._live: dict[int, _Live] = {}
         self._by_uid: dict[int, _Live] = {}
         self._retired: dict[int, _Retired] = {}
@@ -217,6 +207,14 @@ class LoadedMLX(LoadedEngine):
         self._drop_cache(sequence_id)
         self._live.pop(sequence_id, None)
 
+    def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
+        """Have mlx-vlm's code make the rows."""
+        del should_abort  # nothing to be done inside a tower; on a GPU it takes a second at most
+        assert self._vision is not None, "it evaluates rows"
+        with mlx_errors(EngineError, "look at a picture"):
+            tile.rows = self._vision.tower.encode(tile)
+        return True
+
     def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Make a cache for one request's embeddings."""
         return MLXEncoder(self._model, pooling, min(max_tokens, self.limits.step_tokens))
@@ -232,7 +230,7 @@ class LoadedMLX(LoadedEngine):
             live = self._live[chunk.sequence.sequence_id]
             if live.uid is None:
                 self._submit(live)
-        self._set_chunk(chunks)
+        self._set_chunk(chunks, self._inputs.before_step(chunks))
         with mlx_errors(EngineError, "compute the step"):
             started_at = time.monotonic()
             prompts, answers = self._generator.next()
@@ -267,12 +265,16 @@ class LoadedMLX(LoadedEngine):
             live.sampler.position = sequence.num_output_tokens
         if live.editor is not None:
             live.draws = EditedDraws(live.editor)
-        (uid,) = self._generator.insert(
-            [sequence.token_ids[num_done:]],
+        given = self._inputs.begin(sequence, num_done)
+        layers = None if kept is None else kept.layers
+        if given.positions is not None:
+            layers = [*(layers or make_prompt_cache(self._model)), given.positions]
+        (uid,) = self._generator.insert_segments(
+            [given.segments],
             # Ends are decided by the shared code; the generator must not end a sequence by itself.
             max_tokens=[sequence.max_output_tokens + 1],
-            caches=None if kept is None else [kept.layers],
-            all_tokens=[sequence.token_ids[:num_done]],
+            caches=None if layers is None else [layers],
+            all_tokens=[given.done_ids],
             samplers=[live.sampler],
             logits_processors=[[] if live.draws is None else [live.draws]],
         )
@@ -324,13 +326,15 @@ class LoadedMLX(LoadedEngine):
             del self._by_uid[live.uid]
             self._generator.remove([live.uid])
             live.uid = None
+            self._inputs.end(live.sequence)
 
     def _collect(self, prompts: list[Any], answers: list[Any], result: StepResult) -> None:
         for response in prompts:
             sequence = self._by_uid[response.uid].sequence
             done, total = response.progress
-            computed = len(sequence.token_ids) - (total - done)
-            result.num_computed[sequence.sequence_id] = min(computed, len(sequence.token_ids) - 1)
+            computed = min(len(sequence.token_ids) - (total - done), len(sequence.token_ids) - 1)
+            result.num_computed[sequence.sequence_id] = computed
+            self._inputs.on_computed(sequence, computed)
         for response in answers:
             live = self._by_uid[response.uid]
             sequence_id = live.sequence.sequence_id
@@ -342,31 +346,12 @@ class LoadedMLX(LoadedEngine):
             else:
                 result.add(sequence_id, response.token, live.draws.likelihoods)
 
-    def _set_chunk(self, chunks: list[Chunk]) -> None:
-        """Share the step's prefill tokens among the prompts that are to be evaluated; never more than were planned."""
+    def _set_chunk(self, chunks: list[Chunk], least: int) -> None:
+        """Share the step's prefill tokens among the prompts that are to be evaluated; never more than were planned.
+
+        Args:
+            least: Tokens of each that have to be evaluated at once.
+        """
         planned = [chunk.num_tokens for chunk in chunks if not chunk.sequence.is_decoding]
         budget = min(self._prefill.num_tokens, sum(planned))
-        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, budget // max(1, len(planned)))
-
-
-def _lay_adapter_over(model: Any, spec: LoadSpec) -> None:
-    """Let the layers of the adapter that a load asks for, if any, take the places of those that they change."""
-    if spec.adapter_path is None:
-        return
-    with mlx_errors(LoadError, f"load the adapter {spec.adapter_path}"):
-        from mlx_lm.tuner.utils import load_adapters  # noqa: PLC0415 - it brings mlx's optimizers
-
-        load_adapters(model, str(Path(spec.adapter_path)))
-        model.eval()  # dropout is for training
-        for _, module in model.named_modules():
-            if "lora_a" in module:
-                module.scale *= spec.adapter_scale
-
-
-def _context_length(spec: LoadSpec, config: dict[str, Any]) -> int:
-    """Return the tokens one sequence may hold; nested text configs carry the limit in multimodal folders."""
-    text_config = config.get("text_config")
-    trained = config.get("max_position_embeddings")
-    if trained is None and isinstance(text_config, dict):
-        trained = text_config.get("max_position_embeddings")
-    return min(spec.context_length, trained) if isinstance(trained, int) and trained > 0 else spec.context_length
+        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, budget // max(1, len(planned)), least)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from backends.base import Chunk, Engine, LoadedEngine, StepPlan, StepResult
 from backends.engines import create_engine
-from backends.sequence import Sequence
+from backends.sequence import EmbeddingSpan, Sequence
 from backends.wire.messages import LoadSpec
 from backends.wire.request import SamplingParams
 
@@ -31,9 +31,11 @@ class BareEngine:
         self.sequences: dict[int, Sequence] = {}
         self._last_id = 0
 
-    def insert(self, token_ids: list[int], sampling: SamplingParams = GREEDY) -> Sequence:
-        """Give a new sequence to the engine."""
-        sequence = Sequence(self.new_id(), list(token_ids), len(token_ids), 1_000, sampling)
+    def insert(
+        self, token_ids: list[int], sampling: SamplingParams = GREEDY, spans: tuple[EmbeddingSpan, ...] = ()
+    ) -> Sequence:
+        """Give a new sequence to the engine; its tiles have to have rows before it is in a step."""
+        sequence = Sequence(self.new_id(), list(token_ids), len(token_ids), 1_000, sampling, spans=spans)
         self.engine.insert(sequence)
         self.sequences[sequence.sequence_id] = sequence
         return sequence
@@ -42,10 +44,16 @@ class BareEngine:
         self._last_id += 1
         return self._last_id
 
-    def fork(self, source: Sequence | int, num_tokens: int, token_ids: list[int]) -> Sequence | None:
+    def fork(
+        self,
+        source: Sequence | int,
+        num_tokens: int,
+        token_ids: list[int],
+        spans: tuple[EmbeddingSpan, ...] = (),
+    ) -> Sequence | None:
         """Insert a sequence that begins with another one's cache; None, and no sequence, when it was refused."""
         source_id = source if isinstance(source, int) else source.sequence_id
-        target = self.insert(token_ids)
+        target = self.insert(token_ids, spans=spans)
         if not self.engine.fork(source_id, target.sequence_id, num_tokens):
             self.remove(target)
             return None
@@ -57,7 +65,7 @@ class BareEngine:
         chunks = []
         budget = max_tokens
         for sequence in sequences:
-            num_tokens = min(budget, sequence.num_pending)
+            num_tokens = _chunk_size(sequence, budget)
             if num_tokens:
                 chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
             budget -= num_tokens
@@ -78,9 +86,9 @@ class BareEngine:
             self.step(*rest, max_tokens=max_tokens)
         raise AssertionError("no progress")
 
-    def fresh_answer(self, token_ids: list[int], num_tokens: int) -> list[int]:
+    def fresh_answer(self, token_ids: list[int], num_tokens: int, spans: tuple[EmbeddingSpan, ...] = ()) -> list[int]:
         """Return what a sequence of its own gives, alone and undisturbed."""
-        sequence = self.insert(token_ids)
+        sequence = self.insert(token_ids, spans=spans)
         (answer,) = self.run(sequence, num_tokens=num_tokens)
         self.remove(sequence)
         return answer
@@ -109,6 +117,13 @@ def engine_of(name: str) -> Engine:
     engine = create_engine(name)
     engine.info()
     return engine
+
+
+def _chunk_size(sequence: Sequence, budget: int) -> int:
+    """Return how many places a chunk may have: none goes over a span's border, and spans that are whole come whole."""
+    num_alike = sequence.num_alike(sequence.num_computed)
+    is_whole = any(span.is_whole and span.start <= sequence.num_computed < span.end for span in sequence.spans)
+    return num_alike if is_whole and budget > 0 else max(0, min(budget, num_alike, sequence.num_pending))
 
 
 def answer_of(sequence: Sequence) -> list[int]:

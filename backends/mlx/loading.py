@@ -1,0 +1,102 @@
+"""From a load's spec to a model in memory, with its tokenizer and, where it sees, with what it sees by."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlx.core as mx
+import mlx_lm
+from mlx_lm.utils import load_config, load_tokenizer
+
+from backends.errors import LoadError
+from backends.mlx.device import has_metal
+from backends.mlx.library import mlx_errors
+from backends.wire.messages import LoadSpec, VisionSpec
+
+if TYPE_CHECKING:
+    from backends.mlx.vision.loading import LoadedVision
+
+_TOKENIZER_CONFIG = {"trust_remote_code": False}
+
+
+class LoadedWeights(NamedTuple):
+    """What was read of a model's folder.
+
+    Attributes:
+        model: Called as mlx-lm's generator calls models, changed as its adapter wants it.
+        wrapper: mlx-lm's tokenizer.
+        config: The folder's config.json.
+        vision: None = it sees nothing.
+    """
+
+    model: Any
+    wrapper: Any
+    config: dict[str, Any]
+    vision: "LoadedVision | None" = None
+
+
+def has_vision_code() -> bool:
+    """Tell whether the code of models that see is installed."""
+    return importlib.util.find_spec("mlx_vlm") is not None
+
+
+def load_weights(spec: LoadSpec) -> LoadedWeights:
+    """Load a model into memory, and lay the adapter that is wanted over it.
+
+    Raises:
+        LoadError: The adapter, or how it sees; what the libraries raise of the model comes as it is.
+    """
+    weights = _text_model(spec) if spec.vision is None else _vision_model(spec, spec.vision)
+    _lay_adapter_over(weights.model, spec)
+    if _dtype() is not None:
+        weights.model.set_dtype(_dtype())
+    mx.eval(weights.model.parameters())
+    return weights
+
+
+def context_length(spec: LoadSpec, config: dict[str, Any]) -> int:
+    """Return the tokens one sequence may hold; nested text configs carry the limit in multimodal folders."""
+    text_config = config.get("text_config")
+    trained = config.get("max_position_embeddings")
+    if trained is None and isinstance(text_config, dict):
+        trained = text_config.get("max_position_embeddings")
+    return min(spec.context_length, trained) if isinstance(trained, int) and trained > 0 else spec.context_length
+
+
+def _dtype() -> mx.Dtype | None:
+    """Return what floats are turned into: half precision runs tens of times slower than float32 on MLX's CPU build."""
+    return None if has_metal() else mx.float32
+
+
+def _text_model(spec: LoadSpec) -> LoadedWeights:
+    model, wrapper, config = mlx_lm.load(
+        str(Path(spec.model_path)),
+        tokenizer_config=_TOKENIZER_CONFIG,
+        return_config=True,
+        trust_remote_code=False,
+    )
+    return LoadedWeights(model, wrapper, config)
+
+
+def _vision_model(spec: LoadSpec, vision: VisionSpec) -> LoadedWeights:
+    from backends.mlx.vision.loading import load_vision  # noqa: PLC0415 - it brings Pillow and mlx-vlm
+
+    folder = Path(spec.model_path)
+    config = load_config(folder)
+    loaded = load_vision(spec.model_path, vision, dtype=_dtype())
+    wrapper = load_tokenizer(folder, _TOKENIZER_CONFIG, eos_token_ids=config.get("eos_token_id"))
+    return LoadedWeights(loaded.model, wrapper, config, loaded)
+
+
+def _lay_adapter_over(model: Any, spec: LoadSpec) -> None:
+    """Let the layers of the adapter that a load asks for, if any, take the places of those that they change."""
+    if spec.adapter_path is None:
+        return
+    with mlx_errors(LoadError, f"load the adapter {spec.adapter_path}"):
+        from mlx_lm.tuner.utils import load_adapters  # noqa: PLC0415 - it brings mlx's optimizers
+
+        load_adapters(model, str(Path(spec.adapter_path)))
+        model.eval()  # dropout is for training
+        for _, module in model.named_modules():
+            if "lora_a" in module:
+                module.scale *= spec.adapter_scale

@@ -1,0 +1,94 @@
+"""A model that sees, from a folder.
+
+mlx-vlm builds the whole of a model; arrays that nobody has asked for yet are no more than places in their files. So the
+tower's weights take no memory before its first picture.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import mlx.core as mx
+from mlx_vlm.utils import load_model
+
+from backends.errors import LoadError, UnsupportedByModelError
+from backends.images.decoding import Size
+from backends.images.families import family_of
+from backends.images.preparing import planned
+from backends.images.processor import tower_of
+from backends.images.tower import Tower
+from backends.mlx.vision.inputs import VisionInputs
+from backends.mlx.vision.model import VisionLanguageModel
+from backends.mlx.vision.rows import RowTable
+from backends.mlx.vision.tower import VisionTower
+from backends.wire.messages import VisionSpec
+
+_FIRST_ROW_ID: Final = 1 << 24
+"""Above any vocabulary, and far below the 31 bits that ids have on the device."""
+
+
+class LoadedVision(NamedTuple):
+    """A model that sees.
+
+    Attributes:
+        model: Takes the place of mlx-lm's.
+        whole_rows: Rows that a step must be able to evaluate at once.
+    """
+
+    model: VisionLanguageModel
+    tower: VisionTower
+    inputs: VisionInputs
+    whole_rows: int
+
+
+def load_vision(model_path: str, spec: VisionSpec, *, dtype: mx.Dtype | None) -> LoadedVision:
+    """Load a folder's model, and with it how it sees; the language model's weights are still to be asked for.
+
+    Args:
+        dtype: What all weights are turned into; None = they stay as they are.
+
+    Raises:
+        LoadError: It sees in no way that is known here, or wants code of its own to be run.
+    """
+    try:
+        tower = tower_of(spec, model_path)
+    except UnsupportedByModelError as exc:
+        raise LoadError(f"{exc}; or load it without its tower") from exc
+    whole = _load_whole(Path(model_path), dtype)
+    vision_tower = VisionTower(whole, tower)
+    if spec.is_preloaded:
+        vision_tower.load()
+    rows = RowTable(_FIRST_ROW_ID, whole.get_input_embeddings(mx.array([[0]])).inputs_embeds.dtype)
+    uses_mrope = family_of(tower.family).uses_mrope
+    model = VisionLanguageModel(whole, rows, uses_mrope=uses_mrope, is_bidirectional=tower.is_bidirectional)
+    model.make_cache()  # so that a load fails, and not the first sequence
+    return LoadedVision(model, vision_tower, VisionInputs(model, rows, uses_mrope=uses_mrope), _whole_rows(tower))
+
+
+def _whole_rows(tower: Tower) -> int:
+    if not tower.is_bidirectional:
+        return 0
+    if tower.max_rows is not None:
+        return tower.max_rows
+    assert tower.image_size is not None
+    return planned(Size(tower.image_size, tower.image_size), tower).tile_grid.num_cells
+
+
+def _load_whole(folder: Path, dtype: mx.Dtype | None) -> Any:
+    if "model_file" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise LoadError("config.json names a model_file: code that comes with a model is not run")
+    model = load_model(folder, lazy=True)
+    _mend(model)
+    if dtype is not None:
+        model.set_dtype(dtype)
+    return model
+
+
+def _mend(model: Any) -> None:
+    """Correct what mlx-vlm assumes where a config.json is silent.
+
+    Gemma 3's rows are divided by the root of `hidden_size`, because the language model multiplies by it; published
+    files say it in `text_config` only, and 2048 is assumed otherwise. Source: mlx-vlm 0.7.10, models/gemma3/config.py.
+    """
+    if model.config.model_type == "gemma3":
+        model.config.hidden_size = model.config.text_config.hidden_size

@@ -1,0 +1,74 @@
+"""From a tile's pixels to its rows, by mlx-vlm's own code of a model: no projector, pooling or scale is known here.
+
+Source: mlx-vlm 0.7.10, `get_input_embeddings` in models/*/: what it puts in the places of the image's token.
+"""
+
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from backends.embedding import Floats
+from backends.images.families import family_of
+from backends.images.preparing import Pixels, tower_input
+from backends.images.tower import Tower
+from backends.sequence import Tile
+
+
+class VisionTower:
+    """The part of a model that sees; its weights are read from their files when they are first needed.
+
+    Args:
+        model: Of mlx-vlm; the language model's parameters are in memory, the others need not be.
+    """
+
+    def __init__(self, model: Any, tower: Tower) -> None:
+        self._model = model
+        self._tower = tower
+
+    def load(self) -> None:
+        """Read the weights, if that has not been done."""
+        mx.eval([array for name, array in tree_flatten(self._model.parameters()) if not _is_of_text(name)])
+
+    def encode(self, tile: Tile) -> Floats:
+        """Return a tile's rows as the language model's first layer is to see them, shape (size, width), float32.
+
+        Qwen3-VL's have behind them what is added to the states of its first layers, each as wide.
+        """
+        self.load()
+        ids = mx.full((1, tile.size), self._image_id, mx.int32)
+        seen = self._model.get_input_embeddings(ids, **self._inputs(tile))
+        rows = [seen.inputs_embeds[0], *(seen.deepstack_visual_embeds if _has_deepstack(seen) else ())]
+        whole = mx.concatenate([part.astype(mx.float32) for part in rows], axis=-1)
+        mx.eval(whole)
+        array: Floats = np.array(whole)
+        return array
+
+    @property
+    def _image_id(self) -> int:
+        config = self._model.config
+        token_id: int = config.image_token_index if hasattr(config, "image_token_index") else config.image_token_id
+        return token_id
+
+    def _inputs(self, tile: Tile) -> dict[str, Any]:
+        """Return the tile in the words of the family's code."""
+        pixels: Pixels = tower_input(tile.pixels, self._tower)
+        inputs: dict[str, Any] = {"pixel_values": mx.array(pixels)}
+        match self._tower.family:
+            case "idefics3":
+                inputs["pixel_values"] = inputs["pixel_values"][None]  # of one of several sequences
+            case "gemma3":
+                inputs["mask"] = mx.ones((1, tile.size))  # which it wants, for a mask that nobody uses
+            case family if family_of(family).takes_patches:
+                merge = self._tower.merge
+                inputs["image_grid_thw"] = mx.array([[1, tile.num_rows * merge, tile.num_columns * merge]])
+        return inputs
+
+
+def _is_of_text(name: str) -> bool:
+    return name.startswith("language_model.")
+
+
+def _has_deepstack(seen: Any) -> bool:
+    return getattr(seen, "deepstack_visual_embeds", None) is not None
