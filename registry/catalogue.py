@@ -191,7 +191,11 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """An artifact as lists show it; the attributes are those of Artifact and of its facts."""
+    """An artifact as lists show it; the other attributes are those of Artifact and of its facts.
+
+    Attributes:
+        sees: Its engine can show it pictures.
+    """
 
     format: ArtifactFormat
     path: str
@@ -203,6 +207,7 @@ class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
     quantization: str | None
     parameter_count: int | None
     context_length: int | None
+    sees: bool = False
 
     @property
     def engine(self) -> EngineKind:

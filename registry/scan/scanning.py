@@ -26,6 +26,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         copied: New paths of the bytes of known artifacts.
         failed: Broken files, also those that were broken before, and roots that cannot be listed.
         skipped: Sound files that are no models, with what they are.
+        unpaired: Models that do not get a projector beside them, with why.
         num_unchanged: Known artifacts that were not looked into again.
     """
 
@@ -35,6 +36,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...]
     failed: tuple[ScanFailure, ...]
     skipped: tuple[ScanFailure, ...]
+    unpaired: tuple[ScanFailure, ...] = ()
     num_unchanged: int
 
 
@@ -88,6 +90,7 @@ def _record(seen: Seen, registry: Registry) -> ScanReport:
         missing=tuple(path for path in missing if path not in changes["updated"]),
         failed=(*seen.root_failures, *_reports(seen, "bad")),
         skipped=_reports(seen, "not_a_model"),
+        unpaired=tuple(seen.unpaired),
         num_unchanged=len(changes["unchanged"]) + _num_untouched(seen),
     )
 

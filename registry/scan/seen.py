@@ -41,6 +41,7 @@ class Seen:
         self._vocabularies = KnownVocabularies()
         self.roots: list[str] = []
         self.root_failures: list[ScanFailure] = []
+        self.unpaired: list[ScanFailure] = []
         self.drafts: dict[str, ArtifactDraft] = {}
         self.skipped: dict[str, SkippedFile] = {}
 
@@ -138,7 +139,10 @@ class Seen:
             if not is_same:
                 self._inspect(self.candidates[path])
         if path in self.drafts:
-            self.drafts[path] = with_projector(self.drafts[path], projectors)
+            draft = with_projector(self.drafts[path], projectors)
+            for warning in draft.facts.warnings[len(self.drafts[path].facts.warnings) :]:
+                self.unpaired.append(ScanFailure(path=path, code="misfit", reason=warning))
+            self.drafts[path] = draft
 
     def _code(self, path: str) -> str | None:
         if path in self.skipped:

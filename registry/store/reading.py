@@ -12,9 +12,17 @@ from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
 from registry.settings import NO_SETTINGS, decode_settings
 from registry.store.database import CatalogueDatabase
+from registry.vision import VisionFacts, why_text_only
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _JSON_COLUMNS: Final = ("files", "facts")
+
+
+class _TowerOfFacts(msgspec.Struct, frozen=True):
+    vision: VisionFacts | None = None
+
+
+_decode_tower: Final = msgspec.json.Decoder(_TowerOfFacts).decode
 
 decode_paths: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 """Reads a column `files`."""
@@ -76,9 +84,15 @@ def read_summaries(database: CatalogueDatabase) -> tuple[ModelSummary, ...]:
         artifacts: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in database.records(
             "SELECT model_id, format, path, size_bytes, status, reason, is_owned, architecture, quantization, "
-            "parameter_count, context_length FROM artifacts WHERE removal IS NULL ORDER BY format"
+            "parameter_count, context_length, "
+            # Of most models no facts have to be read for that.
+            "CASE WHEN mmproj_path IS NOT NULL OR (format = 'mlx' AND instr(facts, '\"vision\":{') > 0) THEN facts END "
+            "AS facts FROM artifacts WHERE removal IS NULL ORDER BY format"
         ):
             row["is_owned"] = bool(row["is_owned"])
+            facts = row.pop("facts")
+            engine = ENGINE_OF_FORMAT[ArtifactFormat(row["format"])]
+            row["sees"] = facts is not None and why_text_only(_decode_tower(facts).vision, engine) is None
             artifacts[row["model_id"]].append(row)
         adapters: defaultdict[int, list[tuple[str, EngineKind]]] = defaultdict(list)
         for model_id, name, kind in database.rows("SELECT model_id, name, format FROM adapters ORDER BY name, format"):

@@ -62,6 +62,7 @@ def _print_report(report: ScanReport, num_models: int) -> None:
             print(f"  {word:<8} {shown(path)}")
     _print_failures("broken", report.failed)
     _print_failures("no model", report.skipped)
+    _print_failures("unpaired", report.unpaired)
 
 
 def _print_failures(word: str, failures: tuple[ScanFailure, ...]) -> None:
@@ -90,6 +91,9 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
         print_json(_registered(model))
     else:
         print(readiness(model))
+        for artifact in model.artifacts:
+            for warning in artifact.facts.warnings:
+                print(f"  note: {shown(warning)}")
 
 
 def _registered(model: Model) -> dict[str, Any]:

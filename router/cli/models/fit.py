@@ -21,6 +21,7 @@ from router.models.load_spec import load_spec_of
 from router.placement.fit import largest_context
 from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
+from router.placement.vision_need import counted_side_px
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -54,7 +55,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     budget = read_budget(paths.working_set_file)
     specs = [load_spec_of(item, config, load) for item in artifacts]
     reports = [
-        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget)
+        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images))
         for item, spec in zip(artifacts, specs, strict=True)
     ]
     if is_json:
@@ -97,8 +98,10 @@ def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | Non
     )
 
 
-def _report(artifact: Artifact, spec: LoadSpec, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
-    need = memory_need(artifact.facts, spec, machine)
+def _report(
+    artifact: Artifact, spec: LoadSpec, machine: Machine, budget: MemoryBudget, image_side_px: int
+) -> dict[str, Any]:
+    need = memory_need(artifact.facts, spec, machine, image_side_px=image_side_px)
     available = budget.available_for(artifact.engine)
     report: dict[str, Any] = to_builtins(need)
     return report | {
@@ -107,13 +110,27 @@ def _report(artifact: Artifact, spec: LoadSpec, machine: Machine, budget: Memory
         "available_bytes": available,
         "fits": need.required_bytes <= available,
         "fits_with_kept_caches": need.total_bytes <= available,
-        "largest_context": largest_context(artifact.facts, spec, machine, free_bytes=available),
+        "largest_context": largest_context(
+            artifact.facts, spec, machine, free_bytes=available, image_side_px=image_side_px
+        ),
         "parallel": spec.max_sequences,
     }
 
 
 def _print(reports: list[dict[str, Any]], budget: MemoryBudget) -> None:
-    head = ("ENGINE", "CONTEXT", "WEIGHTS", "KV CACHE", "BUFFERS", "NEEDS", "KEPT CACHES", "AVAILABLE", "FITS", "UP TO")
+    head = (
+        "ENGINE",
+        "CONTEXT",
+        "WEIGHTS",
+        "KV CACHE",
+        "VISION",
+        "BUFFERS",
+        "NEEDS",
+        "KEPT CACHES",
+        "AVAILABLE",
+        "FITS",
+        "UP TO",
+    )
     print_table(head, [_row(report) for report in reports])
     print()
     print_facts(
@@ -126,13 +143,15 @@ def _print(reports: list[dict[str, Any]], budget: MemoryBudget) -> None:
 
 
 def _row(report: dict[str, Any]) -> tuple[object, ...]:
-    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"]
+    vision = report["vision_bytes"]
+    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"] - vision
     verdict = "yes" if report["fits_with_kept_caches"] else "tight" if report["fits"] else "no"
     return (
         report["engine"],
         report["context_length"],
         size(report["weights_bytes"]),
         size(report["kv_bytes"]),
+        size(vision) if vision else None,
         size(buffers),
         size(report["required_bytes"]),
         size(report["kept_bytes"]),

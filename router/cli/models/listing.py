@@ -52,7 +52,18 @@ def list_models(
     if is_json:
         print_json([summary_of(model, resident) for model in found])
     elif found:
-        head = ("NAME", "ENGINES", "SETTING", "QUANTIZATION", "PARAMETERS", "CONTEXT", "SIZE", "TOKENS/S", "LOADED")
+        head = (
+            "NAME",
+            "ENGINES",
+            "SETTING",
+            "QUANTIZATION",
+            "PARAMETERS",
+            "CONTEXT",
+            "SEES",
+            "SIZE",
+            "TOKENS/S",
+            "LOADED",
+        )
         print_table((*head, "USED", "REMARK"), [_row(model, resident) for model in found])
     elif known:
         print(f"None of the {len(known)} models is like that. `mlxr models list` shows all.")
@@ -105,6 +116,7 @@ def _row(model: ModelSummary, resident: dict[str, str]) -> tuple[object, ...]:
         " / ".join(labels) or None,
         count(_most(artifacts, "parameter_count") or None),
         _most(artifacts, "context_length") or None,
+        ", ".join(artifact.engine for artifact in artifacts if artifact.sees and artifact.status == "ok") or None,
         size(_num_bytes(model)),
         UNMEASURED["decode_tokens_per_s"],
         resident.get(model.name),

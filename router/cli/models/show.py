@@ -13,6 +13,7 @@ from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
 from registry.settings import set_settings
+from registry.vision import VISION_FAMILIES
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
 from router.cli.models.listing import UNMEASURED, ago, resident_engines
@@ -25,9 +26,10 @@ from router.config import Config
 from router.models.defaults import sampling_origins
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
-from router.placement.memory import this_machine
+from router.models.vision import vision_source
+from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import memory_need
-from router.placement.vision_need import counted_side_px
+from router.placement.vision_need import ImageSides, counted_side_px, image_sides
 from router.protocols.control.capabilities import capability_report, field_capabilities, generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
@@ -53,10 +55,10 @@ def show(name: str, template: bool, is_json: bool) -> None:
         print(shown_answer(_template(model)))
         return
     if is_json:
-        print_json(_description(model, hashes, read_config(paths)))
+        print_json(_description(model, hashes, read_config(paths), read_budget(paths.working_set_file)))
         return
     settings = set_settings(model.settings)
-    config = read_config(paths)
+    config, budget = read_config(paths), read_budget(paths.working_set_file)
     sampling = sampling_origins(config.generation, model)
     print_facts(
         [
@@ -73,7 +75,8 @@ def show(name: str, template: bool, is_json: bool) -> None:
     )
     for artifact in model.artifacts:
         print()
-        _print_artifact(artifact)
+        shown_images = _shown_images(artifact, model, config, budget)
+        _print_artifact(artifact, shown_images)
         if artifact.status == "ok":
             print_facts([("memory", ", ".join(_needs(artifact, model, config)))])
         _print_files(artifact, hashes)
@@ -86,7 +89,7 @@ def _sampling_line(sampling: dict[str, tuple[Any, str]]) -> str:
     return ", ".join(f"{name} {value} ({origin})" for name, (value, origin) in shown_values.items())
 
 
-def _description(model: Model, hashes: dict[str, FileHash], config: Config) -> dict[str, Any]:
+def _description(model: Model, hashes: dict[str, FileHash], config: Config, budget: MemoryBudget) -> dict[str, Any]:
     from router.protocols.table import ENDPOINTS  # noqa: PLC0415 - too much for a look at a model
 
     plain: dict[str, Any] = to_builtins(model) | {
@@ -105,6 +108,8 @@ def _description(model: Model, hashes: dict[str, FileHash], config: Config) -> d
         ]
         artifact.update(UNMEASURED)
         artifact["conversion"] = to_builtins(stored_report(source))
+        artifact["text_only_reason"] = source.text_only_reason
+        artifact["images"] = to_builtins(_shown_images(source, model, config, budget))
     return plain
 
 
@@ -149,7 +154,39 @@ def _print_capabilities(model: Model) -> None:
         print_facts([("requests on", " and ".join(engines)), *facts, unknown])
 
 
-def _print_artifact(artifact: Artifact) -> None:
+def _shown_images(artifact: Artifact, model: Model, config: Config, budget: MemoryBudget) -> ImageSides | None:
+    """Tell how large it would be shown pictures if it were loaded now; None = it cannot see, or is not to."""
+    load = load_settings_of(model.settings)
+    source = vision_source(artifact)
+    if source is None or load.vision == "off":
+        return None
+    spec = load_spec_of(artifact, config, load)
+    need = memory_need(artifact.facts, spec, this_machine(), image_side_px=counted_side_px(config.images))
+    free_bytes = budget.available_for(artifact.engine) - need.required_bytes
+    return image_sides(
+        source.facts, source.family, config.images, total_bytes=budget.total_bytes, free_bytes=free_bytes
+    )
+
+
+def _vision_facts(artifact: Artifact, shown_images: ImageSides | None) -> list[tuple[str, object]]:
+    """Tell what it sees with, and how large; nothing of models that have nothing to see with."""
+    vision, source = artifact.facts.vision, vision_source(artifact)
+    if vision is None:
+        return []
+    if source is None:
+        return [("sees", f"no pictures: {artifact.text_only_reason}")]
+    whole = VISION_FAMILIES[source.family].most_patches is None
+    square = f", squares of {vision.image_size} pixels" if whole and vision.image_size else ""
+    facts: list[tuple[str, object]] = [
+        ("sees", f"pictures ({source.family}, tower of {size(vision.size_bytes)}{square})")
+    ]
+    if shown_images is None:
+        return [*facts, ("pictures", "none: it is set to vision: off")]
+    usual = "as large as it takes them" if shown_images.usual is None else f"at most {shown_images.usual} pixels"
+    return [*facts, ("pictures", f"{usual} by the longer side, {shown_images.high} where a request asks for more")]
+
+
+def _print_artifact(artifact: Artifact, shown_images: ImageSides | None) -> None:
     facts, quantization = artifact.facts, artifact.facts.quantization
     bits = None if quantization is None else quantization.bits_per_weight
     template = facts.chat_template
@@ -163,6 +200,7 @@ def _print_artifact(artifact: Artifact) -> None:
             ("path", artifact.path),
             *(("also at", path) for path in artifact.copies),
             ("projector", artifact.mmproj_path),
+            *_vision_facts(artifact, shown_images),
             ("size", size(artifact.size_bytes)),
             ("kept by", _keeper(artifact)),
             ("kind", facts.kind),

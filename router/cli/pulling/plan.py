@@ -15,6 +15,7 @@ from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
 from router.placement.memory import read_budget, this_machine
 from router.placement.memory_need import memory_need
+from router.placement.vision_need import counted_side_px
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -97,8 +98,9 @@ def fit_of(path: str) -> PulledFit | None:
         return None
     model, artifact = found[0]
     machine = this_machine()
-    spec = load_spec_of(artifact, read_config(paths), load_settings_of(model.settings))
-    need = memory_need(artifact.facts, spec, machine)
+    config = read_config(paths)
+    spec = load_spec_of(artifact, config, load_settings_of(model.settings))
+    need = memory_need(artifact.facts, spec, machine, image_side_px=counted_side_px(config.images))
     budget = read_budget(paths.working_set_file)
     is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None
     limit = budget.wired_limit_bytes if is_wired else budget.total_bytes

@@ -41,10 +41,12 @@ def test_a_projector_of_the_wrong_width_is_left_out_by_name(store: Registry, mod
     write(models / "v" / "Vision-Q4_K_M.gguf")
     write(models / "v" / "mmproj-f16.gguf", gemma(128))
     for _ in range(2):
-        scan_plain(store, models)
+        (unpaired,) = scan_plain(store, models).unpaired
+        assert unpaired.path.endswith("Vision-Q4_K_M.gguf")
         blind = artifact_of(store, "vision")
         assert (blind.mmproj_path, blind.vision) == (None, None)
         (warning,) = blind.facts.warnings
+        assert unpaired.reason == warning
         for words in ("mmproj-f16.gguf is not used", "rows are 128 wide", "hidden states 64", "another model"):
             assert words in warning
 
