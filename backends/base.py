@@ -224,11 +224,13 @@ class LoadedEngine(abc.ABC):
 
     Attributes:
         evaluates_rows: Whether sequences may have spans.
+        why_text_only: Why not, although the load was to see; None = it has no means to, or was not to.
         encodes_beside: Whether `encode` may be called on another thread while this one makes other calls.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
     """
 
     encodes_beside = False
+    why_text_only: str | None = None
 
     def __init__(
         self,

@@ -100,12 +100,13 @@ class _NamedBuffer(io.BytesIO):
     name = "cache.safetensors"
 
 
-def fingerprint_of(config: dict[str, Any], model: Any) -> str:
+def fingerprint_of(config: dict[str, Any], model: Any, libraries: tuple[str, ...]) -> str:
     """Return what the form of a saved cache depends on: libraries, the model's config and its numbers' types.
 
     Args:
         config: The model folder's config.json.
+        libraries: Those whose code computes it.
     """
     dtypes = sorted({str(array.dtype) for _name, array in tree_flatten(model.parameters())})
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)
-    return f"mlx {version('mlx')} {version('mlx-lm')} {' '.join(dtypes)} {digest.hexdigest()}"
+    return f"mlx {' '.join(version(library) for library in libraries)} {' '.join(dtypes)} {digest.hexdigest()}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlx.core as mx
+import msgspec
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
@@ -28,7 +29,14 @@ from backends.mlx.device import default_pool_bytes, device_info, device_name, ha
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.inputs import SequenceInputs
 from backends.mlx.library import mlx_errors
-from backends.mlx.loading import LoadedWeights, context_length, has_vision_code, load_weights
+from backends.mlx.loading import (
+    LIBRARIES,
+    VISION_LIBRARIES,
+    LoadedWeights,
+    context_length,
+    has_vision_code,
+    load_weights,
+)
 from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
 from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
 from backends.mlx.scoring import PromptScorer
@@ -52,8 +60,7 @@ class MLXEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
-        libraries = ("mlx", "mlx-lm", "mlx-vlm") if self.can_see else ("mlx", "mlx-lm")
-        versions = {library: version(library) for library in libraries}
+        versions = {library: version(library) for library in (VISION_LIBRARIES if self.can_see else LIBRARIES)}
         return EngineInfo(versions, device_name(), device_info())
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
@@ -65,7 +72,10 @@ class MLXEngine(Engine):
                 pool_bytes = default_pool_bytes(device_info())
             if pool_bytes is not None:
                 mx.set_cache_limit(pool_bytes)
-            loaded = LoadedMLX(spec, load_weights(spec))
+            weights = load_weights(spec)
+            if weights.vision is None:
+                spec = msgspec.structs.replace(spec, vision=None)
+            loaded = LoadedMLX(spec, weights)
             if spec.wired_limit_bytes is not None and has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
@@ -101,7 +111,7 @@ class LoadedMLX(LoadedEngine):
     """A model in mlx-lm's hands."""
 
     def __init__(self, spec: LoadSpec, weights: LoadedWeights) -> None:
-        model, wrapper, config, self._vision = weights
+        model, wrapper, config, self._vision, self.why_text_only = weights
         self._model = model
         tokenizer = MLXTokenizer(
             wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()), Path(spec.model_path)
@@ -133,7 +143,8 @@ class LoadedMLX(LoadedEngine):
             # The most that it evaluates at once; `_set_chunk` says how much of it a step is to do.
             prefill_step_size=step_tokens,
         )
-        self._fingerprint = fingerprint_of(config, model)
+        libraries = LIBRARIES if self._vision is None else VISION_LIBRARIES
+        self._fingerprint = fingerprint_of(config, model, libraries)
         self._prefill = PrefillSize(step_tokens)
         self._scorer = PromptScorer(model, step_tokens)
         self._inputs = SequenceInputs() if self._vision is None else self._vision.inputs

@@ -2,13 +2,13 @@
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import mlx.core as mx
 import mlx_lm
 from mlx_lm.utils import load_config, load_tokenizer
 
-from backends.errors import LoadError
+from backends.errors import FOREIGN_ERRORS, LoadError, UnsupportedByModelError
 from backends.mlx.device import has_metal
 from backends.mlx.library import mlx_errors
 from backends.wire.messages import LoadSpec, VisionSpec
@@ -16,7 +16,9 @@ from backends.wire.messages import LoadSpec, VisionSpec
 if TYPE_CHECKING:
     from backends.mlx.vision.loading import LoadedVision
 
-_TOKENIZER_CONFIG = {"trust_remote_code": False}
+LIBRARIES: Final = ("mlx", "mlx-lm")
+VISION_LIBRARIES: Final = (*LIBRARIES, "mlx-vlm")
+_TOKENIZER_CONFIG: Final = {"trust_remote_code": False}
 
 
 class LoadedWeights(NamedTuple):
@@ -27,12 +29,14 @@ class LoadedWeights(NamedTuple):
         wrapper: mlx-lm's tokenizer.
         config: The folder's config.json.
         vision: None = it sees nothing.
+        why_text_only: Why it sees nothing although it was to, or None.
     """
 
     model: Any
     wrapper: Any
     config: dict[str, Any]
     vision: "LoadedVision | None" = None
+    why_text_only: str | None = None
 
 
 def has_vision_code() -> bool:
@@ -79,11 +83,25 @@ def _text_model(spec: LoadSpec) -> LoadedWeights:
 
 
 def _vision_model(spec: LoadSpec, vision: VisionSpec) -> LoadedWeights:
+    """Load a model with its tower; without it where that fails and the model need not see, as it would be without one.
+
+    Raises:
+        LoadError: It must see, or is no model for texts either.
+    """
     from backends.mlx.vision.loading import load_vision  # noqa: PLC0415 - it brings Pillow and mlx-vlm
 
     folder = Path(spec.model_path)
+    try:
+        with mlx_errors(LoadError, f"load {folder} with its tower"):
+            loaded = load_vision(spec.model_path, vision, dtype=_dtype())
+    except (LoadError, UnsupportedByModelError) as exc:
+        if vision.is_preloaded:
+            raise LoadError(str(exc)) from exc
+        try:
+            return _text_model(spec)._replace(why_text_only=str(exc))
+        except FOREIGN_ERRORS:
+            raise LoadError(str(exc)) from exc
     config = load_config(folder)
-    loaded = load_vision(spec.model_path, vision, dtype=_dtype())
     wrapper = load_tokenizer(folder, _TOKENIZER_CONFIG, eos_token_ids=config.get("eos_token_id"))
     return LoadedWeights(loaded.model, wrapper, config, loaded)
 

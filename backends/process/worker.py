@@ -98,7 +98,7 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
             saved,
             arrived,
             files_dir,
-            images=_image_processor(spec),
+            images=_image_processor(spec, loaded),
         )
         channel.send([Loaded(loaded.model)])
         serving.run()
@@ -106,7 +106,7 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
         loaded.close()
 
 
-def _image_processor(spec: LoadSpec) -> ImagePreparer | UnsupportedByModelError | None:
+def _image_processor(spec: LoadSpec, loaded: LoadedEngine) -> ImagePreparer | UnsupportedByModelError | None:
     """Return what prepares pictures, or why none can be; texts are answered all the same."""
     if spec.vision is None:
         return None
@@ -114,9 +114,14 @@ def _image_processor(spec: LoadSpec) -> ImagePreparer | UnsupportedByModelError 
 
     warnings.filterwarnings("ignore", module="PIL")  # of files that are odd; the gateway shows stderr to people
     try:
-        return create_processor(spec.vision, spec.model_path)
+        processor = create_processor(spec.vision, spec.model_path)
     except UnsupportedByModelError as exc:
         return exc
+    if not loaded.evaluates_rows:
+        return UnsupportedByModelError(
+            "the library by which the engine sees is not installed; scripts/setup installs it"
+        )
+    return processor
 
 
 def load(engine: Engine, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedEngine:

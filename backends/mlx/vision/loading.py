@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import mlx.core as mx
+from mlx_vlm.models.rope_utils import initialize_rope
 from mlx_vlm.utils import load_model
 
-from backends.errors import LoadError, UnsupportedByModelError
+from backends.errors import LoadError
 from backends.images.decoding import Size
 from backends.images.families import family_of
 from backends.images.preparing import planned
@@ -48,12 +49,10 @@ def load_vision(model_path: str, spec: VisionSpec, *, dtype: mx.Dtype | None) ->
         dtype: What all weights are turned into; None = they stay as they are.
 
     Raises:
-        LoadError: It sees in no way that is known here, or wants code of its own to be run.
+        UnsupportedByModelError: It sees in no way that is known here.
+        LoadError: It wants code of its own to be run, or remembers in a way of its own.
     """
-    try:
-        tower = tower_of(spec, model_path)
-    except UnsupportedByModelError as exc:
-        raise LoadError(f"{exc}; or load it without its tower") from exc
+    tower = tower_of(spec, model_path)
     whole = _load_whole(Path(model_path), dtype)
     vision_tower = VisionTower(whole, tower)
     if spec.is_preloaded:
@@ -75,20 +74,33 @@ def _whole_rows(tower: Tower) -> int:
 
 
 def _load_whole(folder: Path, dtype: mx.Dtype | None) -> Any:
-    if "model_file" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "model_file" in config:
         raise LoadError("config.json names a model_file: code that comes with a model is not run")
     model = load_model(folder, lazy=True)
-    _mend(model)
+    if model.config.model_type == "gemma3":
+        _mend_gemma3(model, config["text_config"])
     if dtype is not None:
         model.set_dtype(dtype)
     return model
 
 
-def _mend(model: Any) -> None:
-    """Correct what mlx-vlm assumes where a config.json is silent.
+def _mend_gemma3(model: Any, text_config: dict[str, Any]) -> None:
+    """Correct what mlx-vlm takes from elsewhere than published files have it.
 
-    Gemma 3's rows are divided by the root of `hidden_size`, because the language model multiplies by it; published
-    files say it in `text_config` only, and 2048 is assumed otherwise. Source: mlx-vlm 0.7.10, models/gemma3/config.py.
+    Rows are divided by the root of `hidden_size`, because the language model multiplies by it: files say it of the
+    texts only, and 2048 is assumed otherwise. The frequency of layers without a window is `rope_theta`, not
+    `rope_global_base_freq`. Source: mlx-vlm 0.7.10, models/gemma3; mlx-lm 0.32.2, models/gemma3_text.py.
     """
-    if model.config.model_type == "gemma3":
-        model.config.hidden_size = model.config.text_config.hidden_size
+    text = model.config.text_config
+    model.config.hidden_size = text.hidden_size
+    base = text_config.get("rope_theta", text.rope_global_base_freq)
+    for attention in [layer.self_attn for layer in model.language_model.layers]:
+        if not attention.is_sliding:
+            attention.rope = initialize_rope(
+                dims=text.head_dim,
+                base=base,
+                traditional=text.rope_traditional,
+                scaling_config=text.rope_scaling,
+                max_position_embeddings=text.max_position_embeddings,
+            )
