@@ -40,6 +40,7 @@ from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
+from router.models.vision import engines_that_cannot_see
 from router.placement.memory import read_budget, remember_working_set, this_machine
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
@@ -136,6 +137,7 @@ class _Gateway:
             is_apple_silicon=this_machine().has_metal,
             what_changed=what_changed,
             auto=auto,
+            cannot_see=engines_that_cannot_see(),
         )
         read = partial(read_budget, options.paths.working_set_file)
         supervisor = Supervisor(

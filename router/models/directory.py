@@ -26,7 +26,7 @@ from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
-from router.models.vision import seeing
+from router.models.vision import NOTHING_LACKS, seeing
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class ModelDirectory:
         what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
             to be unchanged.
         auto: What `engine: auto` has learned; None = nothing.
+        cannot_see: Engines that lack here what they need for pictures, with what it is.
         clock: Monotonic seconds.
     """
 
@@ -57,6 +58,7 @@ class ModelDirectory:
         is_apple_silicon: bool,
         what_changed: Callable[[Artifact | Adapter], str | None] | None = None,
         auto: AutoLearning | None = None,
+        cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
@@ -64,6 +66,7 @@ class ModelDirectory:
         self._is_apple_silicon = is_apple_silicon
         self._what_changed = what_changed
         self.auto = auto
+        self._cannot_see = cannot_see
         self._clock = clock
         self._listed: tuple[Model, ...] | None = None
         self._checked: dict[tuple[type, int], tuple[str, float]] = {}
@@ -178,6 +181,7 @@ class ModelDirectory:
             adapter=model_request.adapter,
             image_param=model_request.image_param,
             another_that_sees=self.model_that_sees,
+            cannot_see=self._cannot_see,
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
         )
         for artifact in model.artifacts:
@@ -193,14 +197,18 @@ class ModelDirectory:
             choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
         )
 
+    def can_see(self, model: Model) -> bool:
+        """Tell whether a model is shown the pictures of requests that name no engine."""
+        setting = model.engine or self._current.config.engine
+        those = seeing(usable_artifacts(model, Purpose.GENERATE), self._cannot_see)
+        has_engine = bool(those) if setting.engine is None else setting.engine.kind in those
+        return has_engine and model.settings.vision != "off"
+
     def model_that_sees(self) -> str | None:
         """Return the name of a model that can be shown pictures, that which was used last of several; None = none."""
-        those = [
-            model
-            for model in self.list()
-            if model.settings.vision != "off" and seeing(usable_artifacts(model, Purpose.GENERATE))
-        ]
-        return max(those, key=lambda model: model.last_used_at or 0.0).name if those else None
+        those = filter(self.can_see, self.list())
+        last = max(those, key=lambda model: model.last_used_at or 0.0, default=None)
+        return None if last is None else last.name
 
     def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""

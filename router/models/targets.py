@@ -30,7 +30,7 @@ from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
-from router.models.vision import VisionSource, artifacts_that_see, check_vision, vision_source
+from router.models.vision import NOTHING_LACKS, VisionSource, artifacts_that_see, check_vision, vision_source
 
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
@@ -125,6 +125,7 @@ def choose(
     adapter: str | None = None,
     image_param: str | None = None,
     another_that_sees: Callable[[], str | None] = lambda: None,
+    cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS,
     pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
 ) -> Choice:
     """Return what serves a request for `model`.
@@ -135,6 +136,7 @@ def choose(
         adapter: What is to be laid over the model, or None.
         image_param: The request's field that has the first picture; None = it has none.
         another_that_sees: Names a model that sees, for the refusal.
+        cannot_see: Engines that lack here what they need for pictures, with what it is.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
 
     Raises:
@@ -157,7 +159,13 @@ def choose(
     loaded_with = overlaid(load_settings_of(model.settings), load)
     if image_param is not None:
         by_engine = artifacts_that_see(
-            model, by_engine, wanted, mode=loaded_with.vision, param=image_param, another=another_that_sees
+            model,
+            by_engine,
+            wanted,
+            mode=loaded_with.vision,
+            param=image_param,
+            another=another_that_sees,
+            cannot_see=cannot_see,
         )
     if adapter is not None:
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)

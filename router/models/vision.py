@@ -1,6 +1,8 @@
 """Which of a model's artifacts see and with what, and what to say where none does. Pure."""
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -10,6 +12,8 @@ from registry.engines import EngineKind
 from registry.settings import VisionMode
 from registry.vision import VisionFacts
 from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFailedError
+
+NOTHING_LACKS: Final[Mapping[EngineKind, str]] = {}
 
 
 class VisionSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +70,26 @@ def vision_spec(source: VisionSource | None, mode: VisionMode | None) -> VisionS
     )
 
 
-def seeing(artifacts: Mapping[EngineKind, Artifact]) -> dict[EngineKind, Artifact]:
-    """Return the artifacts whose engines can show them pictures."""
-    return {engine: artifact for engine, artifact in artifacts.items() if artifact.text_only_reason is None}
+def engines_that_cannot_see() -> dict[EngineKind, str]:
+    """Return the engines that lack here what they need for pictures, with what it is; no library is imported."""
+    if importlib.util.find_spec("mlx_vlm") is not None:
+        return {}
+    return {EngineKind.MLX: "mlx-vlm is not installed, `scripts/setup` brings it"}
+
+
+def seeing(
+    artifacts: Mapping[EngineKind, Artifact], cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS
+) -> dict[EngineKind, Artifact]:
+    """Return the artifacts whose engines can show them pictures.
+
+    Args:
+        cannot_see: Engines that lack here what they need for it.
+    """
+    return {
+        engine: artifact
+        for engine, artifact in artifacts.items()
+        if artifact.text_only_reason is None and engine not in cannot_see
+    }
 
 
 def artifacts_that_see(
@@ -79,6 +100,7 @@ def artifacts_that_see(
     mode: VisionMode | None,
     param: str,
     another: Callable[[], str | None],
+    cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS,
 ) -> dict[EngineKind, Artifact]:
     """Return the artifacts that can serve a request with pictures.
 
@@ -88,11 +110,12 @@ def artifacts_that_see(
         mode: The setting in force.
         param: The request's field that has the first picture.
         another: Names a model here that sees.
+        cannot_see: Engines that lack here what they need for pictures, with what it is.
 
     Raises:
         ModelCannotSeeError: None sees, or not the one of the engine that is set.
     """
-    those = seeing(artifacts)
+    those = seeing(artifacts, cannot_see)
     if those and mode == "off":
         way_out = f"`mlxr models set {model.name} vision=auto`, or vision=auto in the header X-Mlxr-Load"
         raise ModelCannotSeeError(model.name, "it is to be loaded with vision: off", way_out, param)
@@ -101,14 +124,14 @@ def artifacts_that_see(
     if those:
         assert wanted is not None
         way_out = f"ask '{model.name}@{next(iter(those))}', or leave the engine to mlxr"
-        raise ModelCannotSeeError(f"{model.name}@{wanted}", _reasons([artifacts[wanted]]), way_out, param)
+        raise ModelCannotSeeError(f"{model.name}@{wanted}", _reasons([artifacts[wanted]], cannot_see), way_out, param)
     name = another()
     way_out = (
         f"ask '{name}', or name it in images.model of the config for all such requests"
         if name is not None
         else "no model here does: `mlxr models pull` gets one, with its projector"
     )
-    raise ModelCannotSeeError(model.name, _reasons(artifacts.values()), way_out, param)
+    raise ModelCannotSeeError(model.name, _reasons(artifacts.values(), cannot_see), way_out, param)
 
 
 def check_vision(name: str, artifact: Artifact, mode: VisionMode | None, requested: VisionMode | None) -> None:
@@ -133,5 +156,7 @@ def check_vision(name: str, artifact: Artifact, mode: VisionMode | None, request
     )
 
 
-def _reasons(artifacts: Iterable[Artifact]) -> str:
-    return "; ".join(f"{artifact.text_only_reason} ({artifact.engine})" for artifact in artifacts)
+def _reasons(artifacts: Iterable[Artifact], cannot_see: Mapping[EngineKind, str]) -> str:
+    return "; ".join(
+        f"{artifact.text_only_reason or cannot_see[artifact.engine]} ({artifact.engine})" for artifact in artifacts
+    )

@@ -1,7 +1,7 @@
 """What clients ask of a model before they use it, whatever the protocol: what it can do, and how much it takes."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,7 +18,9 @@ from router.protocols.choice import resident_workers
 from router.protocols.serving import RequestService
 
 TEXT: Final = "text"
-"""The one kind of content that models take and give here."""
+IMAGE: Final = "image"
+VISION: Final = "vision"
+"""Kinds of content that models take here, and what those that take pictures can."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +31,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         context_length: In force, tokens: of the load that serves it, or else of the next one; None = unknown.
         trained_length: Of the context it was made for, tokens; None = unknown.
         loaded_length: Of the load that serves it, tokens; None = it is not loaded.
-        can: As Ollama names it: completion, tools, thinking, embedding.
+        can: As Ollama names it: completion, vision, tools, thinking, embedding.
     """
 
     artifact: Artifact | None
@@ -37,6 +39,11 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     trained_length: int | None
     loaded_length: int | None
     can: tuple[str, ...]
+
+    @property
+    def inputs(self) -> list[Literal["text", "image"]]:
+        """What it takes."""
+        return [TEXT, IMAGE] if VISION in self.can else [TEXT]
 
 
 def abilities_of(serving: RequestService, model: Model) -> Abilities:
@@ -49,7 +56,9 @@ def abilities_of(serving: RequestService, model: Model) -> Abilities:
         context_length=_next_length(serving.config, model, trained) if loaded is None else loaded,
         trained_length=trained,
         loaded_length=loaded,
-        can=() if artifact is None else tuple(capabilities_of(model, artifact.facts)),
+        can=()
+        if artifact is None
+        else tuple(capabilities_of(model, artifact.facts, can_see=serving.models.can_see(model))),
     )
 
 
@@ -63,11 +72,12 @@ def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
     return next((artifact for artifact in usable if artifact.id == preferred), usable[0] if usable else None)
 
 
-def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False) -> list[str]:
+def capabilities_of(model: Model, facts: ModelFacts, *, can_see: bool = False, can_infill: bool = False) -> list[str]:
     """Return what clients ask before they use a thing.
 
     Args:
         model: Its settings may have a template of the user's own.
+        can_see: Whether it is shown pictures.
         can_infill: Whether it has tokens for a suffix.
     """
     if facts.kind is ModelKind.EMBEDDING:
@@ -77,6 +87,7 @@ def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False
     has_chat = template is not None or model.settings.template is not None
     can = {
         "completion": True,
+        VISION: can_see,
         "tools": has_chat,
         "insert": can_infill,
         "thinking": template is not None and template.has_thinking,

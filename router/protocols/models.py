@@ -94,7 +94,7 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         engines=list(model.engines),
         context_length=abilities.context_length,
         max_context_length=abilities.trained_length,
-        input_modalities=[TEXT],
+        input_modalities=abilities.inputs,
         output_modalities=["embeddings" if "embedding" in abilities.can else TEXT],
         capabilities=list(abilities.can),
         aliases=list(model.aliases),

@@ -31,7 +31,9 @@ SAMPLERS: Final = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature
 """In the order of `SamplingParams`."""
 
 
-def props_of(name: str, reply: Reply, description: Description, defaults: RequestDefaults, version: str) -> Props:
+def props_of(
+    name: str, reply: Reply, description: Description, defaults: RequestDefaults, version: str, *, can_see: bool
+) -> Props:
     """Return the properties of a model, by what its worker answered."""
     libraries = {} if reply.client.hello is None else reply.client.hello.versions
     return Props(
@@ -39,7 +41,7 @@ def props_of(name: str, reply: Reply, description: Description, defaults: Reques
         total_slots=reply.model.max_sequences,
         model_alias=name,
         model_path=reply.path,
-        modalities=Modalities(vision=False, video=False, audio=False),
+        modalities=Modalities(vision=can_see, video=False, audio=False),
         endpoint_slots=True,
         endpoint_props=False,
         endpoint_metrics=False,

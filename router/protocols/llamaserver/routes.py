@@ -102,7 +102,8 @@ async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPar
     reply = await serving.ask_model(request, model_request, Describe(), prompt_param="model")
     assert isinstance(reply.answer, Description)
     defaults = serving.models.defaults_for(model_request.model)
-    return json_reply(props_of(model_request.label, reply, reply.answer, defaults, server.version))
+    can_see = serving.models.can_see(serving.models.get(model_request.model))
+    return json_reply(props_of(model_request.label, reply, reply.answer, defaults, server.version, can_see=can_see))
 
 
 ROUTES: Final = (

@@ -14,7 +14,7 @@ from registry.catalogue import Model
 from registry.engines import EngineKind
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
-from router.protocols.abilities import abilities_of
+from router.protocols.abilities import VISION, abilities_of
 from router.protocols.answers import AnswerBody
 from router.protocols.endpoint import Api, Stream
 from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, TextChunk, TextCompletion
@@ -33,7 +33,7 @@ class ListedModel(AnswerBody, frozen=True, kw_only=True):
 
     id: str
     object: Literal["model"]
-    type: Literal["llm", "embeddings"]
+    type: Literal["llm", "vlm", "embeddings"]
     publisher: str
     arch: str
     compatibility_type: Literal["gguf", "mlx"]
@@ -86,7 +86,7 @@ def _listed(serving: RequestService, model: Model) -> ListedModel:
     return ListedModel(
         id=model.name,
         object="model",
-        type="embeddings" if is_embedding else "llm",
+        type="embeddings" if is_embedding else "vlm" if VISION in found.can else "llm",
         publisher=(None if facts is None else facts.provenance.organization) or "mlxr",
         arch=(None if facts is None else facts.architecture) or "unknown",
         compatibility_type="gguf" if engine is EngineKind.LLAMACPP else "mlx",

@@ -275,7 +275,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     engines: list[EngineKind]
     context_length: int | None
     max_context_length: int | None
-    input_modalities: list[Literal["text"]]
+    input_modalities: list[Literal["text", "image"]]
     output_modalities: list[Literal["text", "embeddings"]]
     capabilities: list[str]
     aliases: list[str]

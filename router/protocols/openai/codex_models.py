@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from registry.catalogue import Model
-from router.protocols.abilities import TEXT, Abilities
+from router.protocols.abilities import Abilities
 from router.protocols.answers import AnswerBody
 
 _INSTRUCTIONS: Final = """\
@@ -78,7 +78,7 @@ class CodexModel(AnswerBody, frozen=True, kw_only=True):
     truncation_policy: Truncation
     context_window: int | None
     max_context_window: int | None
-    input_modalities: list[Literal["text"]]
+    input_modalities: list[Literal["text", "image"]]
     experimental_supported_tools: list[str]
     supports_search_tool: bool = False
 
@@ -112,6 +112,6 @@ def _described(name: str, model: Model, abilities: Abilities, priority: int) -> 
         ),
         context_window=context,
         max_context_window=context,
-        input_modalities=[TEXT],
+        input_modalities=abilities.inputs,
         experimental_supported_tools=[],
     )

@@ -19,7 +19,7 @@ from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
 from router.models.targets import Target
-from router.protocols.abilities import abilities_of, capabilities_of
+from router.protocols.abilities import VISION, Abilities, abilities_of, capabilities_of
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
 from router.protocols.fields.json_types import JSONObject
@@ -93,11 +93,11 @@ class LoadedAnswer(AnswerBody, frozen=True):
 async def list_models(serving: ServingPart) -> ASGIApp:
     """List the models."""
     found = [(abilities_of(serving, model), model) for model in serving.models.list()]
-    shown = [(each.artifact, each.context_length, model) for each, model in found if each.artifact is not None]
+    shown = [(each.artifact, each, model) for each, model in found if each.artifact is not None]
     shown.sort(key=lambda row: -row[0].mtime_ns)
     listed = [
-        _listed(artifact, model, display_name(name), context_length)
-        for artifact, context_length, model in shown
+        _listed(artifact, model, display_name(name), abilities)
+        for artifact, abilities, model in shown
         for name in (model.name, *model.aliases)
     ]
     return json_reply(TagsAnswer(listed))
@@ -115,15 +115,15 @@ async def list_loaded(serving: ServingPart) -> ASGIApp:
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
-def _listed(artifact: Artifact, model: Model, name: str, context_length: int | None) -> ListedModel:
+def _listed(artifact: Artifact, model: Model, name: str, abilities: Abilities) -> ListedModel:
     return ListedModel(
         name=name,
         model=name,
         modified_at=timestamp(artifact.mtime_ns),
         size=artifact.size_bytes,
         digest=digest_of(model, artifact),
-        details=details_of(artifact.facts, context_length),
-        capabilities=capabilities_of(model, artifact.facts),
+        details=details_of(artifact.facts, abilities.context_length),
+        capabilities=list(abilities.can),
     )
 
 
@@ -190,6 +190,7 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     details: ModelDetails
     messages: list[ShownMessage] = []
     model_info: JSONObject
+    projector_info: JSONObject = {}
     capabilities: list[str]
     modified_at: str
 
@@ -210,7 +211,8 @@ async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     # A header has megabytes of vocabulary to step over.
     info = await asyncio.to_thread(file_info, artifact)
     recommended = serving.models.recommended_for(model)
-    return json_reply(shown(model, artifact, info, recommended, abilities.context_length))
+    can_see = VISION in abilities.can
+    return json_reply(shown(model, artifact, info, recommended, abilities.context_length, can_see=can_see))
 
 
 def file_info(artifact: Artifact) -> FileInfo:
@@ -232,12 +234,15 @@ def shown(
     info: FileInfo,
     recommended: Mapping[str, Any] | None = None,
     context_length: int | None = None,
+    *,
+    can_see: bool = False,
 ) -> ShowResponse:
     """Return the answer.
 
     Args:
         recommended: What counts of the makers' recommendation. No line of the Modelfile: its file says it by itself.
         context_length: In force, tokens, into which clients fit their conversations; None = that of the files.
+        can_see: Whether it is shown pictures.
     """
     settings, trained = model.settings, artifact.facts.context_length
     keys = info.keys
@@ -255,6 +260,7 @@ def shown(
         details=details_of(artifact.facts, context_length),
         messages=[ShownMessage(message.role, message.content) for message in settings.messages or ()],
         model_info=keys,
-        capabilities=capabilities_of(model, artifact.facts, can_infill=can_infill),
+        projector_info=dict(artifact.vision.metadata) if can_see and artifact.vision is not None else {},
+        capabilities=capabilities_of(model, artifact.facts, can_see=can_see, can_infill=can_infill),
         modified_at=timestamp(artifact.mtime_ns),
     )
