@@ -41,18 +41,18 @@ class ContentForms(NamedTuple):
 
 
 def probe_forms(render: Render, written: str | None) -> ContentForms:
-    """Ask a template what it takes.
+    """Ask a template what it takes; one that fails on a plain message is asked no further, and given texts.
 
     Args:
         render: Returns the text of a conversation, or raises PromptError.
         written: What it writes for a picture; None = its model sees none.
     """
     user: Message = {"role": "user", "content": _PLAIN}
-    takes_strings = True
-    if not _shows(render, [user], _PLAIN):
-        typed = {**user, "content": [_text_part(_PLAIN)]}
-        if _shows(render, [typed], _PLAIN):
-            takes_strings, user = False, typed
+    takes_strings = _shows(render, [user], _PLAIN)
+    if not takes_strings:
+        user = {**user, "content": [_text_part(_PLAIN)]}
+        if not _shows(render, [user], _PLAIN):
+            return ContentForms()
     if written is None:
         return ContentForms(takes_strings)
     content = [_text_part(_BEFORE), {"type": "image"}, _text_part(_BEHIND)]

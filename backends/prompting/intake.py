@@ -5,9 +5,7 @@ constraint, is only begun here.
 """
 
 import bisect
-import functools
 import math
-import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -15,9 +13,10 @@ import msgspec
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.images.prompt_image import ImageFacts, PromptImage
 from backends.prompting.control_text import Piece
+from backends.prompting.encoding import PromptEncoder, ids_of
 from backends.prompting.image_places import no_images, runs_with
 from backends.prompting.renderer import ChatRenderer, Rendered
-from backends.row_ids import row_ids, row_of
+from backends.row_ids import row_of
 from backends.sequence import EmbeddingSpan, PlacedImage, Sequence, Tile
 from backends.tile_cache import TileCache
 from backends.tokenizer import InfillTokens, Tokenizer
@@ -85,7 +84,8 @@ class Intake:
         self._tokenizer = tokenizer
         self._context_length = model.context_length
         self._vocab_size = tokenizer.vocab_size
-        self._image_facts = image_facts
+        self._sees = image_facts is not None
+        self._encoder = PromptEncoder(tokenizer, image_facts)
         self._tiles = TileCache() if tiles is None else tiles
         self.renderer = ChatRenderer(tokenizer, image_facts)
 
@@ -139,7 +139,7 @@ class Intake:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of plain text, BOS first where the model wants it."""
         self.check_size(text)
-        return self._tokenizer.encode(text, add_bos=self._adds_bos(text))
+        return self._tokenizer.encode(text, add_bos=self._encoder.adds_bos(text))
 
     def check_size(self, text: str, param: str | None = None) -> None:
         """Refuse megabytes without tokenizing them (a SentencePiece tokenizer takes minutes for one).
@@ -169,23 +169,26 @@ class Intake:
     def _chat(self, prompt: ChatPrompt, images: Images) -> PreparedPrompt:
         rendered = self.renderer.render(prompt, images)
         self.check_size(rendered.text)
+        self._check_rows(rendered.images)
         context_ids, spans = prompt.context_ids, self._context_spans(prompt.context_ids)
-        add_bos = not context_ids and self._adds_bos(rendered.text)
-        token_ids, tiles = self._encoded(rendered.pieces, add_bos=add_bos)
+        add_bos = not context_ids and self._encoder.adds_bos(rendered.text)
+        token_ids, tiles = self._encoder.encoded(rendered.pieces, add_bos=add_bos)
         if context_ids:
             # An answer that has ended has the token already with which the template closes it.
             is_closed = context_ids[-1:] == token_ids[:1] and self._tokenizer.is_end(context_ids[-1])
             num_before = len(context_ids) - is_closed
             token_ids = [*context_ids[:num_before], *token_ids]
             tiles = [(num_before + start, tile) for start, tile in tiles]
-        return PreparedPrompt(token_ids, rendered, spans=(*spans, *self._spans(tiles)), images=_placed(rendered.images))
+        return PreparedPrompt(
+            token_ids, rendered, spans=(*spans, *self._encoder.spans(tiles)), images=_placed(rendered.images)
+        )
 
     def _text_with_images(self, prompt: TextPrompt, images: Images) -> PreparedPrompt:
         if prompt.suffix is not None:
             raise PromptError(
                 "suffix: no model here fills in a text with pictures; leave out one of both", param="suffix"
             )
-        if self._image_facts is None:
+        if not self._sees:
             raise no_images(prompt.images[0])
         texts = prompt.text.split(prompt.image_marker) if prompt.image_marker else [prompt.text]
         if len(texts) != len(prompt.images) + 1:
@@ -196,35 +199,37 @@ class Intake:
             )
         text, shown = "".join(texts), [images[part] for part in prompt.images]
         self.check_size(text)
+        self._check_rows(shown)
         runs = [Piece(run, is_literal=False) if isinstance(run, str) else run for run in runs_with(texts, shown)]
-        token_ids, tiles = self._encoded(runs, add_bos=self._adds_bos(text))
+        token_ids, tiles = self._encoder.encoded(runs, add_bos=self._encoder.adds_bos(text))
         return PreparedPrompt(
-            token_ids, text=text, num_added=self._num_added(text), spans=self._spans(tiles), images=_placed(shown)
+            token_ids,
+            text=text,
+            num_added=self._num_added(text),
+            spans=self._encoder.spans(tiles),
+            images=_placed(shown),
         )
-
-    def _spans(self, tiles: Iterable[tuple[int, Tile]]) -> tuple[EmbeddingSpan, ...]:
-        is_whole = self._image_facts is not None and self._image_facts.is_whole
-        return tuple(EmbeddingSpan(start, tile, is_whole) for start, tile in tiles)
 
     def _context_spans(self, context_ids: list[int]) -> tuple[EmbeddingSpan, ...]:
         """Find the pictures in the tokens of an earlier exchange, and refuse other ids that are not tokens."""
         tiles: list[tuple[int, Tile]] = []
         at = 0
         while at < len(context_ids):
-            if context_ids[at] < self._vocab_size or row_of(context_ids[at]) is None:
-                self.check_ids(context_ids[at : at + 1], "context")
+            if 0 <= context_ids[at] < self._vocab_size:
                 at += 1
                 continue
+            if row_of(context_ids[at]) is None or context_ids[at] < 0:
+                self.check_ids(context_ids[at : at + 1], "context")
             tile = self._tiles.find(context_ids[at])
             end = at if tile is None else at + tile.size
-            if tile is None or context_ids[at:end] != _ids_of(tile) or end == len(context_ids):
+            if tile is None or context_ids[at:end] != ids_of(tile) or end == len(context_ids):
                 raise PromptError(
                     "context: it has a picture that this worker no longer knows; send the whole conversation",
                     param="context",
                 )
             tiles.append((at, tile))
             at = end
-        return self._spans(tiles)
+        return self._encoder.spans(tiles)
 
     def _truncated_chat(self, prompt: ChatPrompt, images: Images) -> PreparedPrompt:
         """Return a conversation without as many of its oldest turns as the context does not hold.
@@ -250,32 +255,12 @@ class Intake:
             return None
         return prepared if len(prepared.token_ids) <= num_tokens else None
 
-    def _adds_bos(self, text: str) -> bool:
-        bos_text = self._tokenizer.bos_text
-        return self._tokenizer.adds_bos and not (bool(bos_text) and text.startswith(bos_text))
-
     def _num_added(self, text: str) -> int:
-        return int(self._adds_bos(text) and self._tokenizer.bos_id is not None)
+        return int(self._encoder.adds_bos(text) and self._tokenizer.bos_id is not None)
 
-    def _encoded(self, pieces: Iterable[Piece | Tile], *, add_bos: bool) -> tuple[list[int], list[tuple[int, Tile]]]:
-        """Return the tokens of a prompt in pieces, and where its tiles begin; behind the last one stands a line end."""
-        token_ids, tiles = self._bos() if add_bos else [], []
-        end = 0
-        for piece in pieces:
-            if isinstance(piece, Tile):
-                tiles.append((len(token_ids), piece))
-                token_ids += _ids_of(piece)
-                end = len(token_ids)
-                self._check_rows(sum(tile.size for _, tile in tiles))
-            elif piece.is_literal:
-                token_ids += self._literal(piece.text)
-            else:
-                token_ids += self._tokenizer.encode(piece.text, add_bos=False)
-        if tiles and end == len(token_ids):
-            token_ids += self._tokenizer.encode("\n", add_bos=False)
-        return token_ids, tiles
-
-    def _check_rows(self, num_rows: int) -> None:
+    def _check_rows(self, images: Iterable[PromptImage]) -> None:
+        """Refuse more rows than the context holds without tokenizing what is around them."""
+        num_rows = sum(image.num_rows for image in images)
         if num_rows >= self._context_length:
             raise ContextLengthError(
                 num_prompt_tokens=num_rows, context_length=self._context_length, is_lower_bound=True
@@ -287,8 +272,8 @@ class Intake:
         if infill is None:
             raise UnsupportedByModelError("suffix: this model has no tokens for infilling; omit it", param="suffix")
         self.check_size(prefix + suffix)
-        before, after = self._literal(prefix), self._literal(suffix)
-        return [*self._bos(), infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
+        before, after = self._encoder.literal(prefix), self._encoder.literal(suffix)
+        return [*self._encoder.bos, infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
 
     def _fitted_infill(self, prompt: InfillPrompt) -> list[int]:
         """Return a gap with as much around it as the context holds beside the answer.
@@ -298,10 +283,13 @@ class Intake:
         infill = self._tokenizer.infill
         if infill is None:
             raise UnsupportedByModelError("this model has no tokens for infilling; use a model for code that has them")
-        bos = self._bos()
+        bos = self._encoder.bos
         room = self._context_length - self._context_length // ANSWER_SHARE - len(bos) - 3
         most_chars = min(MAX_TEXT_BYTES, self._context_length * _QUICK_BYTES_PER_TOKEN)
-        before, after = self._literal(prompt.prefix[-most_chars:]), self._literal(prompt.suffix[:most_chars])
+        before, after = (
+            self._encoder.literal(prompt.prefix[-most_chars:]),
+            self._encoder.literal(prompt.suffix[:most_chars]),
+        )
         num_after = min(len(after), max(room // 4, room - len(before)))
         before = before[-min(len(before), room - num_after) :] if before else before
         files = self._infill_files(prompt.files, infill, most_chars, room - len(before) - num_after)
@@ -318,48 +306,20 @@ class Intake:
         """
         if not files or num_tokens < 1:
             return []
-        token_ids = [] if infill.file_id is None else [infill.file_id, *self._literal("file\n")]
+        token_ids = [] if infill.file_id is None else [infill.file_id, *self._encoder.literal("file\n")]
         for file in reversed(files):
             if len(token_ids) >= num_tokens:
                 break
             if infill.file_id is None:
                 text = f"\n\n--- {file.name} ---\n\n{file.text}"
-                token_ids = [*self._literal(text[:most_chars]), *token_ids]
+                token_ids = [*self._encoder.literal(text[:most_chars]), *token_ids]
             else:
                 text = f"{file.name}\n{file.text}"
-                token_ids = [infill.file_id, *self._literal(text[:most_chars]), *token_ids]
+                token_ids = [infill.file_id, *self._encoder.literal(text[:most_chars]), *token_ids]
         else:
             if infill.project_id is not None and infill.file_id is not None:
-                token_ids = [infill.project_id, *self._literal("project\n"), *token_ids]
+                token_ids = [infill.project_id, *self._encoder.literal("project\n"), *token_ids]
         return token_ids[-num_tokens:]
-
-    def _literal(self, text: str) -> list[int]:
-        """Tokenize what users wrote, in which control tokens are text, and those of pictures always."""
-        texts = [text] if self._inside_image_tokens is None else self._inside_image_tokens.split(text)
-        return [
-            token_id
-            for each in texts
-            if each
-            for token_id in self._tokenizer.encode(each, add_bos=False, parse_control=False)
-        ]
-
-    @functools.cached_property
-    def _inside_image_tokens(self) -> re.Pattern[str] | None:
-        """Where texts are cut whose tokens a tokenizer takes for such although none is to count; None = nowhere."""
-        reserved = () if self._image_facts is None else self._image_facts.reserved
-        taken = [
-            text for text in reserved if len(self._tokenizer.encode(text, add_bos=False, parse_control=False)) == 1
-        ]
-        places = [f"(?<={re.escape(text[0])})(?={re.escape(text[1:])})" for text in taken]
-        return re.compile("|".join(places)) if places else None
-
-    def _bos(self) -> list[int]:
-        bos_id = self._tokenizer.bos_id
-        return [bos_id] if self._tokenizer.adds_bos and bos_id is not None else []
-
-
-def _ids_of(tile: Tile) -> list[int]:
-    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))
 
 
 def _placed(images: Iterable[PromptImage]) -> tuple[PlacedImage, ...]:

@@ -6,7 +6,8 @@ encoded as arrays (no field names on the wire): both ends are always the same ch
 Rules:
     Every `Generate` is answered by exactly one terminal message: `Finished`, `Failed` or `Aborted`.
     `Accepted` comes before any `Delta` of its sequence; `PrefillProgress` only between the two.
-    `Ask` is answered by `Answered` or `Failed`; `Embed` by an `Embedded` per input and then one terminal message.
+    `Ask` is answered by `Answered` or `Failed`, or by `Aborted` where it was cancelled before.
+    `Embed` is answered by an `Embedded` per input and then one terminal message.
     `sequence_id` is chosen by the gateway and never used twice on one channel.
 """
 
