@@ -14,6 +14,8 @@ import llama_cpp
 
 from backends.cache_files import read_cache, write_cache
 from backends.errors import LoadError
+from backends.llamacpp.positions import Positions
+from backends.sequence import EmbeddingSpan, Sequence
 from backends.wire.messages import LoadSpec
 
 # Source: ggml.h, enum ggml_type; the Python package names all of these but bfloat16.
@@ -51,13 +53,15 @@ class SequenceCaches:
     Args:
         model: A loaded `llama_model_p`.
         context: Its context, which must outlive this object; nothing is in it.
+        positions: Where its memory has the places of sequences.
 
     Attributes:
         can_cut: Whether the tail of a sequence can be removed.
     """
 
-    def __init__(self, model: object, context: object) -> None:
+    def __init__(self, model: object, context: object, positions: Positions) -> None:
         self._context = context
+        self._positions = positions
         self._memory = llama_cpp.llama_get_memory(context)
         self._window = llama_cpp.llama_model_n_swa(model)
         self.can_cut = not _has_states(model)
@@ -80,41 +84,49 @@ class SequenceCaches:
             llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
             self._free_slots.append(slot)
 
-    def cut(self, sequence_id: int, num_tokens: int) -> int:
+    def cut(self, sequence: Sequence, num_tokens: int) -> int:
         """Drop all but a sequence's first tokens, or all where its memory cannot be cut; return how many are left."""
-        slot = self._slots[sequence_id]
-        if llama_cpp.llama_memory_seq_rm(self._memory, slot, num_tokens, -1):
-            return num_tokens
+        return self._cut(self._slots[sequence.sequence_id], num_tokens, sequence.spans)
+
+    def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> int:
+        num_positions = self._positions.before(spans, num_tokens)
+        if llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1):
+            return self._positions.num_places(spans, num_positions)
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return 0
 
-    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+    def fork(self, source_id: int, target: Sequence, num_tokens: int) -> bool:
         """Let the target begin with the source's first tokens: the same cells, or its own after a retired one."""
-        if target_id in self._slots or not self._free_slots:
+        if target.sequence_id in self._slots or not self._free_slots:
             return False
         retired = self._retired.get(source_id)
         if retired is not None:
-            return self._restore(retired, target_id, num_tokens)
+            return self._restore(retired, target, num_tokens)
         source = self._slots.get(source_id)
-        if source is None or not self._can_begin(source, num_tokens):
+        num_positions = self._positions.before(target.spans, num_tokens)
+        if source is None or not self._can_begin(source, num_positions):
             return False
         # Recurrent memory knows no ranges; it was looked at that the source holds this much and no more.
-        start, end = (0, num_tokens) if self.can_cut else (-1, -1)
-        llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target_id), start, end)
+        start, end = (0, num_positions) if self.can_cut else (-1, -1)
+        llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target.sequence_id), start, end)
         return True
 
-    def retire(self, sequence_id: int, token_ids: list[int]) -> int:
+    def retire(self, sequence: Sequence) -> int:
         """Take a sequence's state out of the memory; return how many tokens it holds, 0 = it was removed."""
-        state = self._state_of(sequence_id, token_ids)
-        self.remove(sequence_id)
+        state = self._state_of(sequence)
+        self.remove(sequence.sequence_id)
         if state is None:
             return 0
-        self._retired[sequence_id] = state
+        self._retired[sequence.sequence_id] = state
         return len(state.token_ids)
 
-    def save(self, sequence_id: int, token_ids: list[int], path: Path, fingerprint: str) -> int:
-        """Write a sequence's state to a file; return its size in bytes, 0 = it has none."""
-        state = self._retired.get(sequence_id) or self._state_of(sequence_id, token_ids)
+    def save(self, sequence_id: int, live: Sequence | None, path: Path, fingerprint: str) -> int:
+        """Write a sequence's state to a file; return its size in bytes, 0 = it has none.
+
+        Args:
+            live: The sequence itself, if it is not retired.
+        """
+        state = self._retired.get(sequence_id) or (None if live is None else self._state_of(live))
         if state is None:
             return 0
         return write_cache(path, fingerprint, state.token_ids, memoryview(state.data).cast("B"))
@@ -128,9 +140,9 @@ class SequenceCaches:
         self._retired[sequence_id] = _State(data, token_ids[: saved.num_tokens])
         return saved.num_tokens
 
-    def _state_of(self, sequence_id: int, token_ids: list[int]) -> _State | None:
-        slot = self._slots.get(sequence_id)
-        num_tokens = 0 if slot is None else llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+    def _state_of(self, sequence: Sequence) -> _State | None:
+        slot, token_ids = self._slots.get(sequence.sequence_id), sequence.token_ids
+        num_tokens = 0 if slot is None else self._num_whole(slot, sequence.spans)
         if slot is None or not 0 < num_tokens <= len(token_ids):
             return None
         size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, _NO_FLAGS)
@@ -143,29 +155,37 @@ class SequenceCaches:
         num_bytes = llama_cpp.llama_state_seq_get_data_ext(self._context, data, size, slot, _NO_FLAGS)
         return _State(data, token_ids[:num_tokens]) if num_bytes == size else None
 
-    def _restore(self, state: _State, target_id: int, num_tokens: int) -> bool:
-        slot = self.slot_of(target_id)
-        size = len(state.data)
+    def _num_whole(self, slot: int, spans: tuple[EmbeddingSpan, ...]) -> int:
+        """Return how many tokens a slot holds, after the part of a picture that cannot be told from it has gone."""
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        num_tokens = self._positions.num_places(spans, num_held)
+        if self._positions.before(spans, num_tokens) == num_held:
+            return num_tokens
+        return self._cut(slot, num_tokens, spans)
+
+    def _restore(self, state: _State, target: Sequence, num_tokens: int) -> bool:
+        slot = self.slot_of(target.sequence_id)
+        size, num_positions = len(state.data), self._positions.before(target.spans, num_tokens)
         is_read = llama_cpp.llama_state_seq_set_data_ext(self._context, state.data, size, slot, _NO_FLAGS) == size
         is_whole = num_tokens == len(state.token_ids)
-        if is_read and self._can_begin(slot, num_tokens) and (is_whole or self.cut(target_id, num_tokens)):
+        if is_read and self._can_begin(slot, num_positions) and (is_whole or self.cut(target, num_tokens)):
             return True
-        self.remove(target_id)
+        self.remove(target.sequence_id)
         return False
 
-    def _can_begin(self, slot: int, num_tokens: int) -> bool:
-        """Tell whether a sequence can go on after the first tokens that a slot holds.
+    def _can_begin(self, slot: int, num_positions: int) -> bool:
+        """Tell whether a sequence can go on after the first positions that a slot holds.
 
-        Where only the last state is kept, the slot must hold just these tokens. Where layers see a window, all that the
-        next token sees must still be there. Source: llama.h, `llama_memory_seq_pos_min`: "all positions in the range
+        Where only the last state is kept, the slot must hold just these. Where layers see a window, all that the next
+        token sees must still be there. Source: llama.h, `llama_memory_seq_pos_min`: "all positions in the range
         [pos_min, pos_max] are guaranteed to be present in the memory".
         """
         num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
         if not self.can_cut:
-            return bool(num_tokens == num_held)
+            return bool(num_positions == num_held)
         first = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
-        first_seen = max(0, num_tokens - self._window) if self._window else 0
-        return bool(first <= first_seen and 1 <= num_tokens <= num_held)
+        first_seen = max(0, num_positions - self._window) if self._window else 0
+        return bool(first <= first_seen and 1 <= num_positions <= num_held)
 
 
 def num_slots_for(model: object, spec: LoadSpec, *, has_full_windows: bool) -> int:

@@ -9,9 +9,10 @@ import ctypes
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import llama_cpp
+import msgspec
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
 from backends.embedding import Encoder
@@ -21,20 +22,29 @@ from backends.llamacpp.caches import (
     SequenceCaches,
     fingerprint_of,
     no_context_error,
-    num_slots_for,
-    set_cache_types,
 )
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog, cpu_features
+from backends.llamacpp.loading import (
+    context_length,
+    context_params,
+    has_float32_weights,
+    load_model,
+    prepare_vision,
+    vision_of,
+)
+from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
-from backends.machine.current import current_platform
-from backends.sequence import Sequence
+from backends.sequence import Sequence, Tile
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
-DEFAULT_STEP_TOKENS = 512
+if TYPE_CHECKING:
+    from backends.llamacpp.vision.rows import RowChunk
+    from backends.llamacpp.vision.vision import Vision
+
 _ABORTABLE_TOKENS = 32
 """Steps with fewer prefill tokens end in milliseconds; asking Python at every graph node slows decode by some 2 %."""
 
@@ -48,6 +58,7 @@ class LlamaCppEngine(Engine):
     """See the module; one per process, because the library's log is the process's."""
 
     name = "llamacpp"
+    can_see: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._log = LibraryLog()
@@ -61,21 +72,25 @@ class LlamaCppEngine(Engine):
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
         self._log.reset()
         with contextlib.ExitStack() as freeing:
-            model = _load_model(spec, on_progress, self._log)
+            model = load_model(spec, on_progress, self._log)
             freeing.callback(llama_cpp.llama_model_free, model)
             adapter = load_adapter(model, spec, self._log)
-            params = _context_params(model, spec)
+            vision = vision_of(spec, model)
+            params = context_params(model, spec, 0 if vision is None else vision.num_whole_rows)
             context = llama_cpp.llama_init_from_model(model, params)
             if not context:
                 raise no_context_error(spec, params.n_ctx, self._log.words)
             freeing.callback(llama_cpp.llama_free, context)
             if adapter is not None:
                 adapter.apply_to(context)
+            if vision is not None:
+                freeing.callback(vision.close)
+                prepare_vision(vision, spec, params, self._log)
             if self._log.foreign_devices:
                 raise LoadError(
                     f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
                 )
-            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter)
+            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision)
             freeing.pop_all()  # the loaded engine's own business from now on
             return loaded
 
@@ -95,6 +110,7 @@ class LoadedLlamaCpp(LoadedEngine):
         model: A `llama_model_p`; owned from now on, like its context.
         context: Its `llama_context_p`.
         params: The `llama_context_params` that this was made with.
+        vision: How it sees; owned from now on.
     """
 
     def __init__(
@@ -105,6 +121,7 @@ class LoadedLlamaCpp(LoadedEngine):
         context: object,
         params: Any,
         adapter: LoraAdapter | None,
+        vision: "Vision | None",
     ) -> None:
         self._log = log
         self._model = model
@@ -112,12 +129,14 @@ class LoadedLlamaCpp(LoadedEngine):
         self._params = params
         self._adapter = adapter
         self._sees_whole_texts = sees_whole_texts(context)
-        self._caches = SequenceCaches(model, context)
+        self._vision = vision
+        self._positions = Positions() if vision is None else vision.positions
+        self._caches = SequenceCaches(model, context, self._positions)
         tokenizer = LlamaCppTokenizer(model)
         super().__init__(
-            spec,
+            spec if vision is not None else msgspec.structs.replace(spec, vision=None),
             LoadedModel(
-                context_length=_context_length(model, spec),
+                context_length=context_length(model, spec),
                 max_sequences=spec.max_sequences,
                 kv_cells=llama_cpp.llama_n_ctx(context),
                 vocab_size=tokenizer.vocab_size,
@@ -132,6 +151,7 @@ class LoadedLlamaCpp(LoadedEngine):
             forks_share_cells=True,
             closing_ids=closing_ids(model),
         )
+        self.encodes_beside = True
         self._live: dict[int, _Live] = {}
         self._fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
@@ -150,42 +170,53 @@ class LoadedLlamaCpp(LoadedEngine):
         Not done where memory has only the state after the last token and more or less than that is wanted, nor where a
         sliding window has dropped what would be seen.
         """
-        return self._caches.fork(source_id, target_id, num_tokens)
+        live = self._live.get(target_id)
+        return live is not None and self._caches.fork(source_id, live.sequence, num_tokens)
 
     def retire(self, sequence_id: int) -> int:
         """Copy the sequence's state out of the cells and free them."""
-        num_tokens = self._caches.retire(sequence_id, self._token_ids(sequence_id))
+        live = self._live.get(sequence_id)
+        num_tokens = 0 if live is None else self._caches.retire(live.sequence)
         self._forget(sequence_id)
         return num_tokens
 
     def save_cache(self, sequence_id: int, path: Path) -> int:
         """Write the sequence's state in the library's own form."""
-        return self._caches.save(sequence_id, self._token_ids(sequence_id), path, self._fingerprint)
+        live = self._live.get(sequence_id)
+        return self._caches.save(sequence_id, None if live is None else live.sequence, path, self._fingerprint)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a state back, if it is this model's and undamaged."""
         return self._caches.load(path, sequence_id, token_ids, self._fingerprint)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
-        """Decode all chunks in one call, then draw."""
+        """Decode all chunks, those of tokens in one call, after those of rows; then draw."""
         for sequence_id in plan.evicted:
             self._caches.remove(sequence_id)
         if not plan.chunks:
             return StepResult()
-        firsts = self._fill_batch(plan.chunks)
-        num_prefill = sum(chunk.num_tokens for chunk in plan.chunks)
-        is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
-        self._should_abort = should_abort if is_abortable else None
-        callback = self._on_abort if is_abortable else self._no_abort
-        llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
-        status = llama_cpp.llama_decode(self._context, self._batch)
+        self._listen_for_abort(plan, should_abort)
+        rows = [] if self._vision is None else self._vision.rows_of(plan.chunks)
+        texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.rows is None)
+        firsts: list[int] = []
+        status = self._evaluate_rows(rows)
+        if texts and status == _DECODE_OK:
+            firsts = self._fill_batch(texts)
+            status = llama_cpp.llama_decode(self._context, self._batch)
         if status == _DECODE_ABORTED:
             return StepResult(num_computed=self._roll_back(plan.chunks), was_aborted=True)
         if status != _DECODE_OK:
             self._roll_back(plan.chunks)
             reason = "no free KV cells" if status == _DECODE_NO_SLOT else f"status {status}"
             raise EngineError(f"llama.cpp could not decode the batch: {reason}; {self._log.words}".rstrip("; "))
-        return self._draw(plan.chunks, firsts)
+        result = self._draw(texts, firsts)
+        result.num_computed |= {item.chunk.sequence.sequence_id: item.chunk.end for item in rows}
+        return result
+
+    def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
+        """Have the projector make a tile's rows; on any thread, beside the other calls."""
+        assert self._vision is not None, "the load's spec says how it sees"
+        return self._vision.encode(tile, should_abort)
 
     def remove(self, sequence_id: int) -> None:
         """Free the sequence's cells, slot and sampler, or its kept state."""
@@ -199,7 +230,7 @@ class LoadedLlamaCpp(LoadedEngine):
             pooling,
             max_tokens,
             is_whole=self._sees_whole_texts,
-            is_exact=_has_float32_weights(self._model),
+            is_exact=has_float32_weights(self._model),
             step_tokens=self.limits.step_tokens,
             num_threads=self._params.n_threads,
             adapter=self._adapter,
@@ -209,12 +240,28 @@ class LoadedLlamaCpp(LoadedEngine):
         """Free samplers, batch, context and model."""
         for sequence_id in list(self._live):
             self._forget(sequence_id)
+        if self._vision is not None:
+            self._vision.close()
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
+    def _listen_for_abort(self, plan: StepPlan, should_abort: Callable[[], bool]) -> None:
+        """Let a step that prefills much be given up."""
+        num_prefill = sum(chunk.num_tokens for chunk in plan.chunks)
+        is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
+        self._should_abort = should_abort if is_abortable else None
+        callback = self._on_abort if is_abortable else self._no_abort
+        llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
+
+    def _evaluate_rows(self, rows: "list[RowChunk]") -> int:
+        """Evaluate rows of pictures; return the library's status."""
+        if self._vision is None or not rows:
+            return _DECODE_OK
+        return self._vision.evaluate(self._context, rows, self._caches.slot_of)
+
     def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int]:
-        """Write the chunks into the batch; return the batch index of each one's first token."""
+        """Write chunks of tokens into the batch; return the batch index of each one's first token."""
         batch = self._batch
         tokens, positions, slots, num_slots, logits = batch.token, batch.pos, batch.seq_id, batch.n_seq_id, batch.logits
         firsts: list[int] = []
@@ -223,9 +270,10 @@ class LoadedLlamaCpp(LoadedEngine):
             firsts.append(index)
             slot = self._caches.slot_of(chunk.sequence.sequence_id)
             num_scored = len(chunk.scored)
+            shift = self._positions.before(chunk.sequence.spans, chunk.start) - chunk.start
             for position in range(chunk.start, chunk.end):
                 tokens[index] = chunk.sequence.token_ids[position]
-                positions[index] = position
+                positions[index] = position + shift
                 slots[index][0] = slot
                 num_slots[index] = 1
                 logits[index] = position - chunk.start < num_scored
@@ -267,12 +315,7 @@ class LoadedLlamaCpp(LoadedEngine):
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""
-        caches = self._caches
-        return {chunk.sequence.sequence_id: caches.cut(chunk.sequence.sequence_id, chunk.start) for chunk in chunks}
-
-    def _token_ids(self, sequence_id: int) -> list[int]:
-        live = self._live.get(sequence_id)
-        return [] if live is None else live.sequence.token_ids
+        return {chunk.sequence.sequence_id: self._caches.cut(chunk.sequence, chunk.start) for chunk in chunks}
 
     def _forget(self, sequence_id: int) -> None:
         live = self._live.pop(sequence_id, None)
@@ -281,55 +324,3 @@ class LoadedLlamaCpp(LoadedEngine):
 
     def _is_abort_wanted(self) -> bool:
         return self._should_abort is not None and self._should_abort()
-
-
-def _load_model(spec: LoadSpec, on_progress: Callable[[float], None], log: LibraryLog) -> object:
-    params = llama_cpp.llama_model_default_params()
-    # An empty list of devices, so that not even a build with Metal has one to use.
-    no_devices = (ctypes.c_void_p * 1)(None)
-    params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-    params.n_gpu_layers = 0
-    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if spec.use_mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
-
-    def report(fraction: float, _user_data: object) -> bool:
-        on_progress(fraction)
-        return True
-
-    callback = llama_cpp.llama_progress_callback(report)
-    params.progress_callback = callback
-    model = llama_cpp.llama_model_load_from_file(spec.model_path.encode(), params)
-    if not model:
-        raise LoadError(f"llama.cpp could not load {spec.model_path}: {log.words or 'it gave no reason'}")
-    if not llama_cpp.llama_model_has_decoder(model) or llama_cpp.llama_model_has_encoder(model):
-        llama_cpp.llama_model_free(model)
-        raise LoadError(f"{spec.model_path} is not a decoder-only model; it cannot generate text here")
-    return model
-
-
-def _context_params(model: object, spec: LoadSpec) -> Any:
-    """Return the `llama_context_params` for a load."""
-    params = llama_cpp.llama_context_default_params()
-    params.n_seq_max = num_slots_for(model, spec, has_full_windows=params.swa_full)
-    # The library keeps room for one output of each sequence, and aborts where that is more than a batch or than cells.
-    params.n_ctx = max(_context_length(model, spec), spec.kv_cells or 0, params.n_seq_max)
-    params.n_ubatch = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
-    params.n_batch = max(params.n_ubatch, params.n_seq_max)
-    params.kv_unified = True
-    params.offload_kqv = False
-    params.op_offload = False
-    params.no_perf = True
-    set_cache_types(params, spec, has_float32_weights=_has_float32_weights(model))
-    params.n_threads = params.n_threads_batch = spec.num_threads or current_platform().num_compute_threads()
-    return params
-
-
-def _context_length(model: object, spec: LoadSpec) -> int:
-    trained: int = llama_cpp.llama_model_n_ctx_train(model)
-    return min(spec.context_length, trained) if trained > 0 else spec.context_length
-
-
-def _has_float32_weights(model: object) -> bool:
-    """Tell models all of whose matrices are float32. Source: llama.h, `LLAMA_FTYPE_ALL_F32 = 0`."""
-    buffer = ctypes.create_string_buffer(16)
-    num = llama_cpp.llama_model_meta_val_str(model, b"general.file_type", buffer, len(buffer))
-    return num > 0 and buffer.value == str(llama_cpp.LLAMA_FTYPE_ALL_F32).encode()

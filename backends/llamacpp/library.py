@@ -12,6 +12,7 @@ _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300
 _BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
+_TOWER = re.compile(rb"CLIP using (\S+) backend")
 _HEARD: Final[list[object]] = []
 """Every callback that ever became the library's log: it may be called as long as the process lives, whatever became of
 the engine that set it. A worker has one."""
@@ -40,6 +41,11 @@ class LibraryLog:
         self._words: deque[str] = deque(maxlen=_NUM_KEPT_WORDS)
         self.devices: set[str] = set()
         self._callback = llama_cpp.llama_log_callback(self._on_log)
+
+    @property
+    def callback(self) -> object:
+        """What a library of llama.cpp's calls with its lines; lives as long as the process once this listens."""
+        return self._callback
 
     def listen(self) -> None:
         """Become the library's log, and initialise the library; the library has one log, the last that listened."""
@@ -70,7 +76,7 @@ class LibraryLog:
             if len(line) > 1:  # progress dots come as single characters
                 self._words.append(line[:_LINE_MAX_CHARS])
         # A load logs thousands of lines, one per tensor: the expressions see only those that they may match.
-        if b" buffer size" in text or b"assigned to device" in text:
-            found = _BUFFER.search(text) or _LAYER.search(text)
+        if b" buffer size" in text or b"assigned to device" in text or b"CLIP using" in text:
+            found = _BUFFER.search(text) or _LAYER.search(text) or _TOWER.search(text)
             if found is not None:
                 self.devices.add(found.group(1).decode(errors="replace"))

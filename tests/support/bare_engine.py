@@ -34,7 +34,7 @@ class BareEngine:
     def insert(
         self, token_ids: list[int], sampling: SamplingParams = GREEDY, spans: tuple[EmbeddingSpan, ...] = ()
     ) -> Sequence:
-        """Give a new sequence to the engine; its tiles have to have rows before it is in a step."""
+        """Give a new sequence to the engine."""
         sequence = Sequence(self.new_id(), list(token_ids), len(token_ids), 1_000, sampling, spans=spans)
         self.engine.insert(sequence)
         self.sequences[sequence.sequence_id] = sequence
@@ -61,12 +61,13 @@ class BareEngine:
         return target
 
     def step(self, *sequences: Sequence, max_tokens: int = 64, evicted: Iterable[int] = ()) -> StepResult:
-        """Do one step with these sequences; all others are held."""
+        """Do one step with these sequences, after the rows that it needs were made; all others are held."""
         chunks = []
         budget = max_tokens
         for sequence in sequences:
             num_tokens = _chunk_size(sequence, budget)
             if num_tokens:
+                self._encode_next(sequence)
                 chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
             budget -= num_tokens
         result = self.engine.step(StepPlan(tuple(chunks), tuple(evicted)), lambda: False)
@@ -76,6 +77,11 @@ class BareEngine:
         for sequence_id, token_id in result.tokens.items():
             self.sequences[sequence_id].token_ids.append(token_id)
         return result
+
+    def _encode_next(self, sequence: Sequence) -> None:
+        for span in sequence.spans:
+            if span.start <= sequence.num_computed < span.end and span.tile.rows is None:
+                assert self.engine.encode(span.tile, lambda: False)
 
     def run(self, *sequences: Sequence, num_tokens: int, max_tokens: int = 64) -> list[list[int]]:
         """Step until each has this many tokens of an answer; return these."""

@@ -67,7 +67,7 @@ def _text(family: str) -> Config:
         "num_key_value_heads": NUM_KV_HEADS,
         "max_position_embeddings": CONTEXT_LENGTH,
         "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
+        "rope_theta": facts.rope_base,
         "vocab_size": NUM_TOKENS,
         "tie_word_embeddings": False,
     }

@@ -23,6 +23,7 @@ class TinyFamily(NamedTuple):
         longest_edge: Tiled towers: to what pictures are scaled before they are cut.
         pixels: Towers of any size: least and most pixels of a picture.
         layer_norm_eps: Of the tower.
+        rope_base: Of layers without a window.
     """
 
     architecture: str
@@ -35,12 +36,13 @@ class TinyFamily(NamedTuple):
     longest_edge: int | None = None
     pixels: tuple[int, int] | None = None
     layer_norm_eps: float = 1e-6
+    rope_base: float = 10_000.0
 
 
 TINY_FAMILIES: Final = {
     "llava": TinyFamily("llama", "mlp", 32, 8, 1, "<image>", layer_norm_eps=1e-5),
     "idefics3": TinyFamily("llama", "idefics3", 64, 8, 2, "<image>", longest_edge=128, layer_norm_eps=1e-5),
     "qwen2_vl": TinyFamily("qwen2vl", "qwen2vl_merger", 112, 14, 2, "<|image_pad|>", pixels=(8 * 784, 64 * 784)),
-    # Every sixth layer of Gemma 3 is one without a window.
-    "gemma3": TinyFamily("gemma3", "gemma3", 64, 8, 2, "<image_soft_token>", num_layers=6),
+    # Every sixth layer of Gemma 3 is one without a window; mlx-vlm 0.7.10 takes there the base of all published ones.
+    "gemma3": TinyFamily("gemma3", "gemma3", 64, 8, 2, "<image_soft_token>", num_layers=6, rope_base=1_000_000.0),
 }

@@ -69,7 +69,7 @@ def text_metadata(family: str) -> Metadata:
         "attention.head_count": NUM_HEADS,
         "attention.head_count_kv": NUM_KV_HEADS,
         "attention.layer_norm_rms_epsilon": 1e-6,
-        "rope.freq_base": 10000.0,
+        "rope.freq_base": facts.rope_base,
         "vocab_size": vocabulary.NUM_TOKENS,
     }
     match facts.architecture:

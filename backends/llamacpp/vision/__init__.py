@@ -1,0 +1,1 @@
+"""How models see on llama.cpp; imported in workers of models that see only."""
