@@ -75,7 +75,7 @@ class LlamaCppEngine(Engine):
             model = load_model(spec, on_progress, self._log)
             freeing.callback(llama_cpp.llama_model_free, model)
             adapter = load_adapter(model, spec, self._log)
-            vision = vision_of(spec, model)
+            vision, why_text_only = vision_of(spec, model)
             params = context_params(model, spec, 0 if vision is None else vision.num_whole_rows)
             context = llama_cpp.llama_init_from_model(model, params)
             if not context:
@@ -91,6 +91,7 @@ class LlamaCppEngine(Engine):
                     f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
                 )
             loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision)
+            loaded.why_text_only = why_text_only
             freeing.pop_all()  # the loaded engine's own business from now on
             return loaded
 
@@ -104,7 +105,7 @@ class _Live(NamedTuple):
 
 
 class LoadedLlamaCpp(LoadedEngine):
-    """A model on the CPU.
+    """A model on the CPU, whose tower computes on whatever thread asks it to.
 
     Args:
         model: A `llama_model_p`; owned from now on, like its context.
@@ -112,6 +113,8 @@ class LoadedLlamaCpp(LoadedEngine):
         params: The `llama_context_params` that this was made with.
         vision: How it sees; owned from now on.
     """
+
+    encodes_beside = True
 
     def __init__(
         self,
@@ -151,7 +154,6 @@ class LoadedLlamaCpp(LoadedEngine):
             forks_share_cells=True,
             closing_ids=closing_ids(model),
         )
-        self.encodes_beside = True
         self._live: dict[int, _Live] = {}
         self._fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)

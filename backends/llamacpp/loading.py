@@ -46,22 +46,22 @@ def load_model(spec: LoadSpec, on_progress: Callable[[float], None], log: Librar
     return model
 
 
-def vision_of(spec: LoadSpec, model: object) -> "Vision | None":
-    """Return how a model sees; None = it is a text model, perhaps because its projector is of no kind that is used.
+def vision_of(spec: LoadSpec, model: object) -> "tuple[Vision | None, str | None]":
+    """Return how a model sees, or why it does not although it was to.
 
     Raises:
         LoadError: It must see, and cannot.
     """
     if spec.vision is None:
-        return None
+        return None, None
     from backends.llamacpp.vision.vision import Vision  # noqa: PLC0415 - it brings Pillow, needed by no other worker
 
     try:
-        return Vision(spec.vision, model)
+        return Vision(spec.vision, model), None
     except UnsupportedByModelError as exc:
         if spec.vision.is_preloaded:
             raise LoadError(str(exc)) from exc
-        return None
+        return None, str(exc)
 
 
 def prepare_vision(vision: "Vision", spec: LoadSpec, params: Any, log: LibraryLog) -> None:

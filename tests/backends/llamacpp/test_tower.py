@@ -104,7 +104,9 @@ def test_a_tower_with_a_class_token_is_refused_by_name_or_left_alone(
 ) -> None:
     with pytest.raises(LoadError, match="LLaVA with a CLIP tower is computed wrongly"):
         load("llamacpp", spec_with(llava, has_class_token=True, is_preloaded=True))
-    assert not loaded(spec_with(llava, has_class_token=True)).evaluates_rows
+    engine = loaded(spec_with(llava, has_class_token=True))
+    assert not engine.evaluates_rows
+    assert "computed wrongly" in (engine.why_text_only or "")
 
 
 def test_the_tower_is_on_the_cpu_and_says_nothing(
