@@ -20,14 +20,14 @@ class PullOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         engine: The engine or engines it is for; None takes what the repository has.
-        vision: Also the vision projector of a GGUF model.
+        vision: Whether the vision projector of a GGUF model must come, or must not; None = it comes where there is one.
         budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
         name: Of the model that gets what comes; None derives it. Not used by the transfer.
         called: Another name that the model is to have: its own when it is new and `name` is None, else an alias.
     """
 
     engine: PullEngines | None = None
-    vision: bool = False
+    vision: bool | None = None
     budget_bytes: int | None = None
     name: str | None = None
     called: str | None = None
@@ -53,7 +53,7 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     state: PullState
     engine: PullEngines | None = None
-    vision: bool = False
+    vision: bool | None = None
     name: str | None = None
     called: str | None = None
     total_bytes: int | None = None

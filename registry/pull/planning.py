@@ -54,7 +54,7 @@ def plan_gguf(info: RepoInfo, reference: HubReference, options: PullOptions, end
             "choose another quantization."
         )
     files = [_planned(info, file, file.path, endpoint) for file in chosen.files]
-    projector = _projector(info, reference) if options.vision else None
+    projector = _projector(info, options)
     if projector is not None:
         # Beside the model, wherever the repository has it: that is where engines and scans look for it.
         folder = chosen.files[0].path.rpartition("/")[0]
@@ -107,11 +107,13 @@ def _offer(sets: Sequence[GGUFSet]) -> str:
     return ", ".join(names) + (", ..." if len(sets) > len(names) else "")
 
 
-def _projector(info: RepoInfo, reference: HubReference) -> HubFile:
+def _projector(info: RepoInfo, options: PullOptions) -> HubFile | None:
+    if options.vision is False:
+        return None
     found = projectors(info.files)
-    if not found:
+    if not found and options.vision:
         raise NothingToPullError(f"{info.repo} has no vision projector (mmproj); leave out --vision.")
-    return next((file for file in found if file.path == reference.file), found[0])
+    return found[0] if found else None
 
 
 def plan_mlx(info: RepoInfo, endpoint: str) -> PlannedPart:

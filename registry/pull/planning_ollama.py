@@ -1,4 +1,6 @@
-"""What a name of an Ollama registry means as a pull: one GGUF file, a name, and settings out of the small layers.
+"""What a name of an Ollama registry means as a pull: a GGUF file, perhaps a projector, a name, and settings.
+
+The settings are made of the small layers.
 
 Templates are left where they are: they are written in Go's template language, and the GGUF file brings its own. Not
 here: fetching the weights.
@@ -11,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from registry.engines import EngineKind
-from registry.errors import HubAnswerError, InvalidSettingError, PullConflictError
+from registry.errors import HubAnswerError, InvalidSettingError, NothingToPullError, PullConflictError
 from registry.facts import ArtifactFormat
 from registry.hub.ollama.client import OllamaRegistry
 from registry.hub.ollama.manifest import (
@@ -27,7 +29,7 @@ from registry.hub.references import OllamaReference
 from registry.names import parse_shard_name
 from registry.places.ollama import Layer
 from registry.pull.folder import PullFolder
-from registry.pull_record import PlannedFile, PlannedPart, PullPlan
+from registry.pull_record import PlannedFile, PlannedPart, PullOptions, PullPlan
 from registry.settings import MAX_TEXT_BYTES, ModelSettings, check_settings
 from registry.store import Registry
 from registry.threads import in_thread
@@ -44,26 +46,24 @@ async def plan_ollama(
     source: OllamaRegistry,
     folder: PullFolder,
     database: Path,
-    *,
-    name: str | None = None,
+    options: PullOptions,
 ) -> PullPlan:
     """Find out what the pull of a name would do.
-
-    Args:
-        name: Of the model here; None = the one that was asked for.
 
     Returns:
         The plan; without parts when the model is here already, from elsewhere.
 
     Raises:
+        NothingToPullError: It has no projector, and one is demanded.
         PullConflictError: Another model has the name.
     """
     manifest = await source.manifest(reference)
     settings, notes = await _settings(reference, manifest, source)
-    if manifest.has_projector:
-        notes.append(f"The vision projector of {reference.name} is left out: images are not read yet.")
-    part = _part(reference, manifest, source)
-    wanted = name or reference.name
+    if options.vision and manifest.projector is None:
+        raise NothingToPullError(f"{reference.name} has no vision projector; leave out --vision.")
+    projector = None if options.vision is False else manifest.projector
+    part = _part(reference, manifest.model, projector, source)
+    wanted = options.name or reference.name
     target = folder.target(part, part.files[0])
     is_here = await in_thread(lambda: _is_here(database, wanted, manifest.model, target))
     if is_here:
@@ -77,21 +77,23 @@ async def plan_ollama(
     )
 
 
-def _part(reference: OllamaReference, manifest: RemoteManifest, source: OllamaRegistry) -> PlannedPart:
+def _part(reference: OllamaReference, model: Layer, projector: Layer | None, source: OllamaRegistry) -> PlannedPart:
     parts = [_UNSAFE.sub("-", item.lower()) for item in (reference.namespace, reference.model, reference.tag)]
     file_name = f"{parts[1]}-{parts[2]}.gguf"
-    file = PlannedFile(
-        url=source.blob_url(reference, manifest.model),
-        path="model.gguf" if parse_shard_name(file_name) is not None else file_name,
-        size_bytes=manifest.model.size,
-        sha256=sha256_of(manifest.model),
-    )
+    path = "model.gguf" if parse_shard_name(file_name) is not None else file_name
+    named = [(path, model), *([(f"mmproj-{path}", projector)] if projector is not None else [])]
     return PlannedPart(
         format=ArtifactFormat.GGUF,
         repo=reference.repository,
         commit=None,
         folder="/".join((FOLDER, *parts)),
-        files=(file,),
+        files=tuple(
+            PlannedFile(
+                url=source.blob_url(reference, layer), path=name, size_bytes=layer.size, sha256=sha256_of(layer)
+            )
+            for name, layer in named
+        ),
+        has_projector=projector is not None,
     )
 
 

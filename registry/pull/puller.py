@@ -110,7 +110,7 @@ class Puller:
             case UrlReference() as url:
                 plan = PullPlan(reference=reference, parts=(await self._plan_url(url),))
             case OllamaReference() as name:
-                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, name=options.name)
+                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, options)
             case HubReference() as hub:
                 plan = await self._plan_hub(reference, hub, options)
         if options.budget_bytes is not None:

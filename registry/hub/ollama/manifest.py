@@ -30,12 +30,12 @@ class RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         texts: The small layers that are made settings: parameters, system prompt, messages, licences.
-        has_projector: It also has a vision projector, which is left out.
+        projector: What makes rows of pictures for it; None = there is none.
     """
 
     model: Layer
     texts: tuple[Layer, ...] = ()
-    has_projector: bool = False
+    projector: Layer | None = None
 
 
 def sha256_of(layer: Layer) -> str:
@@ -66,7 +66,7 @@ def read_remote_manifest(body: bytes, reference: OllamaReference) -> RemoteManif
     return RemoteManifest(
         model=_weights(layers, kinds, reference),
         texts=tuple(layer for layer in layers if layer.media_type in _TEXTS),
-        has_projector=PROJECTOR_LAYER in kinds,
+        projector=next((layer for layer in layers if layer.media_type == PROJECTOR_LAYER), None),
     )
 
 

@@ -12,7 +12,7 @@ from registry.facts import ArtifactFormat
 from registry.scan import ScanFailure, ScanReport, register_path
 from registry.scan import scan as scan_folders
 from registry.store.database import rescue_registry
-from router.cli.models.readiness import readiness
+from router.cli.models.readiness import notes, readiness
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import config_option, engine_option, json_option, model_argument
@@ -90,10 +90,7 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
     if is_json:
         print_json(_registered(model))
     else:
-        print(readiness(model))
-        for artifact in model.artifacts:
-            for warning in artifact.facts.warnings:
-                print(f"  note: {shown(warning)}")
+        print("\n".join([readiness(model), *notes(model)]))
 
 
 def _registered(model: Model) -> dict[str, Any]:

@@ -9,10 +9,17 @@ def readiness(model: Model) -> str:
     """Say what runs a model and how to try it, or why nothing does."""
     engines = sorted(usable_artifacts(model, Purpose.GENERATE))
     if engines:
-        return f"{model.name}: runs on {' and '.join(engines)}. Try: mlxr run {model.name}"
+        sees = any(artifact.text_only_reason is None for artifact in model.artifacts if artifact.status == "ok")
+        picture = " --image FILE" if sees and model.settings.vision != "off" else ""
+        return f"{model.name}: runs on {' and '.join(engines)}. Try: mlxr run {model.name}{picture}"
     embedding = sorted(usable_artifacts(model, Purpose.EMBED))
     if embedding:
         return f"{model.name}: runs on {' and '.join(embedding)}, for embeddings (POST /v1/embeddings)."
     reasons = [f"{item.reason or item.status}" for item in model.artifacts if item.status != "ok"]
     why = f": {shown('; '.join(reasons))}" if reasons else ""
     return f"{model.name}: is there, but no engine runs it{why}. `mlxr models show {model.name}` has the details."
+
+
+def notes(model: Model) -> list[str]:
+    """Give what was odd about a model's files."""
+    return [f"  note: {shown(warning)}" for artifact in model.artifacts for warning in artifact.facts.warnings]

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
-from router.cli.models.readiness import readiness
+from router.cli.models.readiness import notes, readiness
 from router.cli.pulling.plan import fit_of
 from router.cli.pulling.progress import printer_for
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
@@ -135,7 +135,8 @@ def print_models(models: list[Registered]) -> None:
     """Say of the models that a pull brought what runs them, and which are too large for this machine."""
     with open_registry_for_reading(current_paths()) as registry:
         for name in dict.fromkeys(model.model for model in models):
-            print(readiness(registry.models.get(name)))
+            found = registry.models.get(name)
+            print("\n".join([readiness(found), *notes(found)]))
     for model in models:
         fit = fit_of(model.path)
         if fit is not None and not fit.is_fitting:

@@ -33,7 +33,11 @@ from router.config.roots import is_own
 @verb
 @argument("reference", help="ORG/REPO[:QUANT|/FILE][@REVISION], an https address, or a path.")
 @engine_option("mlx, llamacpp or both.")
-@option("--vision", is_flag=True, help="Also get the vision projector of a GGUF model.")
+@option(
+    "--vision/--no-vision",
+    default=None,
+    help="Demand a GGUF model's vision projector, or leave it; else it comes where there is one.",
+)
 @option("--name", metavar="NAME", help="Name of the model, or of the one it joins.")
 @option("--endpoint", metavar="URL", help="Another hub; pulls in this terminal.")
 @option("--dry-run", is_flag=True, help="Only show what would be fetched.")
@@ -41,7 +45,7 @@ from router.config.roots import is_own
 def pull(
     reference: str,
     engine: str | None,
-    vision: bool,
+    vision: bool | None,
     name: str | None,
     endpoint: str | None,
     dry_run: bool,

@@ -44,12 +44,13 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         reference: What to pull; no path on this machine.
         engine: The engine or engines that it is for; None takes what the repository has.
+        vision: Whether a GGUF model's vision projector must come, or must not; None = it comes where there is one.
         name: Of the model that gets it; None derives it.
     """
 
     reference: Annotated[str, Meta(min_length=1, max_length=MAX_REFERENCE_CHARS)]
     engine: PullEngines | None = None
-    vision: bool = False
+    vision: bool | None = None
     name: ModelName | None = None
 
 

@@ -29,6 +29,7 @@ from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata
+from tests.registry.scan_steps import MMPROJ
 from tests.support.hub_faults import random_script
 from tests.support.pull_bench import RETRY, SMALL, final_files, payload
 from tests.support.stub_ollama_registry import Published, StubOllamaRegistry, digest_of, published
@@ -213,11 +214,25 @@ async def test_small_layers_with_other_bytes_are_refused_and_large_ones_left_out
                 await puller.plan(TINY)
 
 
-async def test_a_projector_is_left_out_and_told(tmp_path: Path) -> None:
-    model = Published((*published(MODEL).layers, ("projector", b"eyes")))
+async def test_a_projector_comes_along_unless_it_is_to_stay(tmp_path: Path) -> None:
+    model = Published((*published(MODEL).layers, ("projector", MMPROJ)))
     with StubOllamaRegistry({NAME: model}) as registry:
+        await pull(registry, tmp_path)
+        assert [Path(file).name for file in final_files(tmp_path)] == ["mmproj-tiny-135m.gguf", "tiny-135m.gguf"]
+        with Registry(tmp_path / "registry.sqlite3") as catalogue:
+            path = tmp_path / "models" / "ollama" / "library" / "tiny" / "135m" / "tiny-135m.gguf"
+            (artifact,) = register_path(catalogue, path).artifacts
+        assert artifact.mmproj_path == str(path.with_name("mmproj-tiny-135m.gguf"))
         async with opened(registry, tmp_path) as puller:
-            assert "projector" in (await puller.plan(TINY)).notes[0]
+            (part,) = (await puller.plan(TINY, PullOptions(vision=False))).parts
+            assert (len(part.files), part.has_projector) == (1, False)
+
+
+async def test_a_projector_that_is_demanded_must_be_there(tmp_path: Path) -> None:
+    with StubOllamaRegistry({NAME: published(MODEL)}) as registry:
+        async with opened(registry, tmp_path) as puller:
+            with pytest.raises(NothingToPullError, match="no vision projector; leave out --vision"):
+                await puller.plan(TINY, PullOptions(vision=True))
 
 
 async def test_the_settings_of_an_open_puller_name_the_registry(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_quantizations_are_ranked() -> None:
     ],
 )
 def test_the_default_is_q4_k_m_or_the_nearest_below_that_fits(budget: int | None, expected: str) -> None:
-    assert chosen(MANY, options=PullOptions(budget_bytes=budget)) == [expected]
+    assert chosen(MANY, options=PullOptions(budget_bytes=budget, vision=False)) == [expected]
 
 
 def test_without_the_default_the_nearest_below_it_is_taken_then_the_nearest_above() -> None:
@@ -92,7 +92,7 @@ def test_nothing_fits_is_said_with_the_smallest_and_a_way_out() -> None:
 
 
 def test_a_tag_is_taken_in_any_case_and_whatever_fits() -> None:
-    assert chosen(MANY, "q8_0", options=PullOptions(budget_bytes=1)) == ["m-Q8_0.gguf"]
+    assert chosen(MANY, "q8_0", options=PullOptions(budget_bytes=1)) == ["m-Q8_0.gguf", "mmproj-F16.gguf"]
     assert chosen(repo("m-UD-Q4_K_XL.gguf"), "Q4_K_XL") == ["m-UD-Q4_K_XL.gguf"]
     with pytest.raises(NothingToPullError, match=r"nothing in Q5_0. It has Q2_K"):
         chosen(MANY, "Q5_0")
@@ -110,8 +110,11 @@ def test_all_files_of_a_split_set_come_in_order() -> None:
     assert [item.num_missing for item in gguf_sets(repo(names[0]).files)] == [2]
 
 
-def test_the_projector_comes_only_when_asked_for_and_lies_beside_the_model() -> None:
-    assert chosen(MANY, options=PullOptions(vision=True)) == ["m-Q4_K_M.gguf", "mmproj-F16.gguf"]
+def test_the_projector_comes_by_itself_and_lies_beside_the_model() -> None:
+    for vision in (None, True):
+        assert chosen(MANY, options=PullOptions(vision=vision)) == ["m-Q4_K_M.gguf", "mmproj-F16.gguf"]
+    assert chosen(MANY, options=PullOptions(vision=False)) == ["m-Q4_K_M.gguf"]
+    assert chosen(repo("m.gguf")) == ["m.gguf"]
     info = repo("Q8_0/m-Q8_0-00001-of-00001.gguf", "mmproj-m-f16.gguf")
     part = plan_gguf(info, HubReference(repo=info.repo), PullOptions(vision=True), HUB)
     assert part.has_projector
@@ -119,6 +122,12 @@ def test_the_projector_comes_only_when_asked_for_and_lies_beside_the_model() -> 
     assert part.files[-1].url == f"{HUB}/org/m-GGUF/resolve/{COMMIT}/mmproj-m-f16.gguf"
     with pytest.raises(NothingToPullError, match="leave out --vision"):
         chosen(repo("m.gguf"), options=PullOptions(vision=True))
+
+
+def test_an_mlx_folder_comes_with_all_that_says_how_pictures_are_prepared() -> None:
+    said = ("preprocessor_config.json", "processor_config.json", "chat_template.json", "video_preprocessor_config.json")
+    part = plan_mlx(repo("config.json", "model.safetensors", *said), HUB)
+    assert {file.path for file in part.files} >= set(said)
 
 
 def test_mlx_folders_come_without_anything_that_runs() -> None:

@@ -158,7 +158,7 @@ async def test_right_files_that_nobody_vouches_for_are_read_and_kept(tmp_path: P
     target.parent.mkdir(parents=True)
     target.write_bytes(MODEL)
     with StubHub({GGUF: GGUF_FILES}) as hub:
-        await pull_once(hub, tmp_path, GGUF)
+        await pull_once(hub, tmp_path, GGUF, options=PullOptions(vision=False))
         assert hub.served == []
         target.write_bytes(b"y" * len(MODEL))
         await pull_once(hub, tmp_path, GGUF)
