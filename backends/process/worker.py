@@ -110,18 +110,17 @@ def _image_processor(spec: LoadSpec, loaded: LoadedEngine) -> ImagePreparer | Un
     """Return what prepares pictures, or why none can be; texts are answered all the same."""
     if spec.vision is None:
         return None
+    if not loaded.evaluates_rows:
+        return UnsupportedByModelError(
+            loaded.why_text_only or "the model cannot see images: its engine has no means to"
+        )
     from backends.images.processor import create_processor  # noqa: PLC0415 - workers of text models need no Pillow
 
     warnings.filterwarnings("ignore", module="PIL")  # of files that are odd; the gateway shows stderr to people
     try:
-        processor = create_processor(spec.vision, spec.model_path)
+        return create_processor(spec.vision, spec.model_path)
     except UnsupportedByModelError as exc:
         return exc
-    if not loaded.evaluates_rows:
-        return UnsupportedByModelError(
-            "the library by which the engine sees is not installed; scripts/setup installs it"
-        )
-    return processor
 
 
 def load(engine: Engine, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedEngine:
