@@ -3,7 +3,7 @@
 Source: mlx-vlm 0.7.10, `get_input_embeddings` in models/*/: what it puts in the places of the image's token.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
@@ -14,6 +14,9 @@ from backends.images.families import family_of
 from backends.images.preparing import Pixels, tower_input
 from backends.images.tower import Tower
 from backends.sequence import Tile
+
+_OTHER_PARTS: Final = ("language_model.", "audio_tower.", "embed_audio.")
+"""Of a model, by the beginnings of their parameters' names: what no picture needs."""
 
 
 class VisionTower:
@@ -29,7 +32,8 @@ class VisionTower:
 
     def load(self) -> None:
         """Read the weights, if that has not been done."""
-        mx.eval([array for name, array in tree_flatten(self._model.parameters()) if not _is_of_text(name)])
+        parameters = tree_flatten(self._model.parameters())
+        mx.eval([array for name, array in parameters if not name.startswith(_OTHER_PARTS)])
 
     def encode(self, tile: Tile) -> Floats:
         """Return a tile's rows as the language model's first layer is to see them, shape (size, width), float32.
@@ -64,10 +68,6 @@ class VisionTower:
                 merge = self._tower.merge
                 inputs["image_grid_thw"] = mx.array([[1, tile.num_rows * merge, tile.num_columns * merge]])
         return inputs
-
-
-def _is_of_text(name: str) -> bool:
-    return name.startswith("language_model.")
 
 
 def _has_deepstack(seen: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -65,6 +65,18 @@ def write_folder(folder: Path, family: str, text: Tensors, tower: Tensors) -> Pa
     """Write weights, configuration and tokenizer."""
     tower_names = _qwen_tower(tower) if family.startswith("qwen") else _siglip_tower(family, tower)
     write_weights(folder, _text(family, text) | tower_names)
+    files = {
+        "config.json": config(family),
+        "processor_config.json": processor_config(family),
+        "preprocessor_config.json": preprocessor_config(family),
+    }
+    for name, value in files.items():
+        (folder / name).write_text(json.dumps(value))
+    write_tokenizer(folder, family)
+    return folder
+
+
+def write_tokenizer(folder: Path, family: str) -> None:
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
@@ -74,16 +86,8 @@ def write_folder(folder: Path, family: str, text: Tensors, tower: Tensors) -> Pa
         "pad_token": "<|im_end|>",
         "chat_template": vocabulary.chat_template(family),
     }
-    files: dict[str, dict[str, Any]] = {
-        "config.json": config(family),
-        "processor_config.json": processor_config(family),
-        "preprocessor_config.json": preprocessor_config(family),
-        "tokenizer.json": vocabulary.tokenizer_json(),
-        "tokenizer_config.json": tokenizer_config,
-    }
-    for name, value in files.items():
-        (folder / name).write_text(json.dumps(value))
-    return folder
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary.tokenizer_json()))
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
 
 
 def write_weights(folder: Path, tensors: Tensors) -> None:

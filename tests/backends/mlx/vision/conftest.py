@@ -8,6 +8,10 @@ import pytest
 from tests.support.bare_engine import BareEngine, load
 from tests.support.tiny_vision import RGB, TINY_FAMILIES, VisionModel
 from tests.support.tiny_vision.prompts import VisionPrompt, VisionPrompts
+from tests.support.tiny_vision.random_folder import FURTHER_FAMILIES, write_random_folder
+
+FAMILIES = (*TINY_FAMILIES, *FURTHER_FAMILIES)
+WITH_SHORT_WINDOWS = "gemma4 of short windows"
 
 
 class Seeing(NamedTuple):
@@ -30,12 +34,17 @@ class Seeing(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def seeing_models(vision_model: Callable[[str], VisionModel]) -> Iterator[Callable[[str], Seeing]]:
+def seeing_models(
+    vision_model: Callable[[str], VisionModel], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Seeing]]:
     loaded: dict[str, Seeing] = {}
 
     def get(family: str) -> Seeing:
         if family not in loaded:
-            model = vision_model(family)
+            if family in TINY_FAMILIES:
+                model = vision_model(family)
+            else:
+                model = write_random_folder(tmp_path_factory.mktemp("random"), family)
             engine = load("mlx", model.load_spec("mlx"))
             loaded[family] = Seeing(model, BareEngine(engine), VisionPrompts(model, "mlx"))
         return loaded[family]
@@ -45,7 +54,7 @@ def seeing_models(vision_model: Callable[[str], VisionModel]) -> Iterator[Callab
         entry.bare.engine.close()
 
 
-@pytest.fixture(params=TINY_FAMILIES)
+@pytest.fixture(params=FAMILIES)
 def seeing(request: pytest.FixtureRequest, seeing_models: Callable[[str], Seeing]) -> Iterator[Seeing]:
     seeing = seeing_models(request.param)
     yield seeing
