@@ -225,7 +225,8 @@ class LoadedEngine(abc.ABC):
     Attributes:
         evaluates_rows: Whether sequences may have spans.
         why_text_only: Why not, although the load was to see; None = it has no means to, or was not to.
-        encodes_beside: Whether `encode` may be called on another thread while this one makes other calls.
+        encodes_beside: Whether `encode` may be called on another thread while this one makes other calls; with a tile
+            of its own then, whose rows become those of the sequences' tile.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
     """
 

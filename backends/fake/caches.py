@@ -7,6 +7,7 @@ from typing import NamedTuple
 from backends.base import Chunk
 from backends.cache_files import read_cache, write_cache
 from backends.errors import EngineError
+from backends.fake.tower import check_rows
 
 _FINGERPRINT = "fake 1"
 _PAYLOAD = b"nothing"
@@ -68,8 +69,9 @@ class FakeCaches:
         """Take over a chunk's tokens.
 
         Raises:
-            EngineError: It does not follow what the cache holds, or there is no slot or cell for it.
+            EngineError: It does not follow what the cache holds, its rows are wrong, or there is no room for it.
         """
+        check_rows(chunk)
         sequence_id = chunk.sequence.sequence_id
         cache = self._caches.setdefault(sequence_id, _Cache([], []))
         if cache.token_ids != chunk.sequence.token_ids[: chunk.start]:

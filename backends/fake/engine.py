@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores,
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
+from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
 from backends.tokenizer import InfillTokens, Tokenizer
@@ -55,11 +57,14 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
         answers: Pairs of a text and what is answered to a prompt that has it, the first such pair counts; others are
-            answered with letters.
+            answered with letters. `{colours}` in what is answered stands for the prompt's pictures, by their colours.
         gates: A folder by which others stop it and let it go on, None = nothing does. What stands still while a file is
             there: `load` a load, `prefill` and `decode` steps with and without tokens of prompts, `token-N` steps that
-            draw the Nth token after the first of a sequence, `embed` embeddings.
+            draw the Nth token after the first of a sequence, `embed` embeddings, `encode` the tower.
         working_set_bytes: What Metal is to have said of the machine; None = there is no Metal.
+        encode_s: Time per tile of a picture.
+        encode_error: The tower's words for failing; None = it does not.
+        encodes_beside: Whether the tower can be used beside the steps.
     """
 
     load_s: float = 0.0
@@ -76,15 +81,32 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: tuple[tuple[str, str], ...] = ()
     gates: str | None = None
     working_set_bytes: int | None = None
+    encode_s: float = 0.0
+    encode_error: str | None = None
+    encodes_beside: bool = False
 
-    def answer_to(self, prompt: str) -> bytes | None:
+    def answer_to(self, sequence: Sequence) -> bytes | None:
         """Return what is set to be answered, or None."""
-        found = (answer for text, answer in self.answers if text in prompt)
-        return next((answer.encode() for answer in found), None)
+        if not self.answers:
+            return None
+        prompt = bytes(token_id for token_id in sequence.token_ids if token_id < _NUM_BYTES).decode(errors="replace")
+        answer = next((answer for text, answer in self.answers if text in prompt), None)
+        if answer is None:
+            return None
+        return answer.replace("{colours}", colours_seen(sequence)).encode()
 
     def is_closed(self, *gates: str) -> bool:
         """Whether one of these is."""
         return self.gates is not None and any(Path(self.gates, gate).exists() for gate in gates)
+
+
+class _Live(NamedTuple):
+    """What a live sequence has beside its cache; its answer where one is set."""
+
+    sequence: Sequence
+    generator: random.Random
+    editor: LogitsEditor | None
+    answer: bytes | None
 
 
 class FakeTokenizer(Tokenizer):
@@ -191,20 +213,18 @@ class LoadedFake(LoadedEngine):
             forks_share_cells=True,
         )
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
-        self._live: dict[int, tuple[random.Random, LogitsEditor | None]] = {}
-        self._answers: dict[int, bytes] = {}
+        self.encodes_beside = options.encodes_beside
+        self._live: dict[int, _Live] = {}
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
         generator = random.Random(sequence.sampling.seed)  # noqa: S311 - not cryptography
-        self._live[sequence.sequence_id] = generator, editor
-        prompt = bytes(token_id for token_id in sequence.token_ids if token_id < _NUM_BYTES)
-        answer = self._options.answer_to(prompt.decode(errors="replace")) if self._options.answers else None
-        if answer is not None:
-            self._answers[sequence.sequence_id] = answer
+        self._live[sequence.sequence_id] = _Live(sequence, generator, editor, self._options.answer_to(sequence))
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let both hold the same cells; after a retired one, cells of its own."""
+        if self._live[target_id].sequence.num_separable(num_tokens) != num_tokens:
+            raise EngineError("fake: a beginning that ends inside a picture")
         return self._caches.fork(source_id, target_id, num_tokens)
 
     def retire(self, sequence_id: int) -> int:
@@ -247,10 +267,13 @@ class LoadedFake(LoadedEngine):
         return result
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
-        """Make rows of zeros."""
-        if should_abort():
+        """Take the set time; fail as set."""
+        assert tile.rows is None, "no tile is encoded twice"
+        if _is_given_up(self._options.encode_s, should_abort, lambda: self._options.is_closed("encode")):
             return False
-        tile.rows = np.zeros((tile.size, VECTOR_WIDTH), np.float32)
+        if self._options.encode_error is not None:
+            raise EngineError(self._options.encode_error)
+        tile.rows = rows_of(tile)
         return True
 
     def remove(self, sequence_id: int) -> None:
@@ -269,11 +292,10 @@ class LoadedFake(LoadedEngine):
 
     def _forget(self, sequence_id: int) -> None:
         self._live.pop(sequence_id, None)
-        self._answers.pop(sequence_id, None)
 
     def _set_choice(self, sequence: Sequence, num_output: int) -> int | None:
         """Return the token that is set to come after that many of the output, or None."""
-        answer = self._answers.get(sequence.sequence_id)
+        answer = self._live[sequence.sequence_id].answer
         if answer is not None and num_output >= 0:
             return answer[num_output] if num_output < len(answer) else _IM_END
         return _IM_END if num_output == self._options.answer_tokens else None
@@ -289,7 +311,7 @@ class LoadedFake(LoadedEngine):
 
     def _draw(self, sequence: Sequence, result: StepResult) -> None:
         sequence_id = sequence.sequence_id
-        generator, editor = self._live[sequence_id]
+        _, generator, editor, _ = self._live[sequence_id]
         if editor is None:
             result.tokens[sequence_id] = self._drawn_plainly(sequence, generator)
             return

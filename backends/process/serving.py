@@ -13,13 +13,14 @@ from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.batching.saved_caches import SavedCaches
+from backends.batching.tile_encoding import TileEncoding
 from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission, Admitted
 from backends.process.embedding_queue import EmbeddingQueue
 from backends.process.image_loader import ImagePreparer
-from backends.prompting.intake import Intake
-from backends.tokenizer import Tokenizer
+from backends.process.text_questions import answer_to
+from backends.tile_cache import TileCache
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.messages import (
     HEARTBEAT_INTERVAL_S,
@@ -43,28 +44,18 @@ from backends.wire.messages import (
 )
 from backends.wire.prompts import images_of
 from backends.wire.questions import (
-    MAX_TEXT_BYTES,
     Answer,
-    ApplyTemplate,
     CountTokens,
-    Describe,
-    Description,
-    Detokenize,
     EraseCache,
     Question,
     RestoreCache,
     SaveCache,
-    Text,
-    TextQuestion,
-    TokenCount,
-    Tokenize,
-    Tokens,
 )
 
 ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
 PENDING_POLL_S = 0.002
-"""How often an idle worker looks whether pictures are prepared, or a constraint is compiled."""
+"""How often an idle worker looks whether pictures are prepared, a constraint is compiled, or the tower is done."""
 
 
 class Serving:
@@ -96,11 +87,14 @@ class Serving:
         self._channel = channel
         self._engine = engine
         self._can_generate = model.can_generate
+        tiles = TileCache()
         self._clock = clock
-        self._admission = Admission(engine.tokenizer, model, images)
+        self._admission = Admission(engine.tokenizer, model, images, tiles)
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
+        self._encoding = TileEncoding(engine, batcher, tiles, clock)
+        self._is_stalled = False
         self._answers: dict[int, RunningAnswer] = {}
         self._inbox: list[Command] = list(arrived)
         self._outbox: list[Event] = []
@@ -115,6 +109,12 @@ class Serving:
             ChannelClosedError: It is gone.
             FrameError: It sent something that is no frame of ours.
         """
+        try:
+            self._run()
+        finally:
+            self._encoding.close()
+
+    def _run(self) -> None:
         while not self._is_done:
             self._inbox += self._channel.receive(self._patience_s)
             commands, self._inbox = self._inbox, []
@@ -125,6 +125,8 @@ class Serving:
                 self._flush()  # what they are answered with does not wait for a long step
             if self._batcher.has_work:
                 self._step()
+            if self._batcher.has_work or self._encoding.is_busy:
+                self._encode()
             if self._embeddings.has_work:
                 self._embed()
             self._flush()
@@ -133,9 +135,9 @@ class Serving:
     def _patience_s(self) -> float | None:
         """How long to wait for commands: not at all with work at hand, for ever without any."""
         # The inbox has what came in a step that may have ended everything else.
-        if self._inbox or self._batcher.has_work or self._embeddings.has_work:
+        if self._inbox or self._embeddings.has_work or (self._batcher.has_work and not self._is_stalled):
             return 0
-        return PENDING_POLL_S if self._admission.has_pending else None
+        return PENDING_POLL_S if self._admission.has_pending or self._encoding.is_busy else None
 
     def _handle(self, command: Command) -> None:
         match command:
@@ -255,6 +257,9 @@ class Serving:
     def _step(self) -> None:
         now = self._clock()
         plan = self._batch.plan(now)
+        self._is_stalled = not plan.chunks and self._encoding.is_busy
+        if not plan.chunks and not plan.evicted:  # all that could compute wait for the tower
+            return
         step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
         for chunk in plan.chunks:
             self._outbox += self._answers[chunk.sequence.sequence_id].on_scheduled(now)
@@ -286,6 +291,21 @@ class Serving:
             self._forget(sequence_id)
             self._outbox.append(Failed.of(sequence_id, error))
 
+    def _encode(self) -> None:
+        """Have the tower make rows, where some are wanted; who goes without them ends here."""
+        now = self._clock()
+        for sequence_id in self._encoding.begin():
+            self._outbox += self._answers[sequence_id].on_scheduled(now)
+        if not self._encoding.is_busy:
+            return
+        self._flush()  # what is known does not wait for the tower
+        failure = self._encoding.advance(lambda: self._should_abort(set()))
+        if failure is not None:
+            for sequence_id in failure.sequence_ids:
+                self._forget(sequence_id, is_sound=True)
+                self._outbox.append(Failed.of(sequence_id, failure.error))
+        self._check_channel()
+
     def _embed(self) -> None:
         """Do a piece of what is to be embedded beside the sequences."""
         self._flush()  # what the sequences' step brought does not wait
@@ -312,10 +332,10 @@ class Serving:
             self._channel_error = exc
             return True
         self._inbox += arrived
-        return any(
-            isinstance(command, Shutdown) or (isinstance(command, Cancel) and command.sequence_id in step_ids)
-            for command in arrived
-        )
+        cancelled_ids = {command.sequence_id for command in arrived if isinstance(command, Cancel)}
+        for sequence_id in cancelled_ids:
+            self._encoding.forget(sequence_id)
+        return bool(cancelled_ids & step_ids) or any(isinstance(command, Shutdown) for command in arrived)
 
     def _check_channel(self) -> None:
         if self._channel_error is not None:
@@ -335,44 +355,3 @@ class Serving:
             events, self._outbox = self._outbox, []
             self._last_sent_at = now
             self._channel.send(events)
-
-
-def answer_to(question: TextQuestion, tokenizer: Tokenizer, intake: Intake) -> Answer:
-    """Return the answer to a question about the loaded model, from its tokenizer and template.
-
-    Raises:
-        ContextLengthError: The text is so long that it is not even tokenized.
-        TemplateError: The chat template failed.
-        PromptError: There is no chat template, the text is too long, ids are outside the vocabulary, or the prompt
-            cannot be used.
-    """
-    match question:
-        case Tokenize():
-            return _tokens(question, tokenizer)
-        case Detokenize(token_ids=token_ids):
-            intake.check_ids(token_ids, "tokens")
-            data = b"".join(map(tokenizer.shown_bytes, token_ids))
-            return Text(data.decode(errors="replace"))
-        case ApplyTemplate(prompt=chat):
-            return Text(intake.renderer.render(chat).text)
-        case CountTokens(prompt=prompt):
-            return TokenCount(len(intake.prepare(prompt).token_ids))
-        case Describe():
-            return Description(tokenizer.chat_template, tokenizer.bos_text, tokenizer.eos_text)
-        case _:
-            assert_never(question)
-
-
-def _tokens(question: Tokenize, tokenizer: Tokenizer) -> Tokens:
-    num_bytes = len(question.text.encode())
-    if num_bytes > MAX_TEXT_BYTES:
-        raise PromptError(
-            f"content: {num_bytes} bytes, but at most {MAX_TEXT_BYTES} are tokenized at a time; send the text in parts",
-            param="content",
-        )
-    token_ids = tokenizer.encode(
-        question.text,
-        add_bos=question.add_special and tokenizer.adds_bos,
-        parse_control=question.parse_special,
-    )
-    return Tokens(token_ids, list(map(tokenizer.shown_bytes, token_ids)) if question.with_pieces else None)

@@ -124,6 +124,11 @@ class Intake:
             raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
         self.check_ids([token_id for token_id, _ in spec.sampling.logit_bias], "logit_bias")
         self.check_ids(list(spec.stop_token_ids), "stop_token_ids")
+        if prompt.spans and spec.sampling.num_prompt_logprobs is not None:
+            raise PromptError(
+                "prompt_logprobs: a prompt with pictures is not judged; leave it out, or the pictures",
+                param="prompt_logprobs",
+            )
         return Sequence(
             sequence_id=message.sequence_id,
             token_ids=token_ids,

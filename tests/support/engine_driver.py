@@ -43,6 +43,7 @@ from tests.support.waiting import wait_until
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 20_000
+TOWER_TIMEOUT_S = 60
 
 
 class MemoryChannel(Channel):
@@ -278,8 +279,12 @@ class EngineDriver:
         return len(self._sequences[sequence_id]) - num_prompt_tokens
 
     def step(self) -> None:
-        """Do one step as the worker's loop does."""
+        """Do one step as the worker's loop does; where only the tower is at work, wait for it."""
         self.worker._step()
+        self.worker._encode()
+        job = self.worker._encoding._job
+        if self.worker._is_stalled and job is not None and job.encoded is not None:
+            job.encoded.exception(TOWER_TIMEOUT_S)
         self._collect()
 
     def step_until(self, is_reached: Callable[[], bool]) -> None:

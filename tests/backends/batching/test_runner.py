@@ -2,26 +2,27 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
-from backends.fake.engine import FakeEngine, FakeTokenizer
-from backends.sequence import EmbeddingSpan, Sequence, Tile
+from backends.fake.engine import FakeEngine
+from backends.fake.tower import rows_of
+from backends.sequence import Sequence
 from backends.wire.messages import LoadSpec, VisionSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
+from tests.support.tiles import spliced, tile_of
 
 NUM_ROWS = 20
 
 
 def with_span(sequence_id: int) -> Sequence:
     """Ten tokens, twenty rows, ten tokens."""
-    token_ids = [97] * 10 + [FakeTokenizer.vocab_size + number for number in range(NUM_ROWS)] + [98] * 10
-    tile = Tile(b"tile", np.zeros((4, 5, 3), np.uint8), 4, 5, np.zeros((NUM_ROWS, 8), np.float32))
-    spans = (EmbeddingSpan(10, tile),)
+    tile = tile_of((250, 0, 0), 4, 5)
+    tile.rows = rows_of(tile)
+    token_ids, spans = spliced([97] * 10, tile, [98] * 10)
     return Sequence(sequence_id, token_ids, len(token_ids), 2, SamplingParams(temperature=0), spans=spans)
 
 
