@@ -97,11 +97,16 @@ class TestTheTower:
         expected = rows_of(load("mlx", model.load_spec("mlx")), model)
         cosine = (rows * expected).sum() / np.linalg.norm(rows) / np.linalg.norm(expected)
         assert 0.99 < cosine < 1
-        bare, prompt = BareEngine(engine), VisionPrompts(quantized, "mlx").ask(patchwork(1), "What is it?")
-        for tile in prompt.tiles:
-            engine.encode(tile, lambda: False)
-        assert len(bare.fresh_answer(prompt.token_ids, NUM, prompt.spans)) == NUM
-        engine.close()
+        assert len(answer_to_picture(engine, quantized)) == NUM
+
+
+def answer_to_picture(engine: LoadedEngine, model: VisionModel) -> list[int]:
+    prompt = VisionPrompts(model, "mlx").ask(patchwork(1), "What is it?")
+    for tile in prompt.tiles:
+        assert engine.encode(tile, lambda: False)
+    answer = BareEngine(engine).fresh_answer(prompt.token_ids, NUM, prompt.spans)
+    engine.close()
+    return answer
 
 
 def quantize(model: VisionModel, folder: Path) -> VisionModel:
@@ -121,6 +126,35 @@ def quantize(model: VisionModel, folder: Path) -> VisionModel:
     quantization = {"group_size": 32, "bits": 8, "mode": "affine"}
     (folder / "config.json").write_text(json.dumps(config | {"quantization": quantization}))
     return model._replace(folder=folder)
+
+
+def test_an_adapter_lies_over_the_language_model(vision_model: Models, tmp_path: Path) -> None:
+    """The answer to a picture is that of the model with the same matrices merged in."""
+    model = vision_model("llava")
+    rng = np.random.default_rng(7)
+    prefix, scale = "language_model.model.layers.", 2.0
+    weights = load_file(model.folder / "model.safetensors")
+    factors: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
+    for name in [
+        name for name in weights if name.startswith(prefix) and name.endswith(("q_proj.weight", "v_proj.weight"))
+    ]:
+        outputs, inputs = weights[name].shape
+        a, b = (rng.standard_normal(shape).astype(np.float32) * 0.2 for shape in ((inputs, 4), (4, outputs)))
+        factors |= {name.replace("weight", "lora_a"): a, name.replace("weight", "lora_b"): b}
+        weights[name] += scale * (a @ b).T
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    save_file(factors, adapter / "adapters.safetensors")
+    parameters = {"rank": 4, "scale": scale, "dropout": 0.0, "keys": ["self_attn.q_proj", "self_attn.v_proj"]}
+    said = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": parameters}
+    (adapter / "adapter_config.json").write_text(json.dumps(said))
+    merged = changed(model, tmp_path / "merged")
+    save_file(weights, merged.folder / "model.safetensors")
+    answers = [
+        answer_to_picture(load("mlx", each.load_spec("mlx", adapter_path=path)), each)
+        for each, path in ((model, str(adapter)), (merged, None), (model, None))
+    ]
+    assert answers[0] == answers[1] != answers[2]
 
 
 class TestRefusals:
