@@ -156,6 +156,8 @@ class _Gateway:
         paths, config = self._options.paths, self._config.config
         jobs = Jobs()
         conversations = Conversations(paths.conversations_db, lambda: self._config.config.conversations)
+        batches = Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations))
+        serving.images.read_file = batches.file_bytes
         return Services(
             server=ServerFacts(VERSION),
             serving=serving,
@@ -171,7 +173,7 @@ class _Gateway:
             pulls=PullAccess(),
             conversions=ModelConversions(self._converter, jobs),
             benches=BenchRuns(paths.registry_db, self._environment, jobs),
-            batches=Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations)),
+            batches=batches,
             conversations=conversations,
         )
 

@@ -14,8 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from backends.errors import FOREIGN_ERRORS, ImageError
 from backends.images.container import READ_FORMATS, check_parts, check_scans, other_format
-from backends.images.limits import MAX_ASPECT, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from backends.images.source import too_large
+from backends.images.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
+from backends.wire.prompts import MAX_IMAGE_BYTES, image_too_large
 
 RGB = np.ndarray[Any, np.dtype[np.uint8]]
 """Pixels, shape (height, width, 3), contiguous."""
@@ -113,7 +113,7 @@ def _opened(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("the image is empty; send the file's content")
     if len(data) > MAX_IMAGE_BYTES:
-        raise too_large()
+        raise image_too_large()
     check_parts(data)
     image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
     size = Size(*image.size)

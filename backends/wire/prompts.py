@@ -1,8 +1,13 @@
 """What a sequence continues: a conversation, a text, token ids, or the prompt of another sequence."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import msgspec
+
+from backends.errors import ImageError
+
+MAX_IMAGE_BYTES: Final = 20 * 2**20
+"""Length of a picture's file, not of its base64."""
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -15,7 +20,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image"):
     """A picture in a message's content, as the client sent it; it is looked at in the worker only.
 
     Attributes:
-        data: The file's bytes.
+        data: The file's bytes, at most `MAX_IMAGE_BYTES`.
         param: The request's field that carries it, for errors.
         max_side: Pixels of its longer side that the model is shown at most; None = as many as the model takes.
     """
@@ -23,6 +28,11 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image"):
     data: bytes
     param: str
     max_side: int | None = None
+
+
+def image_too_large() -> ImageError:
+    """Return the refusal of a picture's file that is too long."""
+    return ImageError(f"the image is larger than {MAX_IMAGE_BYTES >> 20} MiB; shrink it or save it as JPEG")
 
 
 ContentPart = TextPart | ImagePart

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from router.errors import InvalidRequestError
 
@@ -36,15 +37,32 @@ def shared_fields(source: object, struct_type: type[msgspec.Struct]) -> dict[str
 
 
 class CachedTokens(AnswerBody, frozen=True):
-    """Of the prompt's tokens."""
+    """Of the prompt's tokens; those of pictures where there are any."""
 
     cached_tokens: int
+    image_tokens: int | UnsetType = UNSET
 
 
 class ReasoningTokens(AnswerBody, frozen=True):
     """Of the answer's tokens."""
 
     reasoning_tokens: int
+
+
+class SeenImage(AnswerBody, frozen=True, kw_only=True):
+    """A picture of the prompt: its width and height, and those of what the model was shown, in pixels."""
+
+    original: tuple[int, int]
+    seen: tuple[int, int]
+    tokens: int
+    cached: bool
+    encode_ms: float
+
+
+class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
+    """What only mlxr tells; pictures in the prompt's order."""
+
+    images: list[SeenImage]
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Meta
 
 from registry.engines import EngineSetting
+from router.config.images import Side
 from router.http.dialect import Dialect, Dialects
 from router.http.error_table import ERROR_ROWS
 from router.http.headers import (
     ENGINE_HEADER,
+    IMAGE_SIDE_HEADER,
     LOAD_HEADER,
     PRIORITY_HEADER,
     SESSION_HEADER,
@@ -50,6 +52,7 @@ REQUEST_HEADERS: Final = (
         what="The conversation that it belongs to.",
     ),
     Parameter(name=TIMEOUT_HEADER, type=Annotated[float, Meta(gt=0)], what="Seconds that it may take."),
+    Parameter(name=IMAGE_SIDE_HEADER, type=Side, what="Pixels that the longer side of images is shrunk to."),
     Parameter(name=STRICT_HEADER, type=bool, what="Whether to refuse it for fields that nobody knows."),
 )
 """Headers that say how a request is served, whatever its protocol."""

@@ -4,7 +4,7 @@ A protocol says what is to be generated and how the answer is written (`Answerin
 finds the same one that was sent before, and sends what its encoder writes. Not here: any protocol's shapes.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +23,8 @@ from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.placement.memory import MemoryBudget, read_budget
+from router.protocols.images.fetching import PublicFetcher
+from router.protocols.images.reader import ImageReader
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.generation import Generation, GenerationRequest
@@ -84,6 +86,7 @@ class RequestService:
         self.image_sides = ImageSidesInForce(
             current_config, models.artifact_of, lambda: supervisor.workers, read=read_budget
         )
+        self.images = ImageReader(current_config, models, self.image_sides.of, fetch=PublicFetcher().fetch)
         self.supervisor = supervisor
         self.requests = requests
         self._current_config = current_config
@@ -120,18 +123,20 @@ class RequestService:
             headers=read_headers(request.headers),
         )
 
-    def start_or_rejoin(self, arrival: Arrival, answering: Callable[[], Answering]) -> RunningRequest:
+    async def start_or_rejoin(self, arrival: Arrival, answering: Callable[[], Awaitable[Answering]]) -> RunningRequest:
         """Return what the same request was already being given, or else start it.
 
         Args:
-            answering: Says what is asked for; called for a request that is new. Its errors are the request's.
+            answering: Says what is asked for; called for a request that is new, and given up when its client goes. Its
+                errors are the request's.
         """
         running = self.requests.attachable(arrival.fingerprint)
         if running is not None:
             note_ignored(running.facts.ignored)
             return running
+        may_fetch = self.config.images.fetch != "off"  # which may take long
         return self.start(
-            answering(),
+            await (until_disconnect(arrival.request.receive, answering()) if may_fetch else answering()),
             client=_client_of(arrival.request),
             fingerprint=arrival.fingerprint,
             timeout_s=arrival.headers.timeout_s,

@@ -11,8 +11,16 @@ from registry.engines import EngineSetting
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS
+from router.config.images import Side
 from router.errors import InvalidRequestError
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
+from router.http.headers import (
+    ENGINE_HEADER,
+    IMAGE_SIDE_HEADER,
+    LOAD_HEADER,
+    PRIORITY_HEADER,
+    SESSION_HEADER,
+    TIMEOUT_HEADER,
+)
 from router.models.load_settings import AS_CONFIGURED
 
 MAX_SESSION_CHARS: Final = 512
@@ -31,6 +39,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
         engine: Comes before the model's setting.
         timeout_s: For the whole request, above 0.
         load: How the model is to be loaded; comes before the model's settings.
+        image_side_px: What the longer side of pictures is to be shrunk to, pixels.
     """
 
     engine: EngineSetting | None = None
@@ -38,6 +47,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     timeout_s: float | None = None
     load: LoadSettings = AS_CONFIGURED
+    image_side_px: int | None = None
 
 
 def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
@@ -52,6 +62,7 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         session_id=_session_id(headers.get(SESSION_HEADER)),
         timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
         load=read_load_header(headers.get(LOAD_HEADER)),
+        image_side_px=_image_side(headers.get(IMAGE_SIDE_HEADER)),
     )
 
 
@@ -113,6 +124,16 @@ def _session_id(text: str | None) -> str | None:
         message = f"{SESSION_HEADER}: send 1 to {MAX_SESSION_CHARS} characters, got {len(name)}"
         raise InvalidRequestError(message, SESSION_HEADER)
     return name
+
+
+def _image_side(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text.strip(), Side, strict=False)
+    except msgspec.ValidationError as exc:
+        message = f"{IMAGE_SIDE_HEADER}: {text!r:.40} is no whole number of pixels: {exc}"
+        raise InvalidRequestError(message, IMAGE_SIDE_HEADER) from exc
 
 
 def _timeout_s(text: str | None) -> float | None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from router.http.headers import (
     ENGINE_HEADER,
+    IMAGE_SIDE_HEADER,
     LOAD_HEADER,
     PRIORITY_HEADER,
     PROGRESS_HEADER,
@@ -20,7 +21,7 @@ from router.http.headers import (
 
 _OWN: Final = (
     *(ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, PROGRESS_HEADER),
-    *(TIMEOUT_HEADER, SESSION_HEADER, STRICT_HEADER),
+    *(TIMEOUT_HEADER, SESSION_HEADER, STRICT_HEADER, IMAGE_SIDE_HEADER),
 )
 RELEVANT_HEADERS: Final = ("authorization", "x-api-key", *(name.lower() for name in _OWN))
 """Those that say who asks and how to answer. Others differ when a client tries again, such as its count of retries."""

@@ -57,6 +57,7 @@ _CONTINUED: Final[Body] = {
 
 _SHARED: Final[dict[str, Body]] = {
     "model": {},
+    "mlxr": {"mlxr": {"image_side_px": 256}},
     "stream": {"stream": True},
     "stream_options.include_usage": {"stream": True, "stream_options": {"include_usage": True}},
     "temperature": {"temperature": 0.7, "seed": 1},
@@ -146,6 +147,13 @@ def _part_of_old(**fields: Any) -> Body:
     return _answered(content=[{"type": "text", "text": "Hi", **fields}])
 
 
+def _with_earlier_image(**fields: str) -> Body:
+    """Return a chat in which a picture lies behind the question: models that cannot see are told of it in words."""
+    image = {"type": "input_image"} | fields
+    turns = [("user", [image]), ("assistant", "A dog."), ("user", "Are you sure?")]
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
 HONOURED: Final[dict[str, dict[str, Body]]] = {
     CHAT: _SHARED
     | {
@@ -159,6 +167,10 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
                 {"role": "assistant", "content": "Hi"},
                 {"role": "user", "content": "Bye"},
             ]
+        },
+        **{
+            f"messages[].content[].{name}": _with_earlier_image(**{name: value})
+            for name, value in {"image_url": "data:image/png;base64,AA", "file_id": "file-1", "detail": "low"}.items()
         },
         "messages[].content": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
         "messages[].content[].type": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
@@ -278,7 +290,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "web_search_options": ({"web_search_options": {}}, "web_search_options"),
     "functions": ({"functions": [{"name": "f"}]}, "functions"),
     "function_call": ({"function_call": {"name": "f"}}, "function_call"),
-    "messages[].content[].image_url": (_part("image_url", url="file:///x"), "messages[0].content[0].image_url"),
     "messages[].content[].input_audio": (_part("input_audio", data="x"), "messages[0].content[0].input_audio"),
     "messages[].content[].video_url": (_part("video_url", url="file:///x"), "messages[0].content[0].video_url"),
     "messages[].content[].file": (_part("file", file_id="x"), "messages[0].content[0].file"),

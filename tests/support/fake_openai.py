@@ -103,6 +103,10 @@ class FakeFront:
         serving = RequestService(current, self.models, self.supervisor, RequestRegister())
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
         models_dir = database.with_name("models")
+        batches = Batches(
+            database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
+        )
+        serving.images.read_file = batches.file_bytes
         return Services(
             server=ServerFacts("0.0.0"),
             serving=serving,
@@ -112,9 +116,7 @@ class FakeFront:
             pulls=PullAccess(),
             conversions=ModelConversions(Converter(database, models_dir, {}), jobs),
             benches=BenchRuns(database, {}, jobs),
-            batches=Batches(
-                database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
-            ),
+            batches=batches,
             conversations=conversations,
         )
 

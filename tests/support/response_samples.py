@@ -62,6 +62,7 @@ HONOURED: Final[dict[str, Body]] = {
     "prompt_cache_retention": {"prompt_cache_retention": "24h"},
     "metadata": {"metadata": {"a": "b"}},
     "user": {"user": "me"},
+    "mlxr": {"mlxr": {"image_side_px": 256}},
     "chat_template_kwargs": {"chat_template_kwargs": {"colour": "red"}},
     "return_progress": {"stream": True, "return_progress": True},
     "timings_per_token": {"stream": True, "timings_per_token": True},
@@ -95,10 +96,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
 """Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""
 
 REFUSED_PARTS: Final[dict[str, tuple[Body, str]]] = {
-    "an image": (
-        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///x"}]}]},
-        "input[0].content[0].image_url",
-    ),
     "a file": (
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
         "input[0].content[0].file_id",

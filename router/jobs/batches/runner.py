@@ -17,7 +17,7 @@ import msgspec
 
 from registry.threads import in_thread
 from router.config import Config
-from router.errors import ShuttingDownError, StoreUnavailableError
+from router.errors import FileNotFoundHereError, ShuttingDownError, StoreUnavailableError
 from router.http.ignored import noting_ignored
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, Problem
 from router.jobs.batches.files import drop_file, read_part, sweep, write_results
@@ -64,6 +64,19 @@ class Batches:
         self._tasks: asyncio.TaskGroup | None = None
         self._is_swept = asyncio.Event()
         self._runs: dict[str, BatchRun] = {}
+
+    async def file_bytes(self, file_id: str, max_bytes: int) -> bytes:
+        """Return the beginning of a file.
+
+        Raises:
+            FileNotFoundHereError: There is none.
+            StoreUnavailableError: It cannot be read.
+        """
+        await self.opened()
+        file = await self.store.call(lambda store: store.file(file_id))
+        if file is None:
+            raise FileNotFoundHereError(file_id, "file_id")
+        return await in_thread(partial(read_part, self.files_dir, file_id, 0, min(max_bytes, file.num_bytes)))
 
     async def run(self) -> None:
         """Go on with what is not final, then drive what comes, until cancelled."""

@@ -5,7 +5,9 @@ Source: Anthropic API reference, "Create a Message", "Streaming Messages", "Coun
 
 from typing import Literal
 
-from router.protocols.answers import AnswerBody
+from msgspec import UNSET, UnsetType
+
+from router.protocols.answers import AnswerBody, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
@@ -66,6 +68,7 @@ class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: Usage
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -136,6 +139,7 @@ class MessageDelta(AnswerBody, frozen=True, tag_field="type", tag="message_delta
 
     delta: Stop
     usage: Usage
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class MessageStop(AnswerBody, frozen=True, tag_field="type", tag="message_stop"):

@@ -19,6 +19,7 @@ from router.errors import UnsupportedFieldError
 from router.http.dialect import Dialect, ShownError
 from router.protocols.anthropic.schemas import (
     DocumentBlock,
+    ImageBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
@@ -118,6 +119,6 @@ ANTHROPIC_API: Final = Api(
     prefixes=("/v1/messages",),
     read_by_type=(
         ToolDefinition,
-        *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock),
+        *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock, ImageBlock),
     ),
 )

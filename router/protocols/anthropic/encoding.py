@@ -18,6 +18,7 @@ from router.http.streaming import SSE
 from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
+from router.protocols.images.seen import seen_images
 from router.requests.collected import CollectedOutput
 from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent
 
@@ -80,7 +81,7 @@ def message_of(head: AnthropicHead, output: CollectedOutput) -> answers.AnswerMe
     """
     end = output.end
     content = blocks_of(output, hides_thinking=head.hides_thinking)
-    return head.message(content, end.usage, head.stop(end))
+    return msgspec.structs.replace(head.message(content, end.usage, head.stop(end)), mlxr=seen_images([end]))
 
 
 class AnthropicStream:
@@ -116,7 +117,7 @@ class AnthropicStream:
         end = self._end
         if end is None:
             raise EngineCrashedError("the engine ended the request without an answer")
-        delta = answers.MessageDelta(self._head.stop(end), _usage(end.usage))
+        delta = answers.MessageDelta(self._head.stop(end), _usage(end.usage), seen_images([end]))
         return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 
     def _parts(self, event: GenerationEvent) -> list[answers.StreamEvent]:

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.wire.prompts import PromptMessage, shown_content
+from backends.wire.prompts import ContentPart, PromptMessage, TextPart, shown_content
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
+from router.protocols.anthropic.images import IMAGE, question_of
 from router.protocols.anthropic.schemas import (
     DocumentBlock,
     Message,
@@ -24,6 +25,7 @@ from router.protocols.anthropic.schemas import (
 )
 from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.unseen import in_words
+from router.protocols.images.read import NO_IMAGES, ReadImages, joined, parts_of
 
 BILLING_PREFIX: Final = "x-anthropic-billing-header:"
 """Begins a text that Claude Code puts before its system prompt: a label for Anthropic's accounts that is different in
@@ -44,8 +46,8 @@ _FORMS: Final[dict[str, Any]] = {
     "tool_result": ToolResultBlock,
     "document": DocumentBlock,
 }
-_SEEN: Final = frozenset({"image", "document", "container_upload"})
-"""Blocks that a question may hang on."""
+_SEEN: Final = frozenset({"document", "container_upload"})
+"""Blocks beside images that a question may hang on."""
 
 
 class PromptMessages(msgspec.Struct, frozen=True):
@@ -60,10 +62,11 @@ class PromptMessages(msgspec.Struct, frozen=True):
     continuation: str | None
 
 
-def read_messages(messages: list[Message], system: str | list[TextBlock] | None) -> PromptMessages:
+def read_messages(
+    messages: list[Message], system: str | list[TextBlock] | None, images: ReadImages = NO_IMAGES
+) -> PromptMessages:
     """Return what the template is given."""
-    questions = [index for index, message in enumerate(messages) if message.role == "user" and _asks(message)]
-    reader = _Reader(questions[-1] if questions else -1)
+    reader = _Reader(question_of(messages), images)
     text = _system_text(system)
     if text:
         reader.turns.append({"role": "system", "content": text})
@@ -84,12 +87,6 @@ def read_messages(messages: list[Message], system: str | list[TextBlock] | None)
     return PromptMessages(reader.turns[:-1], shown_content(last))
 
 
-def _asks(message: Message) -> bool:
-    """Tell whether a message of the user is more than results of tools."""
-    content = message.content
-    return not isinstance(content, list) or any(raw.get("type") != "tool_result" for raw in content)
-
-
 class _Reader:
     """Collects turns; knows the calls that were made.
 
@@ -97,9 +94,10 @@ class _Reader:
         question: Number of the user's last message that is more than results of tools.
     """
 
-    def __init__(self, question: int) -> None:
+    def __init__(self, question: int, images: ReadImages) -> None:
         self.turns: list[PromptMessage] = []
         self._question = question
+        self._images = images
         self._calls: dict[str, str] = {}
 
     def read(self, message: Message, index: int) -> None:
@@ -121,42 +119,52 @@ class _Reader:
                 for at, block in enumerate(blocks):
                     if not isinstance(block, TextBlock):
                         raise _misplaced(block, f"{where}.content[{at}]", "system")
-                self.turns.append({"role": "system", "content": _joined(blocks, where)})
+                self.turns.append({"role": "system", "content": self._joined(blocks, where)})
 
     def _read_user(self, blocks: list[Block], where: str, *, is_question: bool) -> None:
-        texts: list[str] = []
+        parts: list[ContentPart] = []
         for index, block in enumerate(blocks):
             path = f"{where}.content[{index}]"
             if isinstance(block, ToolResultBlock):
-                self._add_user_text(texts)
-                texts = []
+                self._add_user_parts(parts)
+                parts = []
                 self.turns.append(self._result(block, path))
             elif isinstance(block, ThinkingBlock | RedactedThinkingBlock | ToolUseBlock):
                 raise _misplaced(block, path, "user")
             else:
-                texts.append(_text_of(block, path, is_question=is_question))
-        self._add_user_text(texts)
+                parts.append(self._part(block, path, is_question=is_question))
+        self._add_user_parts(parts)
         if not blocks:
             raise InvalidRequestError(f"{where}.content: at least one block is needed", f"{where}.content")
 
-    def _add_user_text(self, texts: list[str]) -> None:
-        if not texts:
+    def _add_user_parts(self, parts: list[ContentPart]) -> None:
+        if not parts:
             return
-        text = "\n".join(texts)
         if self.turns and self.turns[-1]["role"] == "user":
-            text = f"{self.turns.pop()['content']}\n{text}"
-        self.turns.append({"role": "user", "content": text})
+            before = self.turns.pop()["content"]
+            parts = [*(before if isinstance(before, list) else [TextPart(before or "")]), *parts]
+        self.turns.append({"role": "user", "content": joined(parts)})
+
+    def _part(self, block: Block, where: str, *, is_question: bool = False) -> ContentPart:
+        """Return what stands for a block in the conversation."""
+        if isinstance(block, dict) and block.get("type") == IMAGE:
+            return self._images.at(where, IMAGE)
+        return TextPart(_text_of(block, where, is_question=is_question))
+
+    def _joined(self, blocks: Sequence[Block], where: str) -> str | list[ContentPart]:
+        return joined([self._part(block, f"{where}.content[{index}]") for index, block in enumerate(blocks)])
 
     def _result(self, block: ToolResultBlock, where: str) -> PromptMessage:
         name = self._calls.get(block.tool_use_id)
         if name is None:
             path = f"{where}.tool_use_id"
             raise InvalidRequestError(f"{path}: no tool_use before it has the id {block.tool_use_id!r:.80}", path)
-        content = block.content or ""
-        if not isinstance(content, str):
-            read = [_block(raw, f"{where}.content[{index}]") for index, raw in enumerate(content)]
-            content = _joined(read, where)
-        shown = ERROR_PREFIX + content if block.is_error else content
+        shown: str | list[ContentPart] = block.content or "" if not isinstance(block.content, list) else ""
+        if isinstance(block.content, list):
+            read = [_block(raw, f"{where}.content[{index}]") for index, raw in enumerate(block.content)]
+            shown = self._joined(read, where)
+        if block.is_error:
+            shown = ERROR_PREFIX + shown if isinstance(shown, str) else [TextPart(ERROR_PREFIX.strip()), *shown]
         return {"role": "tool", "content": shown, "tool_call_id": block.tool_use_id, "name": name}
 
     def _read_assistant(self, blocks: list[Block], where: str) -> None:
@@ -175,7 +183,8 @@ class _Reader:
                 case ToolResultBlock():
                     raise _misplaced(block, f"{where}.content[{index}]", "assistant")
                 case _:
-                    turn["content"] = f"{turn['content'] or ''}{_text_of(block, f'{where}.content[{index}]')}"
+                    part = self._part(block, f"{where}.content[{index}]")
+                    turn["content"] = _followed(turn["content"], part)
         if "tool_calls" in turn and not turn["content"]:
             turn["content"] = None
         self.turns.append(turn)
@@ -243,8 +252,11 @@ def _system_text(system: str | list[TextBlock] | None) -> str:
     return "\n".join(block.text for block in system if not block.text.startswith(BILLING_PREFIX))
 
 
-def _joined(blocks: Sequence[Block], where: str) -> str:
-    return "\n".join(_text_of(block, f"{where}.content[{index}]") for index, block in enumerate(blocks))
+def _followed(content: str | list[ContentPart] | None, part: ContentPart) -> str | list[ContentPart]:
+    """Return an assistant's content with one more part; its texts follow each other as they are."""
+    if isinstance(part, TextPart) and not isinstance(content, list):
+        return f"{content or ''}{part.text}"
+    return [*parts_of(content), part]
 
 
 def _misplaced(block: Block, path: str, role: str) -> InvalidRequestError:

@@ -13,8 +13,10 @@ from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
+from router.models.model_request import ModelRequest
 from router.protocols.anthropic.api import ThreadsUnsupportedError
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
+from router.protocols.anthropic.images import sent_images
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
     CLEAR_THINKING,
@@ -40,6 +42,8 @@ from router.protocols.fields.tools import (
     check_parameters,
     tools_for,
 )
+from router.protocols.images.read import NO_IMAGES, ReadImages
+from router.protocols.images.sent import wished_side
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
@@ -57,16 +61,17 @@ _DIRECT: Final = "direct"
 _PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named="tool_choice.name", required="any")
 
 
-def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answering:
+async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answering:
     """Return what a request asks for."""
     body = decode_body(arrival.raw, MessagesRequest)
     headers = arrival.headers
     if headers.session_id is None:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
-    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
+    model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
+    model_request, images = await images_of(serving, body, model_request, headers)
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
-        model=body.model,
+        model=images.stand_in or body.model,
         max_tokens=body.max_tokens,
         stop_sequences=tuple(body.stop_sequences or ()),
         hides_thinking=_hides_thinking(body),
@@ -78,9 +83,17 @@ def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answering:
     return Answering(
         answer_id=head.answer_id,
         protocol="anthropic",
-        wanted=generation_for(body, model, headers),
+        wanted=generation_for(body, chosen_model(serving, model_request), headers, images),
         encoder=encoder,
     )
+
+
+async def images_of(
+    serving: RequestService, body: _AnyBody, model_request: ModelRequest, headers: RequestHeaders
+) -> tuple[ModelRequest, ReadImages]:
+    """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
+    wish = wished_side(headers.image_side_px, body.mlxr)
+    return await serving.images.read(model_request, sent_images(body.messages), wish)
 
 
 def _agent_session(headers: Mapping[str, str]) -> str | None:
@@ -92,7 +105,9 @@ def _hides_thinking(body: MessagesRequest) -> bool:
     return isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
 
 
-def generation_for(request: MessagesRequest, model: ChosenModel, headers: RequestHeaders) -> GenerationRequest:
+def generation_for(
+    request: MessagesRequest, model: ChosenModel, headers: RequestHeaders, images: ReadImages = NO_IMAGES
+) -> GenerationRequest:
     """Return what a request asks for."""
     if isinstance(request.thinking, ThinkingEnabled) and request.thinking.budget_tokens >= request.max_tokens:
         path = "thinking.budget_tokens"
@@ -102,7 +117,7 @@ def generation_for(request: MessagesRequest, model: ChosenModel, headers: Reques
     tools, defaults = request_tools(request), model.defaults
     return GenerationRequest(
         model_request=model.model_request,
-        prompts=(prompt_for(request, defaults, tools),),
+        prompts=(prompt_for(request, defaults, tools, images),),
         spec=SequenceSpec(
             sampling=sampling_params(request, defaults),
             max_tokens=request.max_tokens,
@@ -117,15 +132,21 @@ def generation_for(request: MessagesRequest, model: ChosenModel, headers: Reques
     )
 
 
-def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools | None = None) -> ChatPrompt:
+def prompt_for(
+    request: _AnyBody,
+    defaults: RequestDefaults,
+    tools: RequestTools | None = None,
+    images: ReadImages = NO_IMAGES,
+) -> ChatPrompt:
     """Return the conversation of a request.
 
     Args:
         tools: Those of the request; None = they are read here.
+        images: Its pictures.
     """
     _check_honoured(request)
     tools = request_tools(request) if tools is None else tools
-    conversation = read_messages(request.messages, request.system)
+    conversation = read_messages(request.messages, request.system, images)
     effort = None if request.output_config is None else request.output_config.effort
     return ChatPrompt(
         with_system(conversation.messages, defaults.system, defaults.messages),

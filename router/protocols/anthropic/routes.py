@@ -12,7 +12,7 @@ from router.http.asgi import json_reply
 from router.http.streaming import SSE
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
 from router.protocols.anthropic.api import ANTHROPIC_API, ANTHROPIC_ERRORS
-from router.protocols.anthropic.request import anthropic_answering, prompt_for
+from router.protocols.anthropic.request import anthropic_answering, images_of, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
@@ -26,7 +26,7 @@ REQUEST_ID_HEADER: Final = b"request-id"
 async def create_message(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
     arrival = await serving.arrive(request)
-    running = serving.start_or_rejoin(arrival, lambda: anthropic_answering(serving, arrival))
+    running = await serving.start_or_rejoin(arrival, lambda: anthropic_answering(serving, arrival))
     own = ((REQUEST_ID_HEADER, running.facts.request_id.encode()),)
     return await serving.reply(arrival, running, dialect=ANTHROPIC_ERRORS, headers=own)
 
@@ -37,8 +37,9 @@ async def count_message_tokens(request: AnyRequest, serving: ServingPart) -> ASG
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountRequest)
     model_request = serving.models.model_request(body.model, arrival.headers.engine, load=arrival.headers.load)
+    model_request, images = await images_of(serving, body, model_request, arrival.headers)
     serving.models.resolve(model_request)
-    prompt = prompt_for(body, serving.models.defaults_for(model_request.model))
+    prompt = prompt_for(body, serving.models.defaults_for(model_request.model), images=images)
     return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 

@@ -15,6 +15,7 @@ from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import CalledName
+from router.protocols.images.sent import MlxrFields
 
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512
@@ -36,6 +37,7 @@ BlockObject = Annotated[
         "anthropic.ToolUseBlock",
         "anthropic.ToolResultBlock",
         "anthropic.DocumentBlock",
+        "anthropic.ImageBlock",
     ),
 ]
 """Read by its `type` (`messages`), because others than these are said in words where the model need not see them."""
@@ -91,7 +93,8 @@ class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="typ
 
     tool_use_id: ranges.CallId
     content: Annotated[
-        str | list[BlockObject] | None, honoured("in results of tools; what is no text is said in words")
+        str | list[BlockObject] | None,
+        honoured("in results of tools; what is no text, and no image that the model sees, is said in words"),
     ] = None
     is_error: bool | None = None
     cache_control: CacheControl | None = None
@@ -108,6 +111,32 @@ class DocumentBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type"
     cache_control: CacheControl | None = None
 
 
+class DataSource(msgspec.Struct, tag_field="type", tag="base64"):
+    """A picture's file in base64; what it says of the type is not believed."""
+
+    data: str
+    media_type: str | None = None
+
+
+class URLSource(msgspec.Struct, tag_field="type", tag="url"):
+    """An address, where `images.fetch` of the config allows it, or a data: URI."""
+
+    url: str
+
+
+class FileSource(msgspec.Struct, tag_field="type", tag="file"):
+    """A file that was uploaded to /v1/files."""
+
+    file_id: str
+
+
+class ImageBlock(msgspec.Struct, tag_field="type", tag="image"):
+    """A picture, of models that see; in results of tools and earlier turns of others it is said in words."""
+
+    source: DataSource | URLSource | FileSource
+    cache_control: CacheControl | None = None
+
+
 class Message(msgspec.Struct, forbid_unknown_fields=True):
     """One turn of the conversation, or part of one: turns of the same role in a row are one."""
 
@@ -117,7 +146,10 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     ]
     content: Annotated[
         str | list[BlockObject] | None,
-        honoured("what is no text is said in words, but in the last turn; null only in messages of the assistant"),
+        honoured(
+            "what is no text, and no image that the model sees, is said in words, but in the last turn; null only in "
+            "messages of the assistant"
+        ),
     ]
 
 
@@ -226,6 +258,7 @@ class _Prompting(msgspec.Struct, kw_only=True):
     cache_control: Annotated[CacheControl | None, LABEL] = None
     user_profile_id: Annotated[str | None, LABEL] = None
     workspace_id: Annotated[str | None, LABEL] = None
+    mlxr: MlxrFields | None = None
     context_management: Annotated[
         Refused,
         refused(

@@ -125,7 +125,7 @@ async def _attempt(
             is_text = endpoint == "/v1/completions"
             request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)
             _check_whole(request.stream, "stream")
-            answering = openai_answering(serving, request, _HEADERS)
+            answering = await openai_answering(serving, request, _HEADERS)
     running = serving.start(answering, client=client)
     answer = await whole_answer(running.follow())
     if not answer:

@@ -51,7 +51,7 @@ _WINDOW: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_ENDS: Final = 1000
 
-PURPOSES: Final = ("batch",)
+PURPOSES: Final = ("batch", "vision", "user_data")
 MAX_LIMIT: Final = 10_000
 _PURPOSE: Final = Parameter(name="purpose", type=str, what="Only files of this one.")
 MIN_EXPIRY_S: Final = 3_600

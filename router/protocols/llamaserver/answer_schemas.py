@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody
+from router.protocols.answers import AnswerBody, MlxrAnswer
 from router.protocols.openai.answer_schemas import PromptProgress, Timings
 
 
@@ -103,6 +103,7 @@ class Props(AnswerBody, frozen=True, kw_only=True):
     model_alias: str
     model_path: str
     modalities: Modalities
+    media_marker: str
     endpoint_slots: bool
     endpoint_props: bool
     endpoint_metrics: bool
@@ -173,6 +174,7 @@ class NativeCompletion(AnswerBody, frozen=True, kw_only=True):
     tokens_cached: int
     timings: Timings
     completion_probabilities: list[PositionProbability] | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class NativeCompletionChunk(AnswerBody, frozen=True, kw_only=True):

@@ -19,9 +19,11 @@ from router.protocols.endpoint import Declaration, Stream
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.support import decode_body, refuse_with_hint
 from router.protocols.fields.vectors import encoded, numbers_of
+from router.protocols.images.sent import wished_side
 from router.protocols.llamaserver import answer_schemas as answers
 from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.encoding import CompletionOptions, NativeCompletionStream, completions_of
+from router.protocols.llamaserver.images import sent_images
 from router.protocols.llamaserver.request import generation_for, wants_no_tokens
 from router.protocols.llamaserver.schemas import (
     CompletionFields,
@@ -97,16 +99,20 @@ async def _serve(
 ) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""
     arrival = await serving.arrive(request)
-    running = serving.start_or_rejoin(arrival, lambda: _answering(serving, arrival, decode_body(arrival.raw, schema)))
+    running = await serving.start_or_rejoin(
+        arrival, lambda: _answering(serving, arrival, decode_body(arrival.raw, schema))
+    )
     return await serving.reply(arrival, running)
 
 
-def _answering(serving: RequestService, arrival: Arrival, body: CompletionFields) -> Answering:
+async def _answering(serving: RequestService, arrival: Arrival, body: CompletionFields) -> Answering:
     headers = arrival.headers
     model_request = model_request_or_default(serving, body.model, headers.engine, Purpose.GENERATE, headers.load)
-    wanted = generation_for(body, chosen_model(serving, model_request), headers)
+    wish = wished_side(headers.image_side_px, body.mlxr)
+    model_request, images = await serving.images.read(model_request, sent_images(body), wish)
+    wanted = generation_for(body, chosen_model(serving, model_request), headers, images)
     options = CompletionOptions(
-        model=body.model or model_request.label,
+        model=images.stand_in or body.model or model_request.label,
         has_progress=bool(body.return_progress),
         has_timings=bool(body.timings_per_token),
         has_probabilities=bool(body.n_probs),

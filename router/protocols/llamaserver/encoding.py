@@ -17,6 +17,7 @@ from backends.wire.prompts import InfillPrompt, TextPrompt
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import number_of, token_text
+from router.protocols.images.seen import seen_images
 from router.protocols.llamaserver.answer_schemas import (
     NativeCompletion,
     NativeCompletionChunk,
@@ -132,6 +133,7 @@ def _last(
         tokens_cached=usage.num_tokens,
         timings=timings_of([end], generation),
         completion_probabilities=probabilities,
+        mlxr=seen_images([end]),
     )
 
 

@@ -23,6 +23,7 @@ from router.protocols.llamaserver.answer_schemas import (
     Props,
     Slot,
 )
+from router.protocols.llamaserver.images import MEDIA_MARKER
 from router.protocols.llamaserver.request import RANDOM_SEED
 from router.requests.asking import Reply
 from router.workers.streams import SequenceProgress
@@ -42,6 +43,7 @@ def props_of(
         model_alias=name,
         model_path=reply.path,
         modalities=Modalities(vision=can_see, video=False, audio=False),
+        media_marker=MEDIA_MARKER,
         endpoint_slots=True,
         endpoint_props=False,
         endpoint_metrics=False,

@@ -14,6 +14,8 @@ from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import checked_constraint, schema_constraint
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
+from router.protocols.images.read import NO_IMAGES, ReadImages
+from router.protocols.llamaserver.images import prompt_with_images
 from router.protocols.llamaserver.schemas import CompletionFields, InfillRequest, NativeCompletionRequest, PromptString
 from router.protocols.openai.request import either, read_logit_bias
 from router.protocols.openai.schemas import MAX_PROMPTS
@@ -31,7 +33,9 @@ _SAMPLER_LETTERS: Final = {"k": "top_k", "y": "typical_p", "p": "top_p", "m": "m
 """Source: llama.cpp, common/sampling.cpp, `common_sampler_type_to_chr`."""
 
 
-def generation_for(request: CompletionFields, model: ChosenModel, headers: RequestHeaders) -> GenerationRequest:
+def generation_for(
+    request: CompletionFields, model: ChosenModel, headers: RequestHeaders, images: ReadImages = NO_IMAGES
+) -> GenerationRequest:
     """Return what a request asks for."""
     refuse_unsupported(request, model.engine)
     if request.n_indent and request.stream:
@@ -39,7 +43,7 @@ def generation_for(request: CompletionFields, model: ChosenModel, headers: Reque
             "n_indent is not supported together with stream: true; send one of them", "n_indent"
         )
     assert isinstance(request, NativeCompletionRequest | InfillRequest)
-    prompts = (_infill(request),) if isinstance(request, InfillRequest) else prompts_of(request.prompt)
+    prompts = (_infill(request),) if isinstance(request, InfillRequest) else prompts_of(request.prompt, images)
     return GenerationRequest(
         model_request=model.model_request,
         prompts=prompts,
@@ -51,15 +55,15 @@ def generation_for(request: CompletionFields, model: ChosenModel, headers: Reque
     )
 
 
-def prompts_of(value: Any) -> tuple[Prompt, ...]:
+def prompts_of(value: Any, images: ReadImages) -> tuple[Prompt, ...]:
     """Return what `prompt` names: a text, tokens, or several of both."""
     if not isinstance(value, list) or all(isinstance(item, int) for item in value):
-        return (_prompt(value, "prompt"),)
+        return (_prompt(value, "prompt", images),)
     if any(isinstance(item, int) for item in value):
         raise _mixed("prompt")
     if len(value) > MAX_PROMPTS:
         raise InvalidRequestError(f"prompt: at most {MAX_PROMPTS} prompts in one request, got {len(value)}", "prompt")
-    return tuple(_prompt(item, f"prompt[{index}]") for index, item in enumerate(value))
+    return tuple(_prompt(item, f"prompt[{index}]", images) for index, item in enumerate(value))
 
 
 def wants_no_tokens(request: CompletionFields) -> bool:
@@ -67,14 +71,11 @@ def wants_no_tokens(request: CompletionFields) -> bool:
     return bool(either(request, "n_predict", "max_tokens") == 0)
 
 
-def _prompt(value: Any, param: str) -> Prompt:
+def _prompt(value: Any, param: str, images: ReadImages) -> Prompt:
     if isinstance(value, str):
         return TextPrompt(value)
     if isinstance(value, PromptString):
-        if value.multimodal_data:
-            problem = "only text is understood; leave multimodal_data out"
-            raise UnsupportedFieldError(f"{param}.multimodal_data: {problem}", f"{param}.multimodal_data")
-        return TextPrompt(value.prompt_string)
+        return prompt_with_images(value, param, images)
     if not all(isinstance(item, int) for item in value):
         raise _mixed(param)
     return TokenPrompt(value)

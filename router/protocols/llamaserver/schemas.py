@@ -14,6 +14,7 @@ from msgspec import Meta
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
+from router.protocols.images.sent import MlxrFields
 from router.protocols.openai.embeddings import MAX_INPUT_TOKENS
 from router.protocols.openai.schemas import MAX_CHOICES, MAX_PROMPTS, LogitBias, OptionalGrammar
 
@@ -44,7 +45,9 @@ class PromptString(msgspec.Struct, forbid_unknown_fields=True):
     """A prompt as an object."""
 
     prompt_string: str
-    multimodal_data: Annotated[list[JSONValue] | None, refused("only text is understood", [])] = None
+    multimodal_data: Annotated[
+        list[JSONValue] | None, honoured("images in base64, of models that see; one for each media_marker of /props")
+    ] = None
 
 
 class CompletionFields(msgspec.Struct, kw_only=True):
@@ -109,6 +112,7 @@ class CompletionFields(msgspec.Struct, kw_only=True):
     sse_ping_interval: Annotated[Number | None, LABEL] = None
     id_slot: Annotated[int | None, honoured("by which number POST /slots/ID finds it, where that is free")] = None
     cache_prompt: Annotated[bool | None, LABEL] = None
+    mlxr: MlxrFields | None = None
 
 
 class NativeCompletionRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody
+from router.protocols.answers import AnswerBody, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.logprobs import PositionLogprob
 
@@ -63,6 +63,7 @@ class ChatLine(AnswerBody, frozen=True, kw_only=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class GenerateLine(AnswerBody, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ class GenerateLine(AnswerBody, frozen=True, kw_only=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 AnswerLine = ChatLine | GenerateLine

@@ -15,6 +15,7 @@ from backends.wire.messages import SequenceEnd
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.http.streaming import NDJSON
 from router.protocols.fields.logprobs import position_logprobs
+from router.protocols.images.seen import seen_images
 from router.protocols.ollama.answer_schemas import (
     AnswerFunction,
     AnswerLine,
@@ -95,6 +96,7 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
             prompt_eval_duration=nanoseconds(timings.prefill_ms),
             eval_count=usage.num_output_tokens,
             eval_duration=nanoseconds(timings.decode_ms),
+            mlxr=seen_images([end]),
             **context,
         )
 

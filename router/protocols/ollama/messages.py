@@ -7,12 +7,12 @@ that say which result answers which call, in their order.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from backends.wire.prompts import PromptMessage
+from backends.wire.prompts import ContentPart, ImagePart, PromptMessage, TextPart
 from router.errors import InvalidRequestError
 from router.protocols.fields.call_arguments import call_arguments
-from router.protocols.fields.support import refuse_with_hint
 from router.protocols.fields.tool_names import writable_name
-from router.protocols.fields.unseen import in_words
+from router.protocols.images.read import NO_IMAGES, ReadImages, joined
+from router.protocols.ollama.images import IMAGE
 from router.protocols.ollama.schemas import Message, ToolCall
 from router.protocols.openai.messages import only_for
 
@@ -26,22 +26,25 @@ _ROLES: Final = {
 }
 
 
-def template_messages(messages: Sequence[Message]) -> list[PromptMessage]:
+def template_messages(messages: Sequence[Message], images: ReadImages = NO_IMAGES) -> list[PromptMessage]:
     """Return what the template is given."""
-    questions = [index for index, message in enumerate(messages) if message.role.lower() == "user"]
-    reader = _Reader(questions[-1] if questions else -1)
+    reader = _Reader(images)
     return [reader.read(message, index) for index, message in enumerate(messages)]
 
 
+def with_images(text: str, sent: list[Any] | None, where: str, images: ReadImages) -> str | list[ContentPart]:
+    """Return a text behind its pictures; what stands for one that the model cannot see comes behind it."""
+    parts = [images.at(f"{where}[{index}]", IMAGE) for index in range(len(sent or []))]
+    seen = [part for part in parts if isinstance(part, ImagePart)]
+    words = [part for part in parts if isinstance(part, TextPart)]
+    return joined([*seen, *([TextPart(text)] if text else []), *words])
+
+
 class _Reader:
-    """Reads the messages in their order, and remembers which calls have no result yet.
+    """Reads the messages in their order, and remembers which calls have no result yet."""
 
-    Args:
-        question: Number of the user's last message; what it holds and the model cannot see is refused.
-    """
-
-    def __init__(self, question: int) -> None:
-        self._question = question
+    def __init__(self, images: ReadImages) -> None:
+        self._images = images
         self._num_calls = 0
         self._open_calls: list[tuple[str, str]] = []
 
@@ -54,10 +57,10 @@ class _Reader:
             raise InvalidRequestError(
                 f"{path}: {message.role!r:.40} is not known; use system, user, assistant or tool", path
             )
-        if index == self._question:
-            refuse_with_hint(message, f"{where}.")
-        unseen = [in_words("image", f"{where}.images") for _ in message.images or []]
-        read: PromptMessage = {"role": role, "content": "\n".join(filter(None, [message.content, *unseen]))}
+        read: PromptMessage = {
+            "role": role,
+            "content": with_images(message.content or "", message.images, f"{where}.images", self._images),
+        }
         if message.thinking:
             only_for(role, "assistant", f"{where}.thinking")
             read["reasoning_content"] = message.thinking

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt
+from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt, shown_content
 from backends.wire.request import Constraint, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
@@ -18,8 +18,9 @@ from router.protocols.fields.constraints import object_constraint, schema_constr
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
 from router.protocols.fields.tools import FunctionDefinition, RequestTools, read_choice, tools_for
+from router.protocols.images.read import NO_IMAGES, ReadImages, text_prompt
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
-from router.protocols.ollama.messages import template_messages
+from router.protocols.ollama.messages import template_messages, with_images
 from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
 from router.protocols.serving import Answering, Arrival
@@ -35,14 +36,19 @@ _AnyRequest = ChatRequest | GenerateRequest
 
 
 def ollama_answering(
-    body: ChatRequest | GenerateRequest, model: RequestedModel, arrival: Arrival, head: OllamaHead
+    body: ChatRequest | GenerateRequest,
+    model: RequestedModel,
+    arrival: Arrival,
+    head: OllamaHead,
+    images: ReadImages,
 ) -> Answering:
     """Return what a request asks for.
 
     Args:
         body: The request; its prompt is not empty.
+        images: Its pictures.
     """
-    wanted = generation_for(body, model, arrival.headers.session_id)
+    wanted = generation_for(body, model, arrival.headers.session_id, images)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
 
 
@@ -53,20 +59,23 @@ def _encoder(body: ChatRequest | GenerateRequest, head: OllamaHead) -> Callable[
     return lambda generation: OllamaStream(head, generation)
 
 
-def generation_for(request: _AnyRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
+def generation_for(
+    request: _AnyRequest, model: RequestedModel, session_id: str | None, images: ReadImages = NO_IMAGES
+) -> GenerationRequest:
     """Return what a request asks for.
 
     Args:
         request: Its prompt is not empty.
         session_id: By header; None = it does not say.
+        images: Its pictures.
     """
     if isinstance(request, ChatRequest):
-        return _chat(_with_options(request), model, session_id)
-    return _text(request, model, session_id)
+        return _chat(_with_options(request), model, session_id, images)
+    return _text(request, model, session_id, images)
 
 
-def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
-    messages = template_messages(request.messages or [])
+def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None, images: ReadImages) -> GenerationRequest:
+    messages = template_messages(request.messages or [], images)
     continuation = _continuation(messages)
     tools, defaults = _tools(request), model.defaults
     thinking, effort = _thinking(request, model.template)
@@ -84,9 +93,11 @@ def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None) -
     return GenerationRequest(model_request=model.model_request, prompts=(prompt,), spec=spec, prompt_param="messages")
 
 
-def _text(request: GenerateRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
+def _text(
+    request: GenerateRequest, model: RequestedModel, session_id: str | None, images: ReadImages
+) -> GenerationRequest:
     _check_text(request)
-    prompt = _prompt(request, model.defaults, model.template)
+    prompt = _prompt(request, model.defaults, model.template, images)
     if session_id is None and request.context:
         session_id = _session_of(request.context)
     output = OutputSpec(splits_reasoning=True) if isinstance(prompt, ChatPrompt) else None
@@ -153,7 +164,7 @@ def _continuation(messages: list[PromptMessage]) -> str | None:
     if last["role"] != "assistant" or last.keys() != {"role", "content"} or not last["content"]:
         return None
     messages.pop()
-    return str(last["content"])
+    return shown_content(last)
 
 
 def _tools(request: ChatRequest) -> RequestTools:
@@ -213,16 +224,20 @@ def _check_text(request: GenerateRequest) -> None:
         raise InvalidRequestError(f"{name}: a prompt with a suffix has no place for it; leave it out", name)
 
 
-def _prompt(request: GenerateRequest, defaults: RequestDefaults, template: ChatTemplateFacts | None) -> Prompt:
-    prompt = request.prompt or ""
+def _prompt(
+    request: GenerateRequest, defaults: RequestDefaults, template: ChatTemplateFacts | None, images: ReadImages
+) -> Prompt:
     if request.suffix:
-        return TextPrompt(prompt, request.suffix)
+        if request.images:
+            raise InvalidRequestError("images: a prompt with a suffix has no place for them; leave them out", "images")
+        return TextPrompt(request.prompt or "", request.suffix)
+    content = with_images(request.prompt or "", request.images, "images", images)
     if request.raw or not (template or request.system or request.context):
         # Ollama's template of models that have none is the prompt as it is.
         _refuse_thinking(request)
-        return TextPrompt(prompt)
+        return text_prompt(content)
     thinking, effort = _thinking(request, template)
-    messages: list[PromptMessage] = [{"role": "user", "content": prompt}]
+    messages: list[PromptMessage] = [{"role": "user", "content": content}]
     if request.system:
         messages.insert(0, {"role": "system", "content": request.system})
     return ChatPrompt(

@@ -44,10 +44,21 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.INTERACTIVE
 
 
-def requested_model(serving: RequestService, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
-    """Return what a request asks for."""
+def requested_model(
+    serving: RequestService,
+    arrival: Arrival,
+    body: _AnyBody,
+    purpose: Purpose,
+    model_request: ModelRequest | None = None,
+) -> RequestedModel:
+    """Return what a request asks for.
+
+    Args:
+        model_request: What answers it; None = what it names.
+    """
     by_header = arrival.headers.load
-    model_request = model_request_for(serving.models, body.model, arrival.headers.engine, purpose, by_header)
+    if model_request is None:
+        model_request = model_request_for(serving.models, body.model, arrival.headers.engine, purpose, by_header)
     target = serving.models.resolve(model_request).target
     model = serving.models.get(model_request.model)
     options = body.options or _NO_OPTIONS

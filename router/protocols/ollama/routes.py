@@ -23,16 +23,18 @@ from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
+from router.protocols.images.sent import wished_side
 from router.protocols.ollama import answer_schemas as answers
 from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.encoding import OllamaHead
+from router.protocols.ollama.images import sent_images
 from router.protocols.ollama.models.routes import MODEL_ROUTES
 from router.protocols.ollama.request import ollama_answering
 from router.protocols.ollama.requested_model import RequestedModel, requested_model
 from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest
 from router.protocols.parts import AnyRequest, ServerPart, ServingPart
-from router.protocols.serving import Arrival, RequestService
+from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
 
 API_VERSION: Final = "0.33.0"
@@ -110,9 +112,19 @@ async def _serve(request: AnyRequest, serving: RequestService, schema: type[Chat
     body = decode_body(arrival.raw, schema)
     asked = requested_model(serving, arrival, body, Purpose.GENERATE)
     answer_head = OllamaHead(model=body.model, is_chat=isinstance(body, ChatRequest))
-    if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
+    if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix or body.images):
         return await _reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
-    running = serving.start_or_rejoin(arrival, lambda: ollama_answering(body, asked, arrival, answer_head))
+
+    async def answering() -> Answering:
+        wish = wished_side(arrival.headers.image_side_px, body.mlxr)
+        model_request, images = await serving.images.read(asked.model_request, sent_images(body), wish)
+        if model_request is asked.model_request:
+            return ollama_answering(body, asked, arrival, answer_head, images)
+        model = requested_model(serving, arrival, body, Purpose.GENERATE, model_request)
+        head = answer_head if images.stand_in is None else msgspec.structs.replace(answer_head, model=images.stand_in)
+        return ollama_answering(body, model, arrival, head, images)
+
+    running = await serving.start_or_rejoin(arrival, answering)
     return await serving.reply(arrival, running, dialect=OLLAMA_ERRORS)
 
 

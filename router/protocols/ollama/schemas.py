@@ -18,9 +18,10 @@ from msgspec import Meta
 from registry.engines import EngineKind
 from registry.settings import ContextLength
 from router.protocols.fields import ranges
-from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
+from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import CalledName, FunctionDefinition
+from router.protocols.images.sent import MlxrFields
 
 MAX_MESSAGES = 10_000
 MAX_CONTEXT_IDS = 1_000_000
@@ -34,7 +35,7 @@ ToolChoiceObject = Annotated[
 ]
 
 
-_NO_IMAGES = refused("images are not understood by this version of mlxr; send text", [])
+_SEEN = honoured("base64 or data: URIs, of models that see; in earlier messages of others said in words")
 _AS_IT_IS = refused("a model is shown as it is; leave it out", "", {})
 _OLD = refused("neither engine has it; leave it out", False)
 
@@ -131,7 +132,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     role: Annotated[str, Meta(max_length=32)]
     content: str | None = None
     thinking: str | None = None
-    images: Annotated[list[Refused] | None, _NO_IMAGES] = None
+    images: Annotated[list[JSONValue] | None, _SEEN] = None
     tool_calls: list[ToolCall] | None = None
     name: Annotated[str, Meta(max_length=256)] | None = None
     cache_control: Annotated[JSONObject | None, LABEL] = None
@@ -174,6 +175,7 @@ class _Generation(_Request, kw_only=True):
     ] = None
     logprobs: bool | None = None
     top_logprobs: ranges.TopLogprobs | None = None
+    mlxr: MlxrFields | None = None
 
 
 class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +205,7 @@ class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     ] = None
     context: Annotated[list[ranges.TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
     raw: bool | None = None
-    images: Annotated[list[Refused] | None, _NO_IMAGES] = None
+    images: Annotated[list[JSONValue] | None, _SEEN] = None
 
 
 class EmbedRequest(_Request, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from backends.wire.output import PositionLogprobs, PromptToken, TokenLogprob
 from router.protocols.answers import CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.fields.ranges import ServiceTier
+from router.protocols.images.seen import seen_images
 from router.protocols.openai import answer_schemas as answers
 from router.requests.collected import CollectedOutput
 from router.requests.generation import Generation
@@ -181,6 +182,7 @@ def completion_of(
         **head.fields,
         "usage": usage_of(ends, request.num_choices),
         "timings": timings_of(ends, generation, request.num_choices),
+        "mlxr": seen_images(ends[:: request.num_choices]),
     }
     if head.is_chat:
         return answers.ChatCompletion(
@@ -248,7 +250,10 @@ def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> answers.Usage
         prompt_tokens=prompt,
         completion_tokens=output,
         total_tokens=prompt + output,
-        prompt_tokens_details=CachedTokens(sum(end.usage.num_cached_tokens for end in firsts)),
+        prompt_tokens_details=CachedTokens(
+            sum(end.usage.num_cached_tokens for end in firsts),
+            sum(end.usage.num_image_tokens for end in firsts) or UNSET,
+        ),
         completion_tokens_details=ReasoningTokens(sum(end.usage.num_reasoning_tokens for end in ends)),
     )
 

@@ -13,7 +13,7 @@ from backends.wire.output import FinishReason
 from backends.wire.request import Pooling
 from registry.engines import EngineKind
 from router.models.targets import EngineReason
-from router.protocols.answers import AnswerBody, CachedTokens, Deleted, ReasoningTokens
+from router.protocols.answers import AnswerBody, CachedTokens, Deleted, MlxrAnswer, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.codex_models import CodexModel
@@ -101,12 +101,14 @@ class _Choices(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=Tru
 class _Completion(_Choices[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     usage: Usage
     timings: Timings
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class _Chunk(_Choices[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
     prompt_progress: PromptProgress | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 # ---- chats -----------------------------------------------------------------------------------------------------------

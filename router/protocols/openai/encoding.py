@@ -15,6 +15,7 @@ from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
+from router.protocols.images.seen import seen_images
 from router.protocols.openai import answer_schemas as answers
 from router.protocols.openai.answer import (
     CompletionHead,
@@ -230,6 +231,8 @@ class CompletionStream:
         choice.end = end
         content = Delta() if self._is_chat else ""
         extras: dict[str, Any] = {"timings": timings_of([end], self._generation)}
+        if choice.index % self._num_choices == 0:
+            extras["mlxr"] = seen_images([end])
         own: dict[str, Any] = {}
         if self._options.has_running_usage:
             extras["usage"] = usage_of([end])

@@ -1,7 +1,8 @@
 """Chat messages of a request to those that a model's template reads. Pure.
 
 What was said before is history: it is shown as far as it can be, and no reason to refuse the request. The question
-itself is not: what it holds and the model cannot see is refused by its path.
+itself is not: what it holds and no model here understands is refused by its path. Which pictures the model sees is
+decided before (`images`).
 """
 
 from typing import Any, Final
@@ -12,7 +13,9 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.support import not_honoured
 from router.protocols.fields.unseen import in_words
+from router.protocols.images.read import NO_IMAGES, ReadImages
 from router.protocols.openai import schemas
+from router.protocols.openai.images import IMAGE_PARTS, question_of
 from router.protocols.openai.schemas import ChatMessage, ToolCall
 
 _ROLES: Final = {"developer": "system", "function": "tool"}
@@ -21,10 +24,11 @@ _THOUGHTS: Final = frozenset({"thinking", "reasoning", "redacted_thinking"})
 _CALLED: Final = frozenset({"assistant", "tool", "function"})
 
 
-def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[PromptMessage]:
+def template_messages(
+    messages: list[ChatMessage], engine: EngineKind, images: ReadImages = NO_IMAGES
+) -> list[PromptMessage]:
     """Return what the template is given."""
-    questions = [index for index, message in enumerate(messages) if message.role == "user"]
-    reader = _Reader(questions[-1] if questions else -1, engine)
+    reader = _Reader(question_of(messages), engine, images)
     return [reader.read(message, index) for index, message in enumerate(messages)]
 
 
@@ -47,9 +51,10 @@ class _Reader:
         question: Number of the user's last message.
     """
 
-    def __init__(self, question: int, engine: EngineKind) -> None:
+    def __init__(self, question: int, engine: EngineKind, images: ReadImages) -> None:
         self._question = question
         self._engine = engine
+        self._images = images
         self._num_calls = 0
         self._open_calls: list[tuple[str, str]] = []
 
@@ -89,13 +94,18 @@ class _Reader:
             _refuse_unsupported(part, where, self._engine)
         if part.type in _TEXTS:
             text = part.text if part.refusal is None else part.refusal
+            if is_question and part.image_url is not None:
+                raise InvalidRequestError(f"{where}.type: a part with an image is of type image_url", f"{where}.type")
             if text is None and is_question:
                 raise InvalidRequestError(f"{where}.text: a text part needs a text", f"{where}.text")
             return TextPart(text or "")
         if part.type in _THOUGHTS:
             return None
+        if part.type in IMAGE_PARTS:
+            return self._images.at(where, part.type)
         if is_question:
-            raise UnsupportedFieldError(f"{where}.type: only text parts are supported, got {part.type!r:.40}", where)
+            problem = f"only parts of type text and image_url are supported, got {part.type!r:.40}"
+            raise UnsupportedFieldError(f"{where}.type: {problem}", where)
         file = part.file if isinstance(part.file, dict) else {}
         return TextPart(in_words(part.type, where, file.get("filename")))
 

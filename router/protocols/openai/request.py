@@ -16,14 +16,18 @@ from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import OutputSpec, Priority, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
+from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
+from router.protocols.images.read import NO_IMAGES, ReadImages
+from router.protocols.images.sent import wished_side
 from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
 from router.protocols.openai.constraints import constraint_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
+from router.protocols.openai.images import sent_images
 from router.protocols.openai.messages import taken_continuation, template_messages
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.schemas import (
@@ -47,7 +51,7 @@ _MAX_ID_CHARS: Final = 10
 _PAIR: Final = 2
 
 
-def openai_answering(
+async def openai_answering(
     serving: RequestService,
     body: ChatRequest | CompletionRequest,
     headers: RequestHeaders,
@@ -59,16 +63,28 @@ def openai_answering(
     Args:
         has_events: Whether named events of the prefill's progress are wanted.
     """
-    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
-    wanted = generation_for(body, model, headers, has_events=has_events)
+    model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
+    model_request, images = await images_of(serving, body, model_request, headers)
+    wanted = generation_for(body, chosen_model(serving, model_request), headers, images, has_events=has_events)
     tier = tier_used(body.service_tier, wanted.spec.priority)
-    head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    head = CompletionHead.new(images.stand_in or body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
         answer_id=head.answer_id,
         protocol="openai",
         wanted=wanted,
         encoder=lambda generation: _encoder(serving, body, head, generation, has_events=has_events),
     )
+
+
+async def images_of(
+    serving: RequestService,
+    body: ChatRequest | CompletionRequest,
+    model_request: ModelRequest,
+    headers: RequestHeaders,
+) -> tuple[ModelRequest, ReadImages]:
+    """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
+    sent = sent_images(body.messages) if isinstance(body, ChatRequest) else []
+    return await serving.images.read(model_request, sent, wished_side(headers.image_side_px, body.mlxr))
 
 
 def _encoder(
@@ -107,12 +123,14 @@ def generation_for(
     request: ChatRequest | CompletionRequest,
     model: ChosenModel,
     headers: RequestHeaders,
+    images: ReadImages = NO_IMAGES,
     *,
     has_events: bool = False,
 ) -> GenerationRequest:
     """Return what a request asks for.
 
     Args:
+        images: Its pictures.
         has_events: Whether events of the prefill's progress were asked for by header.
     """
     for name in _STREAM_ONLY:
@@ -122,7 +140,7 @@ def generation_for(
         raise InvalidRequestError("prompt_logprobs is not available with stream: true; send one", "prompt_logprobs")
     refuse_unsupported(request, model.engine)
     if isinstance(request, ChatRequest):
-        prompt_param, (prompts, spec) = "messages", _chat(request, model, headers)
+        prompt_param, (prompts, spec) = "messages", _chat(request, model, headers, images)
     else:
         prompt_param, (prompts, spec) = "prompt", _completion(request, model, headers)
     shows_progress = request.return_progress or request.timings_per_token or has_events or _has_running_usage(request)
@@ -147,7 +165,9 @@ def tier_used(asked: ServiceTier | None, priority: Priority) -> ServiceTier | No
     return "priority" if asked == "priority" else "default"
 
 
-def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> tuple[tuple[Prompt, ...], SequenceSpec]:
+def _chat(
+    request: ChatRequest, model: ChosenModel, headers: RequestHeaders, images: ReadImages
+) -> tuple[tuple[Prompt, ...], SequenceSpec]:
     if None not in {request.max_tokens, request.max_completion_tokens} and (
         request.max_tokens != request.max_completion_tokens
     ):
@@ -165,7 +185,7 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
         effort=request.reasoning_effort,
     )
     defaults = model.defaults
-    messages = template_messages(request.messages, model.engine)
+    messages = template_messages(request.messages, model.engine, images)
     continuation = None
     if request.continue_final_message:
         if request.add_generation_prompt:

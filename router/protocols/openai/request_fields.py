@@ -13,6 +13,7 @@ import msgspec
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import Refused
 from router.protocols.fields.support import LABEL, honoured, refused
+from router.protocols.images.sent import MlxrFields
 
 _NO_SAMPLER: Final = "neither engine has it; use temperature, top_p, min_p or typical_p"
 _CONSTRAINT: Final = "use structured_outputs, response_format, grammar or regex"
@@ -36,6 +37,7 @@ class RequestFields(msgspec.Struct, kw_only=True):
     prompt_cache_key: ranges.CacheKey | None = None
     user: Annotated[str | None, LABEL] = None
     metadata: Annotated[dict[str, str] | None, LABEL] = None
+    mlxr: MlxrFields | None = None
 
 
 class PeerFields(RequestFields, kw_only=True):

@@ -11,7 +11,6 @@ from litestar.types import ASGIApp
 
 from backends.wire.prompts import ChatPrompt
 from router.http.asgi import json_reply
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import SSE
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
@@ -28,11 +27,11 @@ from router.protocols.openai.progress import (
     chunks_with_progress,
     wants_prefill_events,
 )
-from router.protocols.openai.request import generation_for, openai_answering
+from router.protocols.openai.request import generation_for, images_of, openai_answering
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService
-from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
+from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest
 
 
@@ -70,14 +69,16 @@ async def serve_completion(
 ) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""
     arrival = await serving.arrive(request)
-    running = serving.start_or_rejoin(arrival, lambda: _answering(serving, arrival, schema))
+    running = await serving.start_or_rejoin(arrival, lambda: _answering(serving, arrival, schema))
     return await serving.reply(arrival, running, chunks=_chunks)
 
 
-def _answering(serving: RequestService, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
+async def _answering(
+    serving: RequestService, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]
+) -> Answering:
     has_events = wants_prefill_events(arrival.request.headers)
     body = decode_body(arrival.raw, schema)
-    return openai_answering(serving, body, arrival.headers, has_events=has_events)
+    return await openai_answering(serving, body, arrival.headers, has_events=has_events)
 
 
 def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:
@@ -87,12 +88,11 @@ def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:
 
 async def read_chat(request: AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
     """Read the body of a chat that is not to be answered, by the same rules as one that is."""
-    body = decode_body(await serving.read_raw(request), PromptRequest)
-    load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(
-        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load
-    )
-    prompt = generation_for(body, chosen_model(serving, model_request), RequestHeaders()).prompts[0]
+    arrival = await serving.arrive(request)
+    body, headers = decode_body(arrival.raw, PromptRequest), arrival.headers
+    model_request = model_request_or_default(serving, body.model, headers.engine, Purpose.GENERATE, headers.load)
+    model_request, images = await images_of(serving, body, model_request, headers)
+    prompt = generation_for(body, chosen_model(serving, model_request), RequestHeaders(), images).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return model_request, prompt
 

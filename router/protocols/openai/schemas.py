@@ -17,9 +17,10 @@ from msgspec import Meta
 
 from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
-from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
+from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
 from router.protocols.fields.tools import CalledName, FunctionDefinition, ToolChoiceObject
+from router.protocols.images.sent import Detail
 from router.protocols.openai.request_fields import PeerFields
 
 MAX_MESSAGES = 10_000
@@ -39,27 +40,40 @@ Bias = Annotated[
 BiasPair = Annotated[
     Any, Meta(title="BiasPair", extra_json_schema={"type": "array", "items": {"type": "number"}, "maxItems": 2})
 ]
+ImageObject = Annotated[JSONObject, read_by_type("Image", "openai.ImageURL")]
+"""Read by hand, because what cannot be read of earlier turns is no reason to refuse."""
 LogitBias = dict[str, Bias] | list[BiasPair]
 """Token id to bias, or pairs of them; read by hand, with what is wrong in words."""
 
-_ONLY_TEXT = refused("only text is understood; send a part of type text")
+_NOT_HEARD = refused("only texts and images are understood; send a part of type text or image_url")
 ONLY_STREAMED = honoured("only with stream: true")
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True):
-    """One part of a message's content; what is no text is said in words where it lies behind the question."""
+class ImageURL(msgspec.Struct, forbid_unknown_fields=True):
+    """A picture: a data: URI, or an address where `images.fetch` of the config allows it."""
 
-    type: Annotated[str, honoured("text; in earlier messages also what is then said in words")]
+    url: str
+    detail: Detail | None = None
+
+
+class TextPart(msgspec.Struct, forbid_unknown_fields=True):
+    """One part of a message's content: a text or a picture; in earlier messages anything else is said in words."""
+
+    type: Annotated[str, honoured("text, image_url; in earlier messages also what is then said in words")]
     text: str | None = None
     refusal: str | None = None
     thinking: Annotated[JSONValue, honoured("of assistant messages; a text")] = None
     signature: Annotated[str | None, LABEL] = None
     cache_control: Annotated[JSONObject | None, LABEL] = None
     annotations: Annotated[list[JSONValue] | None, LABEL] = None
-    image_url: Annotated[Refused, _ONLY_TEXT] = None
-    input_audio: Annotated[Refused, _ONLY_TEXT] = None
-    video_url: Annotated[Refused, _ONLY_TEXT] = None
-    file: Annotated[Refused, _ONLY_TEXT] = None
+    image_url: Annotated[
+        str | ImageObject | None, honoured("a data: URI, or an object with such a url; of models that see")
+    ] = None
+    file_id: Annotated[str | None, honoured("of an image that was uploaded to /v1/files")] = None
+    detail: Annotated[str | None, honoured("of images; image_url.detail goes before it")] = None
+    input_audio: Annotated[Refused, _NOT_HEARD] = None
+    video_url: Annotated[Refused, _NOT_HEARD] = None
+    file: Annotated[Refused, _NOT_HEARD] = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):

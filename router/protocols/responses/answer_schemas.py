@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.answers import AnswerBody, Deleted, Page, ReasoningTokens
+from router.protocols.answers import AnswerBody, Deleted, MlxrAnswer, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import PromptProgress, Timings
@@ -27,6 +27,14 @@ class InputTextContent(AnswerBody, frozen=True, tag_field="type", tag="input_tex
     """What somebody said."""
 
     text: str
+
+
+class InputImageContent(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="input_image"):
+    """A picture, as it was sent."""
+
+    image_url: str | None
+    file_id: str | None
+    detail: str
 
 
 class OutputTextContent(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
@@ -54,7 +62,7 @@ class MessageItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="
 
     id: str
     role: Literal["user", "assistant", "system", "developer"]
-    content: list[InputTextContent | OutputTextContent]
+    content: list[InputTextContent | InputImageContent | OutputTextContent]
     status: ItemStatus
     phase: str | UnsetType = UNSET
 
@@ -87,7 +95,7 @@ class FunctionCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="t
     id: str
     status: ItemStatus
     call_id: str
-    output: str
+    output: str | list[InputTextContent | InputImageContent]
 
 
 class CustomCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call_output"):
@@ -96,7 +104,7 @@ class CustomCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="typ
     id: str
     status: ItemStatus
     call_id: str
-    output: str
+    output: str | list[InputTextContent | InputImageContent]
 
 
 class ReasoningItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
@@ -148,6 +156,7 @@ class InputTokensDetails(AnswerBody, frozen=True):
 
     cached_tokens: int
     cache_write_tokens: int
+    image_tokens: int | UnsetType = UNSET
 
 
 class ResponseUsage(AnswerBody, frozen=True, kw_only=True):
@@ -196,6 +205,7 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     user: str | None
     metadata: dict[str, str]
     timings: Timings | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class DeletedResponse(Deleted[Literal["response"]], frozen=True, kw_only=True):

@@ -11,14 +11,18 @@ from router.http.ignored import leave_out
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
 from router.jobs.job import Jobs
+from router.models.model_request import ModelRequest
 from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
+from router.protocols.images.read import ReadImages
+from router.protocols.images.sent import wished_side
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import LocalConversation, RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
+from router.protocols.responses.images import sent_images
 from router.protocols.responses.items import fresh_id
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
@@ -66,11 +70,14 @@ async def head_for(
         BackendError: The model's template, where turns have to be counted.
     """
     is_stored = _is_stored(conversations, body)
-    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
+    model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
+    serving.models.resolve(model_request)
     items = await request_items(conversations, body, local)
     tools = read_tools(body.tools)
     note_left_out(tools, items)
-    wanted = generation_for(body, items, tools, model, headers)
+    reading = images_of(serving, body, items, model_request, headers)
+    model_request, images = await (reading if receive is None else until_disconnect(receive, reading))
+    wanted = generation_for(body, items, tools, chosen_model(serving, model_request), headers, images)
     if body.truncation == "auto":
         fitting = fitted(serving, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
@@ -83,7 +90,20 @@ async def head_for(
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
         tools=tools,
+        stand_in=images.stand_in,
     )
+
+
+async def images_of(
+    serving: RequestService,
+    body: ResponseRequest,
+    items: RequestItems,
+    model_request: ModelRequest,
+    headers: RequestHeaders,
+) -> tuple[ModelRequest, ReadImages]:
+    """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
+    sent = sent_images(items.all, items.paths, items.question)
+    return await serving.images.read(model_request, sent, wished_side(headers.image_side_px, body.mlxr))
 
 
 def note_left_out(tools: ClientTools, items: RequestItems) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.protocols.endpoint import Api
-from router.protocols.responses import hosted, items, schemas, tools
+from router.protocols.responses import hosted, images, items, schemas, tools
 
 RESPONSES_API: Final = Api(
     "responses",
@@ -11,6 +11,7 @@ RESPONSES_API: Final = Api(
     read_by_type=(
         items.InputMessage,
         items.InputTextPart,
+        images.InputImagePart,
         items.InputRefusalPart,
         items.InputFunctionCall,
         items.InputFunctionCallOutput,

@@ -6,7 +6,7 @@ import msgspec
 
 from router.errors import InvalidRequestError, StoreUnavailableError
 from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.items import Item, ItemReference, ignored_items, read_items
+from router.protocols.responses.items import Item, ItemReference, ignored_items, question_path, read_items
 from router.protocols.responses.schemas import ResponseRequest
 from router.stores.conversations import Conversations, StoredResponse
 
@@ -16,13 +16,22 @@ class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         root_id: The conversation's first response; None = this request begins it.
+        own_paths: Paths of its own items in the body, in their order.
+        question: Path of the one that is the question; None = there is none.
         ignored: What was left out of its own, for the client.
     """
 
     history: list[Item]
     own: list[Item]
     root_id: str | None
+    own_paths: tuple[str, ...] = ()
+    question: str | None = None
     ignored: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all of them, in order."""
+        return [*(f"previous_response_id[{index}]" for index in range(len(self.history))), *self.own_paths]
 
     @property
     def all(self) -> list[Item]:
@@ -59,8 +68,18 @@ async def request_items(
     """
     own = read_items(request.input)
     history, root_id = await _history(conversations, request.previous_response_id, local)
-    found = [await _referred(conversations, item, history) if isinstance(item, ItemReference) else item for item in own]
-    return RequestItems(history=history, own=found, root_id=root_id, ignored=ignored_items(request.input))
+    found = [
+        await _referred(conversations, item, history) if isinstance(item, ItemReference) else item
+        for item in own.values()
+    ]
+    return RequestItems(
+        history=history,
+        own=found,
+        root_id=root_id,
+        own_paths=tuple(own),
+        question=question_path(request.input),
+        ignored=ignored_items(request.input),
+    )
 
 
 def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:

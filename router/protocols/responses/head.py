@@ -14,6 +14,7 @@ from router.http.dialect import openai_error
 from router.http.error_response import shown_error
 from router.protocols.answers import ReasoningTokens
 from router.protocols.fields.ranges import ServiceTier
+from router.protocols.images.seen import seen_images
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import TextFormat
 from router.protocols.responses import answer_schemas as answers
@@ -32,7 +33,7 @@ from router.requests.generation import Generation, GenerationRequest
 from router.stores.conversations import StoredResponse
 
 _AS_SAID: Final = (
-    *("instructions", "max_output_tokens", "max_tool_calls", "model"),
+    *("instructions", "max_output_tokens", "max_tool_calls"),
     *("previous_response_id", "prompt_cache_key", "safety_identifier", "user"),
 )
 """Fields that are the request's own."""
@@ -50,6 +51,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         created_at: Seconds since 1970.
         wanted: What is generated for it: what it left open has its value here.
         service_tier: By which it is scheduled; None = the client did not ask.
+        stand_in: Who answers in the place of a model that cannot see, or None.
     """
 
     response_id: str
@@ -60,6 +62,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: ServiceTier | None
     is_stored: bool
     tools: ClientTools = ClientTools()
+    stand_in: str | None = None
 
     def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
@@ -92,6 +95,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             top_p=sampling.top_p if request.top_p is None else request.top_p,
             truncation=request.truncation or "disabled",
             metadata=request.metadata or {},
+            model=self.stand_in or request.model,
             **{name: getattr(request, name) for name in _AS_SAID},
             **later,
         )
@@ -110,6 +114,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             incomplete_details=answers.IncompleteDetails("max_output_tokens") if is_cut else None,
             usage=usage_of(end),
             timings=timings_of([end], generation),
+            mlxr=seen_images([end]),
         )
 
     def stored(self, response: Response) -> StoredResponse:
@@ -142,7 +147,9 @@ def usage_of(end: SequenceEnd) -> answers.ResponseUsage:
         input_tokens=usage.num_prompt_tokens,
         # What was not in the cache is computed, and is in it then.
         input_tokens_details=answers.InputTokensDetails(
-            cached_tokens=usage.num_cached_tokens, cache_write_tokens=usage.num_prompt_tokens - usage.num_cached_tokens
+            cached_tokens=usage.num_cached_tokens,
+            cache_write_tokens=usage.num_prompt_tokens - usage.num_cached_tokens,
+            image_tokens=usage.num_image_tokens or UNSET,
         ),
         output_tokens=usage.num_output_tokens,
         output_tokens_details=ReasoningTokens(usage.num_reasoning_tokens),

@@ -29,6 +29,7 @@ from router.protocols.responses.hosted import (
     hosted_fields,
     is_hosted,
 )
+from router.protocols.responses.images import IMAGE, kept_image
 from router.protocols.responses.schemas import MAX_ID_CHARS
 from router.protocols.responses.tools import ignored_name
 
@@ -36,11 +37,14 @@ Item = dict[str, Any]
 
 _ENCODED: Final = "mlxr1."
 _TEXT_PARTS: Final = {"input_text", "output_text", "text"}
-_OTHER_PARTS: Final = {"input_image": "image_url", "input_file": "file_id", "input_audio": "input_audio"}
+_OTHER_PARTS: Final = {"input_file": "file_id", "input_audio": "input_audio"}
 
 _ItemId = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
 _Status = Literal["in_progress", "completed", "incomplete"]
-PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart", "responses.InputRefusalPart")]
+PartObject = Annotated[
+    JSONObject,
+    read_by_type("Part", "responses.InputTextPart", "responses.InputImagePart", "responses.InputRefusalPart"),
+]
 
 
 class _Input(msgspec.Struct, kw_only=True):
@@ -149,22 +153,28 @@ class ItemReference(msgspec.Struct, frozen=True):
     where: str
 
 
-def read_items(sent: str | list[dict[str, Any]] | None) -> list[Item | ItemReference]:
-    """Return the input items of a request.
+def read_items(sent: str | list[dict[str, Any]] | None) -> dict[str, Item | ItemReference]:
+    """Return the input items of a request by their paths, in order.
 
     Args:
         sent: The field `input`.
     """
     if sent is None:
-        return []
+        return {}
     if isinstance(sent, str):
-        return [message_item("user", sent)]
-    questions = [index for index, item in enumerate(sent) if item.get("role") == "user"]
-    read = [
-        _read(item, f"input[{index}]", is_question=index == max(questions, default=-1))
-        for index, item in enumerate(sent)
-    ]
-    return [item for item in read if item is not None]
+        return {"input": message_item("user", sent)}
+    question = question_path(sent)
+    paths = [(f"input[{index}]", item) for index, item in enumerate(sent)]
+    read = {path: _read(item, path, is_question=path == question) for path, item in paths}
+    return {path: item for path, item in read.items() if item is not None}
+
+
+def question_path(sent: str | list[dict[str, Any]] | None) -> str | None:
+    """Return the path of the user's last message; None where there is none."""
+    if not isinstance(sent, list):
+        return "input"
+    asking = [index for index, item in enumerate(sent) if item.get("role") == "user"]
+    return f"input[{asking[-1]}]" if asking else None
 
 
 def ignored_items(sent: str | list[dict[str, Any]] | None) -> tuple[str, ...]:
@@ -224,7 +234,11 @@ def _message(message: InputMessage, where: str, *, is_question: bool = False) ->
         sent = [{"type": kind, "text": sent or ""}]
     parts = []
     for index, part in enumerate(sent):
-        text = _text_of(part, f"{where}.content[{index}]", is_question=is_question)
+        path = f"{where}.content[{index}]"
+        if part.get("type") == IMAGE and not is_answer:
+            parts.append(kept_image(part))
+            continue
+        text = _text_of(part, path, is_question=is_question)
         parts.append({"type": kind, "text": text, **({"annotations": []} if is_answer else {})})
     phase = {} if message.phase is None else {"phase": message.phase}
     return _kept(message, "msg", type=message.type, role=message.role, content=parts, **phase)
@@ -237,11 +251,11 @@ def _text_of(part: dict[str, Any], where: str, *, is_question: bool = False) -> 
         return convert_part(part, InputRefusalPart, where).refusal
     if kind in _TEXT_PARTS:
         return convert_part(part, InputTextPart, where).text
-    if kind in _OTHER_PARTS and not is_question:
+    if (kind in _OTHER_PARTS or kind == IMAGE) and not is_question:
         name = part.get("filename")
         return in_words(kind, where, name if isinstance(name, str) else None)
     path = f"{where}.{_OTHER_PARTS[kind]}" if kind in _OTHER_PARTS else f"{where}.type"
-    hint = "only text is understood; send a part of type input_text"
+    hint = "only texts and images are understood; send a part of type input_text or input_image"
     raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
 
 
@@ -259,12 +273,22 @@ def _called(call: InputFunctionCall | InputCustomCall) -> dict[str, str]:
 
 
 def _call_output(output: InputFunctionCallOutput | InputCustomCallOutput, where: str) -> Item:
-    text = output.output or ""
-    if not isinstance(text, str):
-        parts = enumerate(text)
-        text = "\n".join(_text_of(part, f"{where}.output[{index}]") for index, part in parts)
     prefix = "fco" if isinstance(output, InputFunctionCallOutput) else "ctco"
-    return _kept(output, prefix, type=output.type, call_id=output.call_id, output=text)
+    shown = _shown_output(output.output or "", f"{where}.output")
+    return _kept(output, prefix, type=output.type, call_id=output.call_id, output=shown)
+
+
+def _shown_output(output: str | list[dict[str, Any]], where: str) -> str | list[dict[str, Any]]:
+    """Return what a call came to: one text, or its parts where there are pictures."""
+    if isinstance(output, str):
+        return output
+    if all(part.get("type") != IMAGE for part in output):
+        return "\n".join(_text_of(part, f"{where}[{index}]") for index, part in enumerate(output))
+    paths = [(part, f"{where}[{index}]") for index, part in enumerate(output)]
+    return [
+        kept_image(part) if part.get("type") == IMAGE else {"type": "input_text", "text": _text_of(part, path)}
+        for part, path in paths
+    ]
 
 
 def _reasoning(item: InputReasoning, where: str) -> Item:

@@ -3,12 +3,12 @@
 Whatever is refused is an `InvalidRequestError` that names the field.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, PromptMessage
+from backends.wire.prompts import ChatPrompt, ContentPart, PromptMessage, TextPart
 from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
@@ -26,9 +26,11 @@ from router.protocols.fields.tools import (
     choice_of_word,
     tools_for,
 )
+from router.protocols.images.read import NO_IMAGES, ReadImages, joined
 from router.protocols.openai.request import template_kwargs
 from router.protocols.openai.schemas import JsonObjectFormat
 from router.protocols.responses.conversation import RequestItems
+from router.protocols.responses.images import CONTENT_FIELDS, IMAGE, parts_in
 from router.protocols.responses.items import Item
 from router.protocols.responses.schemas import (
     INCLUDABLE,
@@ -55,12 +57,13 @@ def generation_for(
     client_tools: ClientTools,
     model: ChosenModel,
     headers: RequestHeaders,
+    images: ReadImages = NO_IMAGES,
 ) -> GenerationRequest:
     """Return what a request asks for."""
     refuse_unsupported(request, model.engine)
     _check_fields(request)
     tools, defaults = _tools(request, client_tools), model.defaults
-    messages = conversation_messages(items.all, request.instructions, client_tools)
+    messages = conversation_messages(items.all, request.instructions, client_tools, images, items.paths)
     has_logprobs = LOGPROBS in (request.include or [])
     return GenerationRequest(
         model_request=model.model_request,
@@ -161,7 +164,11 @@ def _choice(choice: str | dict[str, Any] | None, tools: ClientTools) -> Choice:
 
 
 def conversation_messages(
-    items: Iterable[Item], instructions: str | None, tools: ClientTools = _NO_TOOLS
+    items: Sequence[Item],
+    instructions: str | None,
+    tools: ClientTools = _NO_TOOLS,
+    images: ReadImages = NO_IMAGES,
+    paths: Sequence[str] = (),
 ) -> list[PromptMessage]:
     """Return what the template is given.
 
@@ -171,13 +178,15 @@ def conversation_messages(
         items: Of the whole conversation, as they are kept.
         instructions: Of this request alone; they come first.
         tools: By whose names calls are shown.
+        images: Their pictures.
+        paths: Of the items in the body; () = nobody is told of one.
     """
     messages: list[PromptMessage] = [] if instructions is None else [{"role": "system", "content": instructions}]
     called: set[str] = set()
-    for item in items:
+    for item, path in zip(items, paths or [""] * len(items), strict=True):
         match item["type"]:
             case "message":
-                _add_message(messages, item)
+                _add_message(messages, item, _content(item, path, images))
             case "reasoning":
                 _add_reasoning(messages, item)
             case "function_call":
@@ -190,18 +199,30 @@ def conversation_messages(
                 if item["call_id"] not in called:
                     problem = f"No tool call found for function call output with call_id {item['call_id']!r:.80}"
                     raise InvalidRequestError(f"{problem}; send the function_call item before it.", "input")
-                messages.append({"role": "tool", "content": item["output"], "tool_call_id": item["call_id"]})
+                content = _content(item, path, images)
+                messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
     return _without_open_thoughts(messages)
 
 
-def _add_message(messages: list[PromptMessage], item: Item) -> None:
-    text = "\n".join(part["text"] for part in item["content"])
+def _content(item: Item, path: str, images: ReadImages) -> str | list[ContentPart]:
+    field = CONTENT_FIELDS[item["type"]]
+    if isinstance(item[field], str):
+        return str(item[field])
+    return joined(
+        [
+            images.at(place, IMAGE) if part["type"] == IMAGE else TextPart(part["text"])
+            for part, place in parts_in(item, path)
+        ]
+    )
+
+
+def _add_message(messages: list[PromptMessage], item: Item, content: str | list[ContentPart]) -> None:
     role = "system" if item["role"] == "developer" else item["role"]
     last = messages[-1] if messages else None
     if role == "assistant" and last is not None and _is_open_thought(last):
-        last["content"] = text
+        last["content"] = content
         return
-    messages.append({"role": role, "content": text})
+    messages.append({"role": role, "content": content})
 
 
 def _add_reasoning(messages: list[PromptMessage], item: Item) -> None:

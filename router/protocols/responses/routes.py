@@ -31,6 +31,7 @@ from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parame
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
     chunks_of,
+    images_of,
     note_left_out,
     read_request,
     response_answering,
@@ -80,12 +81,12 @@ async def create_response(
                 return _event_stream(serving, response, -1)
             return json_reply(response.live_body)
 
-    def answering() -> Answering:
+    async def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
         supervisor = serving.supervisor if wants_prefill_events(request.headers) else None
         return response_answering(conversations, head, supervisor=supervisor)
 
-    running = serving.start_or_rejoin(arrival, answering)
+    running = await serving.start_or_rejoin(arrival, answering)
     return await serving.reply(arrival, running, chunks=chunks_of)
 
 
@@ -103,11 +104,13 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
     model_request = model_request_or_default(
         serving, body.model, arrival.headers.engine, Purpose.GENERATE, arrival.headers.load
     )
-    model = chosen_model(serving, model_request)
+    serving.models.resolve(model_request)
     items = await request_items(conversations, body)
     tools = read_tools(body.tools)
     note_left_out(tools, items)
-    wanted = generation_for(body, items, tools, model, arrival.headers)
+    model_request, images = await images_of(serving, body, items, model_request, arrival.headers)
+    model = chosen_model(serving, model_request)
+    wanted = generation_for(body, items, tools, model, arrival.headers, images)
     (prompt,) = wanted.prompts
     num_tokens = await serving.count_tokens(request, model_request, prompt, prompt_param=wanted.prompt_param)
     return json_reply(InputTokens(num_tokens))

@@ -86,7 +86,7 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
 
     input: Annotated[
         str | Annotated[list[ItemObject], Meta(max_length=MAX_MESSAGES)] | None,
-        honoured("messages, calls, their outputs, reasoning"),
+        honoured("messages, calls, their outputs, reasoning; texts, and images of models that see"),
     ] = None
     instructions: Annotated[str | None, honoured("of this response only")] = None
     previous_response_id: Annotated[ResponseId | None, honoured("of a stored response")] = None

@@ -11,7 +11,8 @@ from PIL import Image
 
 from backends.errors import ImageError
 from backends.images.decoding import Picture, Size, decode, original_size
-from backends.images.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from backends.images.limits import MAX_IMAGE_PIXELS
+from backends.wire.prompts import MAX_IMAGE_BYTES
 from tests.support import image_files
 from tests.support.image_files import HEIGHT, QUARTERS, WIDTH, Case, Colour
 

@@ -1,6 +1,5 @@
 """Answers to pictures on mlx: those of mlx-vlm's own model, however they are batched, cut, forked, kept or given up."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,34 +196,6 @@ def test_one_that_is_held_in_the_middle_of_a_picture_goes_on(seeing: Seeing) -> 
         seeing.bare.step(sequence, max_tokens=max_tokens)
         seeing.bare.step(second, max_tokens=max_tokens)
     assert seeing.bare.run(sequence, second, num_tokens=NUM) == expected
-
-
-def test_an_encoding_is_given_up_between_two_layers(seeing: Seeing) -> None:
-    """Whenever that is, the tile has no rows, and the next encoding gives the right ones."""
-    prompt = seeing.prompts.ask(patchwork(3, 84, 112), "What is it?")
-    (tile, *_) = prompt.tiles
-    num_asked = [0]
-
-    def ask_until(num_wanted: int) -> Callable[[], bool]:
-        num_asked[0] = 0
-
-        def should_abort() -> bool:
-            num_asked[0] += 1
-            return num_asked[0] == num_wanted
-
-        return should_abort
-
-    assert seeing.bare.engine.encode(tile, lambda: False)
-    expected, tile.rows = tile.rows, None
-    assert expected is not None
-    assert seeing.bare.engine.encode(tile, ask_until(0))
-    assert num_asked[0] >= 2
-    for num_wanted in range(1, num_asked[0] + 1):
-        tile.rows = None
-        assert not seeing.bare.engine.encode(tile, ask_until(num_wanted))
-        assert tile.rows is None
-    assert seeing.bare.engine.encode(tile, lambda: False)
-    np.testing.assert_array_equal(tile.rows, expected)
 
 
 def test_what_is_given_up_or_done_leaves_no_rows_behind(seeing: Seeing) -> None:

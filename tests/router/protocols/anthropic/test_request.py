@@ -161,7 +161,7 @@ def test_other_edits_of_the_context_are_refused_whatever_they_are(wanted: Any) -
 @pytest.mark.parametrize(
     ("fields", "param", "hint"),
     [
-        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, ".content[0].type", "as text"),
+        ({"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]}, ".content[0].type", "text"),
         ({"system": [{"type": "image"}]}, "system[0].type", "of type text"),
         ({"thinking": {"type": "between_tools"}}, "thinking.type", "adaptive"),
         ({"tool_choice": {"type": "required"}}, "tool_choice.type", "any"),

@@ -128,7 +128,7 @@ def test_a_decoders_error_says_what_is_allowed(raw: bytes, error: type[InvalidRe
         (
             MessagesRequest,
             "messages[0].content[1].type",
-            "a list of objects; what is no text is said in words, but in the last turn; null only in messages of",
+            "a list of objects; what is no text, and no image that the model sees, is said in words, but in the last",
         ),
         (ollama.ChatRequest, "options.top_p", "allowed: a number from 0 to 1; 0 = the most probable token."),
     ],

@@ -155,7 +155,7 @@ async def test_samplers_that_are_not_named_are_off(front: FakeFront) -> None:
         ({"prompt": None}, "prompt"),
         ({"prompt": [1, "a"]}, "prompt"),
         ({"prompt": []}, "prompt"),
-        ({"prompt": {"prompt_string": "a", "multimodal_data": ["x"]}}, "prompt.multimodal_data"),
+        ({"prompt": {"prompt_string": "<__media__>", "multimodal_data": ["x"]}}, "prompt.multimodal_data[0]"),
         ({"mirostat": 2}, "mirostat"),
         ({"dry_multiplier": 0.8}, "dry_multiplier"),
         ({"n_predict": -2}, "n_predict"),

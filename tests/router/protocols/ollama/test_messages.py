@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.wire.prompts import PromptMessage
-from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.errors import InvalidRequestError
 from router.protocols.ollama.messages import template_messages
 from router.protocols.ollama.schemas import Message
 
@@ -73,8 +73,3 @@ def test_what_does_not_belong_is_refused_by_its_path(message: dict[str, Any], pa
         read(message)
     assert caught.value.param == path
     assert str(caught.value).startswith(path)
-
-
-def test_images_are_refused() -> None:
-    with pytest.raises(UnsupportedFieldError, match=r"messages\[0\]\.images: "):
-        read({"role": "user", "content": "a", "images": ["aGk="]})

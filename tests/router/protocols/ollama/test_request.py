@@ -203,7 +203,7 @@ class TestTexts:
         ("body", "param"),
         [
             ({"template": "{{ .Prompt }}"}, "template"),
-            ({"images": ["aGk="]}, "images"),
+            ({"suffix": "s", "images": ["aGk="]}, "images"),
             ({"raw": True, "system": "S"}, "system"),
             ({"raw": True, "context": [1]}, "context"),
             ({"suffix": "s", "system": "S"}, "system"),

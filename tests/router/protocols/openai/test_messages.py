@@ -193,10 +193,10 @@ def test_a_message_that_lacks_something_or_has_it_in_the_wrong_place_is_refused(
     assert param in str(caught.value)
 
 
-def test_other_parts_than_texts_are_refused() -> None:
-    with pytest.raises(UnsupportedFieldError, match="only text is understood") as caught:
-        rendered({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]})
-    assert caught.value.param == "messages[0].content[0].image_url"
+def test_other_parts_than_texts_and_images_are_refused() -> None:
+    with pytest.raises(UnsupportedFieldError, match="only texts and images are understood") as caught:
+        rendered({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]})
+    assert caught.value.param == "messages[0].content[0].input_audio"
 
 
 def test_what_an_earlier_message_has_nothing_in_is_an_empty_text() -> None:

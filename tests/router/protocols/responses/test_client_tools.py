@@ -181,7 +181,7 @@ HISTORY = [
 
 def test_items_of_tools_that_nobody_runs_here_are_shown_as_calls_or_left_out_by_name() -> None:
     with noting_ignored("test") as noted:
-        items = [each for each in read_items(HISTORY) if isinstance(each, dict)]
+        items = [each for each in read_items(HISTORY).values() if isinstance(each, dict)]
     assert noted.paths == ("input[].output.type=input_image",)
     messages = conversation_messages(items, None, read_tools(ALL))
     calls = [message["tool_calls"][0]["function"] for message in messages if "tool_calls" in message]

@@ -13,7 +13,7 @@ from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
-from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
+from router.protocols.responses.answer_schemas import MessageItem, OutputTextContent, StreamEvent
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
@@ -267,7 +267,7 @@ def test_log_probabilities_are_those_of_the_text_alone() -> None:
 def test_encoded_thoughts_come_back_as_they_were() -> None:
     final = Written(include=[ENCRYPTED_REASONING]).events(Output(reasoning="hm €"), Output("x"))[-1]["response"]
     sent = {key: final["output"][0][key] for key in ("id", "type", "summary", "encrypted_content")}
-    (item,) = read_items([sent])
+    (item,) = read_items([sent]).values()
     assert isinstance(item, dict)
     assert item["content"] == [{"type": "reasoning_text", "text": "hm €"}]
     assert item["id"] == sent["id"]
@@ -302,7 +302,9 @@ def test_a_background_response_is_queued_first_and_can_be_cancelled() -> None:
     (item,) = live.output
     assert live.status == "in_progress"
     assert isinstance(item, MessageItem)
-    assert item.content[0].text == "He"
+    (part,) = item.content
+    assert isinstance(part, OutputTextContent)
+    assert part.text == "He"
     events = decoded(begun + written.encoder.failed(RequestCancelledError()))
     assert names(events)[:3] == ["created", "queued", "in_progress"]
     assert (events[-1]["response"]["status"], events[-1]["response"]["error"]) == ("cancelled", None)

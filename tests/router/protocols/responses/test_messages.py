@@ -9,7 +9,7 @@ from router.protocols.responses.request import conversation_messages
 
 
 def messages_of(*sent: Any, instructions: str | None = None) -> list[PromptMessage]:
-    items = [item for item in read_items(list(sent)) if isinstance(item, dict)]
+    items = [item for item in read_items(list(sent)).values() if isinstance(item, dict)]
     return conversation_messages(items, instructions)
 
 
@@ -22,7 +22,7 @@ def shown(call_id: str) -> dict[str, Any]:
 
 
 def test_a_text_is_a_users_message() -> None:
-    (item,) = read_items("hi")
+    (item,) = read_items("hi").values()
     assert isinstance(item, dict)
     assert item["id"].startswith("msg_")
     assert item["content"] == [{"type": "input_text", "text": "hi"}]

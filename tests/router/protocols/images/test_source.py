@@ -4,8 +4,8 @@ from urllib.parse import quote
 import pytest
 
 from backends.errors import ImageError
-from backends.images import source
-from backends.images.source import image_bytes
+from router.protocols.images import source
+from router.protocols.images.source import image_bytes
 
 DATA = bytes(range(256)) * 3 + b"\xfb\xff\xfe"
 ENCODED = base64.b64encode(DATA).decode()

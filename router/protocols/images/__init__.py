@@ -1,0 +1,1 @@
+"""Pictures in requests of all protocols: where they stand, their bytes, who answers, and what was seen."""
