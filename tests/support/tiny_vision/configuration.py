@@ -4,11 +4,12 @@ from typing import Any
 
 from tests.support.tiny_vision.families import (
     CONTEXT_LENGTH,
+    DEEP_LAYERS,
     FEED_FORWARD,
     HEAD,
+    LAYERS_A_WINDOW,
     NUM_HEADS,
     NUM_KV_HEADS,
-    ROPE_SECTIONS,
     TINY_FAMILIES,
     TOWER_FEED_FORWARD,
     TOWER_HEADS,
@@ -16,6 +17,7 @@ from tests.support.tiny_vision.families import (
     TOWER_WIDTH,
     WIDTH,
     WINDOW,
+    WINDOW_PIXELS,
 )
 from tests.support.tiny_vision.vocabulary import BOS_ID, EOS_ID, NUM_TOKENS, token_id
 
@@ -52,6 +54,8 @@ def config(family: str) -> Config:
             }
         case "gemma3":
             return whole | _gemma3(image_id)
+        case "qwen3_vl":
+            return whole | _qwen(family, image_id)
         case _:
             return whole | _text(family) | _qwen(family, image_id)
 
@@ -71,6 +75,10 @@ def _text(family: str) -> Config:
         "vocab_size": NUM_TOKENS,
         "tie_word_embeddings": False,
     }
+    if facts.rope_sections is not None:
+        text["rope_scaling"] = {"type": "mrope", "mrope_section": list(facts.rope_sections)}
+    if family == "qwen3_vl":
+        text |= {"model_type": "qwen3_vl_text", "head_dim": HEAD}
     if family != "gemma3":
         return text
     return text | {
@@ -113,30 +121,48 @@ def _gemma3(image_id: int) -> Config:
 
 
 def _qwen(family: str, image_id: int) -> Config:
+    return {
+        "architectures": [
+            {
+                "qwen2_vl": "Qwen2VLForConditionalGeneration",
+                "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+                "qwen3_vl": "Qwen3VLForConditionalGeneration",
+            }[family]
+        ],
+        "model_type": family,
+        "vision_config": _qwen_tower(family),
+        "image_token_id": image_id,
+        "video_token_id": token_id("<|video_pad|>"),
+        "vision_start_token_id": token_id("<|vision_start|>"),
+        "vision_end_token_id": token_id("<|vision_end|>"),
+    }
+
+
+def _qwen_tower(family: str) -> Config:
     facts = TINY_FAMILIES[family]
     vision: Config = {
         "model_type": family,
         "depth": TOWER_LAYERS,
-        "embed_dim": TOWER_WIDTH,
-        "hidden_size": WIDTH,
         "num_heads": TOWER_HEADS,
-        "mlp_ratio": TOWER_FEED_FORWARD // TOWER_WIDTH,
         "patch_size": facts.patch_size,
         "spatial_patch_size": facts.patch_size,
         "spatial_merge_size": facts.merge,
         "temporal_patch_size": 2,
         "in_channels": 3,
     }
-    return {
-        "architectures": ["Qwen2VLForConditionalGeneration"],
-        "model_type": family,
-        "vision_config": vision,
-        "rope_scaling": {"type": "mrope", "mrope_section": list(ROPE_SECTIONS)},
-        "image_token_id": image_id,
-        "video_token_id": token_id("<|video_pad|>"),
-        "vision_start_token_id": token_id("<|vision_start|>"),
-        "vision_end_token_id": token_id("<|vision_end|>"),
-    }
+    if family == "qwen2_vl":
+        widths: Config = {
+            "embed_dim": TOWER_WIDTH,
+            "hidden_size": WIDTH,
+            "mlp_ratio": TOWER_FEED_FORWARD // TOWER_WIDTH,
+        }
+        return vision | widths
+    vision |= {"hidden_size": TOWER_WIDTH, "intermediate_size": TOWER_FEED_FORWARD, "out_hidden_size": WIDTH}
+    if family == "qwen2_5_vl":
+        whole = list(range(LAYERS_A_WINDOW - 1, TOWER_LAYERS, LAYERS_A_WINDOW))
+        return vision | {"window_size": WINDOW_PIXELS, "fullatt_block_indexes": whole}
+    num_positions = (facts.image_size // facts.patch_size) ** 2
+    return vision | {"num_position_embeddings": num_positions, "deepstack_visual_indexes": list(DEEP_LAYERS)}
 
 
 def num_rows(family: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from tests.support.tiny_model import Tensors
 from tests.support.tiny_vision import vocabulary
 from tests.support.tiny_vision.configuration import config, preprocessor_config, processor_config
-from tests.support.tiny_vision.families import CONTEXT_LENGTH, TOWER_LAYERS, TOWER_WIDTH
+from tests.support.tiny_vision.families import CONTEXT_LENGTH, DEEP_LAYERS, TOWER_LAYERS, TOWER_WIDTH
 
 TEXT_NAMES: Final = {
     "attn_norm": "input_layernorm",
@@ -21,18 +21,20 @@ TEXT_NAMES: Final = {
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
 }
 _GEMMA_NAMES: Final = TEXT_NAMES | {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
 }
 _TEXT_PREFIXES: Final = {
     "llava": "language_model.model.",
     "idefics3": "model.text_model.",
     "qwen2_vl": "model.",
+    "qwen2_5_vl": "model.",
+    "qwen3_vl": "model.language_model.",
     "gemma3": "language_model.model.",
 }
 _HEADS: Final = {"llava": "language_model.lm_head.weight"}
@@ -52,18 +54,34 @@ _SIGLIP_PREFIXES: Final = {
     "gemma3": "vision_tower.vision_model.",
 }
 _QWEN_NAMES: Final = {
+    "v.patch_embd": "patch_embed.proj",
+    "v.post_ln": "merger.ln_q",
+    "mm.0": "merger.mlp.0",
+    "mm.2": "merger.mlp.2",
+}
+_QWEN_LAYER_NAMES: Final = {
+    "attn_qkv": "attn.qkv",
     "attn_out": "attn.proj",
     "ln1": "norm1",
     "ln2": "norm2",
     "ffn_up": "mlp.fc1",
     "ffn_down": "mlp.fc2",
 }
+_QWEN25_LAYER_NAMES: Final = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+_QWEN3_NAMES: Final = {
+    "v.position_embd": "pos_embed",
+    "v.post_ln": "merger.norm",
+    "mm.0": "merger.linear_fc1",
+    "mm.2": "merger.linear_fc2",
+}
+_QWEN3_LAYER_NAMES: Final = {"ffn_up": "mlp.linear_fc1", "ffn_down": "mlp.linear_fc2"}
+_DEEP_NAMES: Final = {"norm": "norm", "fc1": "linear_fc1", "fc2": "linear_fc2"}
 _KINDS: Final = ("weight", "bias")
 
 
 def write_folder(folder: Path, family: str, text: Tensors, tower: Tensors) -> Path:
     """Write weights, configuration and tokenizer."""
-    tower_names = _qwen_tower(tower) if family.startswith("qwen") else _siglip_tower(family, tower)
+    tower_names = _qwen_tower(family, tower) if family.startswith("qwen") else _siglip_tower(family, tower)
     write_weights(folder, _text(family, text) | tower_names)
     files = {
         "config.json": config(family),
@@ -152,14 +170,36 @@ def _siglip_projector(family: str, tensors: Tensors) -> Tensors:
             }
 
 
-def _qwen_tower(tensors: Tensors) -> Tensors:
+def _qwen_tower(family: str, tensors: Tensors) -> Tensors:
+    prefix = "model.visual." if family == "qwen3_vl" else "visual."
+    flat = _QWEN_NAMES | (_QWEN3_NAMES if family == "qwen3_vl" else {})
+    changes = {"qwen2_vl": {}, "qwen2_5_vl": _QWEN25_LAYER_NAMES, "qwen3_vl": _QWEN3_LAYER_NAMES}
+    parts = _QWEN_LAYER_NAMES | changes[family]
     kernels = [tensors["v.patch_embd.weight"], tensors["v.patch_embd.weight.1"]]
-    named = {"visual.patch_embed.proj.weight": np.stack(kernels, axis=2)}  # (out, in, time, height, width)
-    for layer in range(TOWER_LAYERS):
-        ours, theirs = f"v.blk.{layer}.", f"visual.blocks.{layer}."
-        for kind in _KINDS:
-            named[f"{theirs}attn.qkv.{kind}"] = np.concatenate([tensors[f"{ours}attn_{x}.{kind}"] for x in "qkv"])
-            named |= {f"{theirs}{part}.{kind}": tensors[f"{ours}{name}.{kind}"] for name, part in _QWEN_NAMES.items()}
-    for name, part in {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"}.items():
-        named |= {f"visual.merger.{part}.{kind}": tensors[f"{name}.{kind}"] for kind in _KINDS}
-    return named
+    named: Tensors = {}
+    for name, tensor in _with_joined_heads(tensors).items():
+        stem, _, kind = name.rpartition(".")
+        match stem.split("."):
+            case ["v", "blk", layer, part]:
+                named[f"{prefix}blocks.{layer}.{parts[part]}.{kind}"] = tensor
+            case ["v", "deepstack", layer, part]:
+                index = DEEP_LAYERS.index(int(layer))
+                named[f"{prefix}deepstack_merger_list.{index}.{_DEEP_NAMES[part]}.{kind}"] = tensor
+            case _ if stem in flat:
+                named[f"{prefix}{flat[stem]}.{kind}"] = tensor
+    return named | {f"{prefix}patch_embed.proj.weight": np.stack(kernels, axis=2)}  # (out, in, time, height, width)
+
+
+def _with_joined_heads(tensors: Tensors) -> Tensors:
+    """Return them with queries, keys and values as one, which Qwen3's GGUF files have already."""
+    if "v.blk.0.attn_qkv.weight" in tensors:
+        return tensors
+    joined = {
+        f"v.blk.{layer}.attn_qkv.{kind}": np.concatenate([tensors[f"v.blk.{layer}.attn_{x}.{kind}"] for x in "qkv"])
+        for layer in range(TOWER_LAYERS)
+        for kind in _KINDS
+    }
+    others = {
+        name: tensor for name, tensor in tensors.items() if name.split(".")[-2] not in ("attn_q", "attn_k", "attn_v")
+    }
+    return others | joined

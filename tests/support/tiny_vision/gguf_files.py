@@ -7,11 +7,12 @@ from tests.support.tiny_model import Tensors, in_gguf_order
 from tests.support.tiny_vision import vocabulary
 from tests.support.tiny_vision.families import (
     CONTEXT_LENGTH,
+    DEEP_LAYERS,
     FEED_FORWARD,
     HEAD,
+    LAYERS_A_WINDOW,
     NUM_HEADS,
     NUM_KV_HEADS,
-    ROPE_SECTIONS,
     TINY_FAMILIES,
     TOWER_FEED_FORWARD,
     TOWER_HEADS,
@@ -75,10 +76,13 @@ def text_metadata(family: str) -> Metadata:
     match facts.architecture:
         case "llama":
             values["rope.dimension_count"] = HEAD
-        case "qwen2vl":
-            values["rope.dimension_sections"] = [*ROPE_SECTIONS, 0]
+        case "qwen3vl":
+            values |= {"attention.key_length": HEAD, "attention.value_length": HEAD}
+            values["n_deepstack_layers"] = len(DEEP_LAYERS)
         case "gemma3":
             values |= {"attention.key_length": HEAD, "attention.value_length": HEAD, "attention.sliding_window": WINDOW}
+    if facts.rope_sections is not None:
+        values["rope.dimension_sections"] = [*facts.rope_sections, 0]
     named = {f"{facts.architecture}.{key}": value for key, value in values.items()}
     return {"general.name": f"tiny-{family}", "general.file_type": 0} | named | _tokenizer_metadata(family)
 
@@ -122,10 +126,15 @@ def clip_metadata(family: str) -> Metadata:
         values["projector.scale_factor"] = facts.merge
     if facts.longest_edge is not None:
         values["preproc_image_size"] = facts.longest_edge
+    if family == "qwen2_5_vl":
+        values["n_wa_pattern"] = LAYERS_A_WINDOW
+    if family == "qwen3_vl":
+        values["spatial_merge_size"] = facts.merge
     if facts.pixels is not None:
         values["image_min_pixels"], values["image_max_pixels"] = facts.pixels
     return {
         "clip.has_vision_encoder": True,
         "clip.projector_type": facts.projector_type,
-        "clip.use_gelu": family in ("idefics3", "gemma3"),
+        "clip.use_gelu": family in ("idefics3", "gemma3", "qwen3_vl"),
+        "clip.use_silu": family == "qwen2_5_vl",
     } | {f"clip.vision.{key}": value for key, value in values.items()}

@@ -97,7 +97,7 @@ def _gemma4(**text: Any) -> Config:
 
 
 CONFIGS: Final[dict[str, Config]] = {
-    "qwen2_5_vl": TEXT
+    "qwen2_5_vl of small windows": TEXT
     | QWEN
     | {
         "model_type": "qwen2_5_vl",
@@ -105,7 +105,7 @@ CONFIGS: Final[dict[str, Config]] = {
         "vision_config": QWEN_TOWER
         | {"model_type": "qwen2_5_vl", "patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]},
     },
-    "qwen3_vl": QWEN
+    "qwen3_vl of two deep layers": QWEN
     | {
         "model_type": "qwen3_vl",
         "text_config": QWEN3_TEXT,
@@ -123,7 +123,8 @@ CONFIGS: Final[dict[str, Config]] = {
         hidden_size_per_layer_input=0, use_bidirectional_attention="vision", sliding_window=32
     ),
 }
-"""config.json of each; of the last two the rows of a picture see each other, as in the family's larger models."""
+"""config.json of each, by family and what is special; of the last two the rows of a picture see each other, as in the
+family's larger models."""
 PREPROCESSORS: Final[dict[str, Config]] = {
     "qwen2_5_vl": {"patch_size": 14, "merge_size": 2, "min_pixels": 8 * 784, "max_pixels": 32 * 784},
     "qwen3_vl": {"patch_size": 16, "merge_size": 2, "min_pixels": 8 * 1024, "max_pixels": 32 * 1024},

@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.support.tiny_model import Floats, Tensors
 from tests.support.tiny_vision.families import (
+    DEEP_LAYERS,
     FEED_FORWARD,
     HEAD,
     NUM_KV_HEADS,
@@ -64,12 +65,12 @@ def _text_layer(prefix: str, family: str, random: Random) -> Tensors:
         prefix + "ffn_up.weight": random.matrix(FEED_FORWARD, WIDTH),
         prefix + "ffn_down.weight": random.matrix(WIDTH, FEED_FORWARD),
     }
-    if family == "qwen2_vl":
+    if family in ("qwen2_vl", "qwen2_5_vl"):
         widths = {"attn_q": WIDTH, "attn_k": _KV_WIDTH, "attn_v": _KV_WIDTH}
         tensors |= {f"{prefix}{name}.bias": random.matrix(width) for name, width in widths.items()}
+    if family in ("gemma3", "qwen3_vl"):
+        tensors |= {f"{prefix}{name}.weight": random.norm(HEAD) for name in ("attn_q_norm", "attn_k_norm")}
     if family == "gemma3":
-        heads = ("attn_q_norm", "attn_k_norm")
-        tensors |= {f"{prefix}{name}.weight": random.norm(HEAD) for name in heads}
         tensors |= {f"{prefix}{name}.weight": random.norm(WIDTH) for name in ("post_attention_norm", "post_ffw_norm")}
     return tensors
 
@@ -80,25 +81,46 @@ def tower_weights(family: str, seed: int) -> Tensors:
     facts = TINY_FAMILIES[family]
     kernel = (TOWER_WIDTH, 3, facts.patch_size, facts.patch_size)
     tensors = {"v.patch_embd.weight": random.matrix(*kernel, scale=0.05)}
-    if family == "qwen2_vl":
+    if family.startswith("qwen"):
         tensors["v.patch_embd.weight.1"] = random.matrix(*kernel, scale=0.05)
-    else:
+    if family not in ("qwen2_vl", "qwen2_5_vl"):
         num_patches = (facts.image_size // facts.patch_size) ** 2
         tensors["v.patch_embd.bias"] = random.matrix(TOWER_WIDTH)
         tensors["v.position_embd.weight"] = random.matrix(num_patches, TOWER_WIDTH, scale=0.5)
     if family != "llava":  # which takes the hidden states of the layer before the last: no norm comes after
-        tensors |= random.layer_norm("v.post_ln", TOWER_WIDTH)
+        tensors |= _tower_norm("v.post_ln", family, random)
     for layer in range(TOWER_LAYERS):
-        tensors |= _tower_layer(f"v.blk.{layer}.", random)
+        tensors |= _tower_layer(f"v.blk.{layer}.", family, random)
+    if family == "qwen3_vl":
+        for layer in DEEP_LAYERS:
+            tensors |= _deep_projector(f"v.deepstack.{layer}.", random)
     return tensors | _projector(family, random)
 
 
-def _tower_layer(prefix: str, random: Random) -> Tensors:
+def _tower_norm(name: str, family: str, random: Random) -> Tensors:
+    if family == "qwen2_5_vl":  # by the root of the mean square
+        return {f"{name}.weight": random.norm(TOWER_WIDTH)}
+    return random.layer_norm(name, TOWER_WIDTH)
+
+
+def _deep_projector(prefix: str, random: Random) -> Tensors:
+    merged = 4 * TOWER_WIDTH
+    tensors = random.layer_norm(prefix + "norm", merged) | random.linear(prefix + "fc1", merged, merged, 0.1)
+    return tensors | random.linear(prefix + "fc2", WIDTH, merged, 0.1)
+
+
+def _tower_layer(prefix: str, family: str, random: Random) -> Tensors:
     tensors: Tensors = {}
-    for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-        tensors |= random.linear(prefix + name, TOWER_WIDTH, TOWER_WIDTH)
+    if family == "qwen3_vl":
+        tensors |= random.linear(prefix + "attn_qkv", 3 * TOWER_WIDTH, TOWER_WIDTH)
+    else:
+        for name in ("attn_q", "attn_k", "attn_v"):
+            tensors |= random.linear(prefix + name, TOWER_WIDTH, TOWER_WIDTH)
+    tensors |= random.linear(prefix + "attn_out", TOWER_WIDTH, TOWER_WIDTH)
     for name in ("ln1", "ln2"):
-        tensors |= random.layer_norm(prefix + name, TOWER_WIDTH)
+        tensors |= _tower_norm(prefix + name, family, random)
+    if family == "qwen2_5_vl":
+        tensors |= random.linear(prefix + "ffn_gate", TOWER_FEED_FORWARD, TOWER_WIDTH)
     tensors |= random.linear(prefix + "ffn_up", TOWER_FEED_FORWARD, TOWER_WIDTH)
     return tensors | random.linear(prefix + "ffn_down", TOWER_WIDTH, TOWER_FEED_FORWARD)
 
