@@ -12,13 +12,14 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, combined_sha256
+from registry.catalogue import Artifact, FileHash, combined_sha256, file_version
 from registry.checksums.sha256 import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.files import open_regular, pread_exact, size_and_time
 from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header
+from registry.gguf.projector import read_projector
 from registry.mlx.folder import read_mlx_dir
 from registry.store import Registry
 
@@ -49,12 +50,23 @@ def read_facts(artifact: Artifact) -> ModelFacts:
     """Read an artifact's facts from its files again; an ArtifactError says that they are no model any more."""
     if artifact.format is ArtifactFormat.MLX:
         return read_mlx_dir(artifact.path)
-    return facts_from_headers([read_header(Path(file)) for file in artifact.files])
+    facts = facts_from_headers([read_header(Path(file)) for file in artifact.files])
+    vision = None if artifact.mmproj_path is None else read_projector(artifact.mmproj_path)
+    return msgspec.structs.replace(facts, vision=vision)
+
+
+def _files_of(artifact: Artifact) -> tuple[str, ...]:
+    """Give all files of an artifact, its projector last."""
+    return artifact.files if artifact.mmproj_path is None else (*artifact.files, artifact.mmproj_path)
 
 
 def size_to_verify(artifacts: Iterable[Artifact]) -> int:
     """Add up what `verify` will read of some artifacts, bytes."""
-    return sum(artifact.size_bytes for artifact in artifacts if artifact.status != "missing")
+    return sum(
+        artifact.size_bytes + (artifact.vision.size_bytes if artifact.vision and artifact.mmproj_path else 0)
+        for artifact in artifacts
+        if artifact.status != "missing"
+    )
 
 
 def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int], None] | None = None) -> Verified:
@@ -68,17 +80,27 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
         format=artifact.format,
         path=artifact.path,
         state="ok",
-        num_files=len(artifact.files),
+        num_files=len(_files_of(artifact)),
     )
-    gone = next((file for file in artifact.files if not Path(file).exists()), None)
+    gone = next((file for file in _files_of(artifact) if not Path(file).exists()), None)
     if gone is not None:
         reason = f"{gone} is gone"
         registry.artifacts.mark(artifact.id, "missing", reason)
         return msgspec.structs.replace(base, state="missing", problem=reason)
-    if size_and_time(artifact.files) != (artifact.size_bytes, artifact.mtime_ns):
+    if _looks_otherwise(artifact):
         problem = "its files were replaced or written to since the last scan; `mlxr models scan` reads them"
         return msgspec.structs.replace(base, state="changed", problem=problem)
     return _read_again(registry, artifact, base, on_progress)
+
+
+def _looks_otherwise(artifact: Artifact) -> bool:
+    """Tell whether size or time of the files, or of the projector, are not those that were recorded."""
+    now = size_and_time(artifact.files)
+    vision, path = artifact.vision, artifact.mmproj_path
+    if vision is None or path is None or not vision.version:
+        return now != (artifact.size_bytes, artifact.mtime_ns)
+    is_same_projector = file_version(*size_and_time([path])) == vision.version
+    return now != (artifact.size_bytes, artifact.mtime_ns) or not is_same_projector
 
 
 def _read_again(
@@ -88,7 +110,7 @@ def _read_again(
     computed: list[FileHash] = []
     problem: str | None = None
     try:
-        for file in artifact.files:
+        for file in _files_of(artifact):
             computed.append(hash_file(file, on_progress=on_progress))
             problem = problem or _contradiction(computed[-1], known.get(file))
         facts = read_facts(artifact)
@@ -104,7 +126,7 @@ def _read_again(
         return msgspec.structs.replace(base, state="bad", problem=problem)
     with registry.write():
         registry.files.put_hashes(computed)
-        checksum = combined_sha256(computed)
+        checksum = combined_sha256(computed[: len(artifact.files)])
         if checksum is not None:
             registry.artifacts.set_sha256(artifact.id, checksum)
     return base
@@ -113,14 +135,15 @@ def _read_again(
 def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
     """Give what each file's checksum should be: `<64 hex>` of its bytes, or `git:<40 hex>` as git names them."""
     known: dict[str, str] = {}
-    for file in artifact.files:
+    files = _files_of(artifact)
+    for file in files:
         named = sha256_of_blob_name(Path(file).resolve().name)
         if named is not None:
             known[file] = named
-    for path, item in registry.files.hashes(artifact.files).items():
+    for path, item in registry.files.hashes(files).items():
         if (item.size_bytes, item.mtime_ns) == size_and_time([path]):
             known[path] = item.sha256
-    for file in artifact.files:
+    for file in files:
         kind, _, value = (registry.files.blob_at(file) or "").partition("-")
         if kind == "sha256":
             known[file] = value
@@ -151,6 +174,6 @@ def _git_sha1(path: str) -> str:
 
 
 def _says_the_same(now: ModelFacts, before: ModelFacts) -> bool:
-    """Compare facts; those that an older mlxr did not read are left out."""
-    unread = {name: None for name in ("memory", "sampling") if getattr(before, name) is None}
-    return msgspec.structs.replace(now, **unread) == before
+    """Compare facts; those that an older mlxr did not read are left out, and what was said of projectors beside it."""
+    unread = {name: None for name in ("memory", "sampling", "vision") if getattr(before, name) is None}
+    return msgspec.structs.replace(now, **unread, warnings=before.warnings) == before

@@ -1,7 +1,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,10 @@ from registry.checksums.verification import read_facts, size_to_verify, verify
 from registry.scan import register_path, scan
 from registry.store import Registry
 from registry.store.files import VerifiedFile
+from tests.registry.scan.test_pairing import gemma
+from tests.support.tiny_vision import VisionModel
+
+VisionModels = Callable[[str], VisionModel]
 
 
 @pytest.fixture
@@ -129,3 +133,35 @@ def test_every_file_of_a_folder_is_read(registry: Registry, tmp_path: Path, tiny
 def test_facts_can_be_read_again(registry: Registry, gguf: Path) -> None:
     artifact = added(registry, gguf)
     assert read_facts(artifact) == artifact.facts
+
+
+def test_a_projector_is_verified_with_its_model(registry: Registry, gguf: Path, vision_model: VisionModels) -> None:
+    projector = Path(shutil.copy(vision_model("llava").projector, gguf.with_name("mmproj-f32.gguf")))
+    artifact = added(registry, gguf)
+    assert artifact.mmproj_path == str(projector)
+    result = verify(registry, artifact)
+    assert (result.state, result.num_files, result.num_compared) == ("ok", 2, 0)
+    assert result.num_bytes == gguf.stat().st_size + projector.stat().st_size == size_to_verify([artifact])
+    assert now(registry, gguf).sha256 == hashlib.sha256(gguf.read_bytes()).hexdigest()
+    assert verify(registry, artifact).num_compared == 2
+    flip_a_byte(projector)
+    assert "mmproj-f32.gguf has other bytes" in (verify(registry, artifact).problem or "")
+
+
+def test_a_projector_that_is_gone_or_another_is_told(
+    registry: Registry, gguf: Path, vision_model: VisionModels
+) -> None:
+    projector = Path(shutil.copy(vision_model("llava").projector, gguf.with_name("mmproj-f32.gguf")))
+    artifact = added(registry, gguf)
+    with projector.open("ab") as file:
+        file.write(b"\0" * 64)
+    assert verify(registry, artifact).state == "changed"
+    projector.unlink()
+    assert verify(registry, artifact).problem == f"{projector} is gone"
+
+
+def test_what_was_said_of_a_misfitting_projector_is_no_damage(registry: Registry, gguf: Path) -> None:
+    gguf.with_name("mmproj-f32.gguf").write_bytes(gemma(128))
+    artifact = added(registry, gguf)
+    assert artifact.facts.warnings
+    assert verify(registry, artifact).state == "ok"

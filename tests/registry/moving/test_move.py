@@ -14,6 +14,7 @@ from registry.errors import ArtifactError, PullStoreError
 from registry.moving.move import PlannedMove, carry_out, plan_move
 from registry.removing.removal import finish_removals, remove_model
 from registry.scan import ScanRoot, register_path, scan
+from registry.scan.watch import what_changed
 from registry.store import Registry
 from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.scan_steps import MMPROJ, names, split_file, write
@@ -95,6 +96,7 @@ def test_all_files_of_a_model_move_and_what_others_need_stays(store: Registry, m
     assert [Path(file).name for file in gguf.files] == ["big-00001-of-00002.gguf", "big-00002-of-00002.gguf"]
     assert gguf.mmproj_path is not None
     assert Path(gguf.mmproj_path).read_bytes() == MMPROJ
+    assert what_changed(gguf) is None, "the projector's time moves along"
     assert all(Path(file).is_file() for artifact in (gguf, folder) for file in artifact.files)
     assert visible(models) == ["big-other-00001-of-00001.gguf"]
     assert not mlx.exists()
