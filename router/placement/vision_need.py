@@ -84,13 +84,13 @@ def image_sides(
         free_bytes: What is free of it after the load.
     """
     bearable = _largest_side(vision, family, max(0, free_bytes) // _USED_SHARE)
-    if images.max_side_px == "auto":
-        tiers = [tier for tier in (_tier(total_bytes), _tier(_FREE_SHARE * free_bytes), bearable) if tier is not None]
-        usual = min(tiers, default=None)
-    else:
-        usual = images.max_side_px
-    high = images.high_side_px if bearable is None else min(images.high_side_px, max(bearable, usual or 0))
-    return ImageSides(usual, high)
+    high = images.high_side_px if bearable is None else min(images.high_side_px, bearable)
+    if images.max_side_px != "auto":
+        return ImageSides(images.max_side_px, max(high, min(images.max_side_px, images.high_side_px)))
+    tiers = [tier for tier in (_tier(total_bytes), _tier(_FREE_SHARE * free_bytes)) if tier is not None]
+    if VISION_FAMILIES[family].most_patches is not None:
+        tiers.append(high)  # its own would be a photo of 12 megapixels, minutes of computing
+    return ImageSides(min(tiers, default=None), high)
 
 
 def _tier(num_bytes: int) -> int | None:

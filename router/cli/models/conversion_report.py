@@ -32,6 +32,7 @@ def report_facts(report: ConversionReport | None) -> list[tuple[str, object]]:
     return [
         ("converted from", report.source),
         ("converted to", how),
+        *([("left out", "the vision: the source sees pictures, this is a text model")] if report.leaves_vision else []),
         ("parity", f"not measured: {report.parity_skipped}" if report.parity is None else parity_words(report.parity)),
     ]
 

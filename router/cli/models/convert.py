@@ -167,6 +167,8 @@ def _printer(*, is_quiet: bool) -> OnProgress:
 
 def _print_report(report: ConversionReport) -> None:
     parity = report.parity
+    if report.leaves_vision:
+        print("Only the language model was converted: pictures are for the source, the MLX folder is a text model.")
     if parity is None:
         print(f"Not compared with the source: {report.parity_skipped}.")
         return

@@ -182,8 +182,10 @@ def _vision_facts(artifact: Artifact, shown_images: ImageSides | None) -> list[t
     ]
     if shown_images is None:
         return [*facts, ("pictures", "none: it is set to vision: off")]
-    usual = "as large as it takes them" if shown_images.usual is None else f"at most {shown_images.usual} pixels"
-    return [*facts, ("pictures", f"{usual} by the longer side, {shown_images.high} where a request asks for more")]
+    usual, high = shown_images.usual, shown_images.high
+    words = "as large as it takes them" if usual is None else f"at most {usual} pixels by the longer side"
+    more = "" if usual is None or high <= usual else f", {high} where a request asks for more"
+    return [*facts, ("pictures", words + more)]
 
 
 def _print_artifact(artifact: Artifact, shown_images: ImageSides | None) -> None:

@@ -52,6 +52,7 @@ class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parity: The comparison; None where it was left out.
+        leaves_vision: The source sees pictures; what converts takes the language model only.
     """
 
     source: str
@@ -60,6 +61,7 @@ class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
     options: ConversionOptions = msgspec.field(name="wish")
     parity: Parity | None = None
     parity_skipped: str | None = None
+    leaves_vision: bool = False
 
 
 def read_report(folder: Path) -> ConversionReport | None:

@@ -42,6 +42,9 @@ SPARE_BYTES: Final = 200_000_000
 """Left free on the disk beside what the conversion takes."""
 
 FLOAT_LABELS: Final = frozenset({"F32", "F16", "BF16"})
+_NEED_THEIR_REPOSITORY: Final = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "gemma3", "mllama", "paligemma"})
+"""Architectures of GGUF files. Source: gguf2mlx 2.2, vlm.py: it takes them for models that see, with a projector or
+without, and wants config, tokenizer and processor of the original repository."""
 _DTYPE_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -176,6 +179,7 @@ async def _make(
         options=plan.options,
         parity=await _compare(plan, out, environment, on_progress) if has_memory else None,
         parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
+        leaves_vision=plan.source.text_only_reason is None,
     )
 
 
@@ -211,6 +215,12 @@ def _choose_source(model: Model) -> Artifact:
         raise ConversionError(f"{model.name} is of kind {source.facts.kind}; only models that generate are converted.")
     if source.facts.split is not None or (len(source.files) > 1 and source.format is ArtifactFormat.GGUF):
         raise ConversionError(f"{model.name} is split into {len(source.files)} files; merge it with llama-gguf-split.")
+    architecture = source.facts.architecture
+    if source.format is ArtifactFormat.GGUF and architecture in _NEED_THEIR_REPOSITORY:
+        raise ConversionError(
+            f"{model.name} is of the architecture {architecture}, whose models can see: a GGUF has not all that their "
+            "MLX form needs. Pull that: `mlxr models search NAME`, `mlxr models pull ORG/REPO --engine mlx`."
+        )
     quantization = source.facts.quantization
     if source.format is ArtifactFormat.MLX and (quantization is None or quantization.label not in FLOAT_LABELS):
         label = None if quantization is None else quantization.label

@@ -83,3 +83,11 @@ def test_a_projector_of_another_model_is_named_when_the_model_is_added(
     added = mlxr("models", "add", str(tmp_path / "Other.gguf"), "--name", "other")
     assert added.exit_code == 0
     assert "note: the projector mmproj-f32.gguf is not used: its rows are 128 wide" in added.out
+
+
+def test_a_conversion_that_cannot_be_is_refused_with_the_way_out(mlxr: Mlxr, folder: Path) -> None:
+    mlxr("models", "add", str(folder / "Eye-F32.gguf"), "--name", "eye")
+    refused = mlxr("models", "convert", "eye")
+    assert refused.exit_code == 1
+    assert "architecture qwen2vl, whose models can see" in refused.err
+    assert "mlxr models pull ORG/REPO --engine mlx" in refused.err

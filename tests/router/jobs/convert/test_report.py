@@ -45,6 +45,11 @@ def test_a_comparison_that_was_left_out_or_cut_otherwise_is_said() -> None:
     assert report_facts(None) == []
 
 
+def test_a_vision_that_stayed_with_the_source_is_said() -> None:
+    left = report_facts(msgspec.structs.replace(REPORT, leaves_vision=True))
+    assert [name for name, _ in left] == ["converted from", "converted to", "left out", "parity"]
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{" * 5_000_000, b'{"source": 1}'])
 def test_what_a_stranger_put_there_is_no_report(tmp_path: Path, data: bytes) -> None:
     assert read_report(tmp_path) is None
