@@ -94,7 +94,7 @@ class Serving:
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
         self._encoding = TileEncoding(engine, batcher, tiles, clock)
-        self._is_stalled = False
+        self._has_chunks = True
         self._answers: dict[int, RunningAnswer] = {}
         self._inbox: list[Command] = list(arrived)
         self._outbox: list[Event] = []
@@ -135,9 +135,14 @@ class Serving:
     def _patience_s(self) -> float | None:
         """How long to wait for commands: not at all with work at hand, for ever without any."""
         # The inbox has what came in a step that may have ended everything else.
-        if self._inbox or self._embeddings.has_work or (self._batcher.has_work and not self._is_stalled):
+        if self._inbox or self._embeddings.has_work or (self._batcher.has_work and not self._awaits_tower):
             return 0
         return PENDING_POLL_S if self._admission.has_pending or self._encoding.is_busy else None
+
+    @property
+    def _awaits_tower(self) -> bool:
+        """Whether nobody can compute before the tower is done beside the steps."""
+        return self._encoding.is_busy and not self._has_chunks
 
     def _handle(self, command: Command) -> None:
         match command:
@@ -257,7 +262,7 @@ class Serving:
     def _step(self) -> None:
         now = self._clock()
         plan = self._batch.plan(now)
-        self._is_stalled = not plan.chunks and self._encoding.is_busy
+        self._has_chunks = bool(plan.chunks)
         if not plan.chunks and not plan.evicted:  # all that could compute wait for the tower
             return
         step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}

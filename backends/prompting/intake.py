@@ -175,7 +175,7 @@ class Intake:
         rendered = self.renderer.render(prompt, images)
         self.check_size(rendered.text)
         self._check_rows(rendered.images)
-        context_ids, spans = prompt.context_ids, self._context_spans(prompt.context_ids)
+        context_ids, spans = self._context(prompt.context_ids)
         add_bos = not context_ids and self._encoder.adds_bos(rendered.text)
         token_ids, tiles = self._encoder.encoded(rendered.pieces, add_bos=add_bos)
         if context_ids:
@@ -215,26 +215,30 @@ class Intake:
             images=_placed(shown),
         )
 
-    def _context_spans(self, context_ids: list[int]) -> tuple[EmbeddingSpan, ...]:
-        """Find the pictures in the tokens of an earlier exchange, and refuse other ids that are not tokens."""
+    def _context(self, context_ids: list[int]) -> tuple[list[int], tuple[EmbeddingSpan, ...]]:
+        """Return the tokens of an earlier exchange, and the pictures among them; refuse other ids.
+
+        A client whose numbers are doubles has rounded those of pictures' rows; they become what they were.
+        """
+        token_ids: list[int] = []
         tiles: list[tuple[int, Tile]] = []
-        at = 0
-        while at < len(context_ids):
+        while (at := len(token_ids)) < len(context_ids):
             if 0 <= context_ids[at] < self._vocab_size:
-                at += 1
+                token_ids.append(context_ids[at])
                 continue
             if row_of(context_ids[at]) is None or context_ids[at] < 0:
                 self.check_ids(context_ids[at : at + 1], "context")
             tile = self._tiles.find(context_ids[at])
-            end = at if tile is None else at + tile.size
-            if tile is None or context_ids[at:end] != ids_of(tile) or end == len(context_ids):
+            ids = [] if tile is None else ids_of(tile)
+            came = context_ids[at : at + len(ids)]
+            if tile is None or [*map(float, came)] != [*map(float, ids)] or at + len(ids) == len(context_ids):
                 raise PromptError(
                     "context: it has a picture that this worker no longer knows; send the whole conversation",
                     param="context",
                 )
             tiles.append((at, tile))
-            at = end
-        return self._encoder.spans(tiles)
+            token_ids += ids
+        return token_ids, self._encoder.spans(tiles)
 
     def _truncated_chat(self, prompt: ChatPrompt, images: Images) -> PreparedPrompt:
         """Return a conversation without as many of its oldest turns as the context does not hold.

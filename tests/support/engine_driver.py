@@ -283,7 +283,7 @@ class EngineDriver:
         self.worker._step()
         self.worker._encode()
         job = self.worker._encoding._job
-        if self.worker._is_stalled and job is not None and job.encoded is not None:
+        if self.worker._awaits_tower and job is not None and job.encoded is not None:
             job.encoded.exception(TOWER_TIMEOUT_S)
         self._collect()
 

@@ -1,5 +1,6 @@
 """Pictures in prompts as ids of rows and spans: where they stand, what comes back of them, what does not fit."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -137,6 +138,18 @@ class TestEarlierExchanges:
         assert result.spans[1].tile is images[B].tiles[0]
         assert result.token_ids[result.spans[1].start : result.spans[1].end] == ids_of(images[B])
         assert len(result.images) == 1, "of the earlier ones nobody knows the size any more"
+
+    def test_ids_that_a_client_has_rounded_are_those_that_were_told(self) -> None:
+        """JavaScript's numbers are doubles, and it writes the shortest decimals that are such a one."""
+        tiles = TileCache()
+        worker = Intake(Tokenizer(), MODEL, facts_of("qwen2_vl"), tiles)
+        image = shown([A])[A].with_tiles(tiles.intern)
+        told = [1, *ids_of(image), 2]
+        came = [int(Decimal(repr(float(token_id)))) for token_id in told]
+        assert came != told
+        result = worker.prepare(ChatPrompt([says("user", "x")], context_ids=came))
+        assert result.token_ids[: len(told)] == told
+        assert result.spans == (EmbeddingSpan(1, image.tiles[0]),)
 
     @pytest.mark.parametrize("part_of_it", [slice(0, 1), slice(1, 2), slice(0, 0), slice(0, 2)])
     def test_what_is_not_a_whole_picture_that_is_known_is_refused(self, part_of_it: slice) -> None:
