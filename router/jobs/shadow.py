@@ -137,7 +137,8 @@ class Shadow:
     def _memory_of(self, generation: Generation) -> Remembered | None:
         """Return a request that ended well and means the same on the other engine, or None."""
         request, choice = generation.request, generation.choice
-        is_plain = request.num_sequences == 1 and request.model_request.adapter is None
+        wanted = request.model_request  # of pictures the tower's time would count as that of a long prompt
+        is_plain = request.num_sequences == 1 and wanted.adapter is None and not wanted.has_images
         if choice is None or not is_plain or request.spec.priority is not Priority.INTERACTIVE:
             return None
         if self._other_engine(choice.target) is None:

@@ -8,8 +8,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from backends.wire.messages import Aborted, Cancel, Generate, Heartbeat, Loaded, PrefillProgress, Shutdown, VisionSpec
+from backends.wire.messages import (
+    Aborted,
+    Answered,
+    Ask,
+    Cancel,
+    Generate,
+    Heartbeat,
+    Loaded,
+    PrefillProgress,
+    Shutdown,
+    VisionSpec,
+)
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, PromptMessage, TextPart
+from backends.wire.questions import RestoreCache, SaveCache
 from backends.wire.request import SamplingParams, SequenceSpec
 from tests.support import tiny_projector
 from tests.support.engine_driver import GREEDY, Answer
@@ -159,6 +171,19 @@ def test_a_conversation_goes_on_in_another_worker_where_it_was(tmp_path: Path, f
     assert second.text == "I see red."
     assert is_cached(second) == [True]
     assert second.end.usage.num_cached_tokens >= first.end.usage.num_prompt_tokens
+
+
+def test_a_cache_that_a_client_has_saved_holds_its_pictures(tmp_path: Path) -> None:
+    question = user("Which colour has this picture? ", picture(RED))
+    with WorkerProcess("fake", answers=ANSWERS) as worker:
+        first = asked(started(worker, slot_files_dir=str(tmp_path)), generate(1, question))
+        worker.send(Ask(2, SaveCache(1, "name")))
+        worker.wait_for(Answered)
+    with WorkerProcess("fake", answers=ANSWERS, encode_error="nobody needs rows") as worker:
+        started(worker, slot_files_dir=str(tmp_path)).send(Ask(1, RestoreCache("name")))
+        worker.wait_for(Answered)
+        again = asked(worker, generate(2, question))
+    assert (again.text, is_cached(again)) == (first.text, [True])
 
 
 def test_a_worker_killed_at_its_tower_costs_the_next_one_the_work_and_nothing_else(tmp_path: Path) -> None:
