@@ -10,10 +10,14 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from registry.bench_record import BenchMachine, BenchRecord
+from registry.facts import ArtifactFormat
+from registry.vision import VisionFacts
 from router.config import Config, ShadowConfig
 from router.jobs.shadow import MAX_REMEMBERED, Shadow
+from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.seeing_model import SEEING, add_seeing_model, chat_part, photo
 
 SECRET = "nobody may read this"
 QUICK = FakeOptions(prefill_s_per_token=0.0001, decode_s=0.001)
@@ -130,6 +134,20 @@ async def test_what_would_say_nothing_is_not_remembered(front: FakeFront, *, bod
     async with shadow_of(front) as shadow:
         assert (await front.chat(**body)).status_code == 200
         assert not shadow._remembered
+
+
+@with_front(config=shadowing(idle_s=3600), llamacpp=QUICK, mlx=QUICK)
+async def test_a_request_with_a_picture_is_not_remembered(front: FakeFront) -> None:
+    """How long a tower takes is no figure of `auto`, and pictures are not kept."""
+    tower = VisionFacts(kind="gemma3", has_vision=True, size_bytes=9)
+    folder = msgspec.structs.replace(make_facts(ArtifactFormat.MLX, parameter_count=8), vision=tower)
+    add_seeing_model(front.registry)
+    front.registry.artifacts.add(make_draft("/seeing-mlx", name=SEEING, facts=folder))
+    async with shadow_of(front) as shadow:
+        for content, num_remembered in ((chat_part(photo()), 0), ({"type": "text", "text": "Hi"}, 1)):
+            answer = await front.chat(model=f"{SEEING}@llamacpp", messages=[{"role": "user", "content": [content]}])
+            assert answer.status_code == 200
+            assert len(shadow._remembered) == num_remembered
 
 
 @with_front(config=shadowing(share=0), llamacpp=QUICK, mlx=QUICK)

@@ -11,7 +11,7 @@ from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.registry.gguf_builder import llama_model
 from tests.support.fake_openai import FakeFront, with_front
 
-TOWER = VisionFacts(kind="gemma3", has_vision=True, metadata=(("clip.projector_type", "gemma3"),))
+TOWER = VisionFacts(kind="gemma3", has_vision=True, size_bytes=11, metadata=(("clip.projector_type", "gemma3"),))
 
 
 def add_seeing(front: FakeFront) -> None:
@@ -56,6 +56,7 @@ async def test_every_list_says_that_a_model_sees(front: FakeFront) -> None:
     assert sees(found) == {True}
     assert found["show"]["projector_info"] == {"clip.projector_type": "gemma3"}
     assert found["openai"]["input_modalities"] == ["text", "image"]
+    assert found["tags"]["size"] == 100 + 11, "as Ollama adds up its layers"
     assert sees(await told(front, "m")) == {False}
     codex = (await front.client.get("/v1/models")).json()["models"]
     inputs = {item["slug"]: item["input_modalities"] for item in codex}

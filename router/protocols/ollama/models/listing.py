@@ -120,11 +120,18 @@ def _listed(artifact: Artifact, model: Model, name: str, abilities: Abilities) -
         name=name,
         model=name,
         modified_at=timestamp(artifact.mtime_ns),
-        size=artifact.size_bytes,
+        size=_num_bytes(artifact),
         digest=digest_of(model, artifact),
         details=details_of(artifact.facts, abilities.context_length),
         capabilities=list(abilities.can),
     )
+
+
+def _num_bytes(artifact: Artifact) -> int:
+    """Return what all of a model's files have; Ollama counts its layers, the projector among them."""
+    if artifact.mmproj_path is None or artifact.vision is None:
+        return artifact.size_bytes
+    return artifact.size_bytes + artifact.vision.size_bytes
 
 
 def _loaded(
@@ -135,7 +142,7 @@ def _loaded(
     if artifact is None or not models:
         return None
     name = display_name(target.model)
-    size = sum(sizes.get(worker.worker_id, 0) for worker in workers) or artifact.size_bytes
+    size = sum(sizes.get(worker.worker_id, 0) for worker in workers) or _num_bytes(artifact)
     is_on_cpu = all(device.upper().startswith("CPU") for model in models for device in model.devices)
     return LoadedModel(
         name=name,
