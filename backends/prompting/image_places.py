@@ -135,18 +135,23 @@ class ImagePlaces:
                 typed += numbers
                 content = list(_parts(texts))
             else:
-                content = self._on_own_lines(texts) if numbers else content
+                content = self._joined(texts) if numbers else content
                 content = content if self._forms.takes_strings else [_text_part(content or "")]
             shaped.append({**message, "content": content})
         return shaped, typed
 
-    def _on_own_lines(self, texts: list[str]) -> str:
+    def _joined(self, texts: list[str]) -> str:
+        """Return a content as one text: pictures before all its words, or behind them, on lines of their own.
+
+        One in the midst of words stays where it was sent, also in the middle of a line.
+        """
+        pieces = [f"{self._mark}{text}{self._mark}" if index % 2 else text for index, text in enumerate(texts)]
+        words = [index for index, text in enumerate(texts) if text and index % 2 == 0]
+        start, end = (words[0], words[-1] + 1) if words else (0, 0)
         shown = ""
-        for index, text in enumerate(texts):
-            if index % 2:
-                text = f"{self._mark}{text}{self._mark}"  # noqa: PLW2901 - what is shown of a number
-            is_apart = not shown or not text or shown.endswith("\n") or text.startswith("\n")
-            shown += text if is_apart else "\n" + text
+        for line in filter(None, [*pieces[:start], "".join(pieces[start:end]), *pieces[end:]]):
+            is_apart = not shown or shown.endswith("\n") or line.startswith("\n")
+            shown += line if is_apart else "\n" + line
         return shown
 
     def split(self, rendered: str, typed: list[int], written: str) -> tuple[list[str], list[int]]:

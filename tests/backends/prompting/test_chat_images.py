@@ -9,7 +9,7 @@ from backends.fake.engine import FakeTokenizer
 from backends.prompting.image_places import ContentForms, probe_forms
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Tile
-from backends.wire.prompts import ChatPrompt, PromptMessage, images_in
+from backends.wire.prompts import ChatPrompt, ImagePart, PromptMessage, images_in
 from tests.support.image_templates import GEMMA, LLAVA, QWEN, SMOLVLM, STRINGS, TEMPLATES, facts_of, part, says, shown
 
 A, B, C = part("a"), part("b"), part("c")
@@ -64,10 +64,24 @@ def test_a_template_that_walks_parts_writes_pictures_in_its_own_way() -> None:
     assert "user\nWhat is(A)this?<end_of_turn>" in prompt_of(GEMMA, messages, "gemma3")
 
 
-def test_one_that_wants_texts_has_pictures_on_lines_of_their_own() -> None:
-    assert "user\nlook\n(A)\n(B)\nwell?<|im_end|>" in prompt_of(STRINGS, [says("user", "look", A, B, "well?")], "llava")
-    assert "user\n(A)<|im_end|>" in prompt_of(STRINGS, [says("user", A)], "llava")
-    assert "user\n(A)\nx\n(B)<|im_end|>" in prompt_of(STRINGS, [says("user", A, "\nx\n", B)], "llava")
+@pytest.mark.parametrize(
+    ("content", "shown_as"),
+    [
+        ((A, "what is it?"), "(A)\nwhat is it?"),
+        (("what is it?", A), "what is it?\n(A)"),
+        (("\nwhat is it?\n", A), "what is it?\n(A)"),
+        ((A, "\nx\n", B), "(A)\nx\n(B)"),
+        ((A,), "(A)"),
+        ((A, B), "(A)\n(B)"),
+        ((A, B, "both?"), "(A)\n(B)\nboth?"),
+        (("here ", A, ", there ", B, "."), "here (A), there (B)."),
+        ((C, "here ", A, B, " there", C), "(C)\nhere (A)(B) there\n(C)"),
+    ],
+)
+def test_one_that_wants_texts_has_pictures_beside_words_on_lines_of_their_own(
+    content: tuple[str | ImagePart, ...], shown_as: str
+) -> None:
+    assert f"user\n{shown_as}<|im_end|>" in prompt_of(STRINGS, [says("user", *content)], "llava")
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
