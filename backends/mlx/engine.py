@@ -219,11 +219,13 @@ class LoadedMLX(LoadedEngine):
         self._live.pop(sequence_id, None)
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
-        """Have mlx-vlm's code make the rows."""
-        del should_abort  # nothing to be done inside a tower; on a GPU it takes a second at most
+        """Have mlx-vlm's code make the rows; given up between two layers of the tower."""
         assert self._vision is not None, "it evaluates rows"
         with mlx_errors(EngineError, "look at a picture"):
-            tile.rows = self._vision.tower.encode(tile)
+            rows = self._vision.tower.encode(tile, should_abort)
+        if rows is None:
+            return False
+        tile.rows = rows
         return True
 
     def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:

@@ -41,14 +41,14 @@ class ImagePrompts:
 
     def __init__(self, name: str, engine: LoadedEngine, model: VisionModel) -> None:
         spec = model.vision_spec(name)
-        self._processor = ImageProcessor(tower_of(spec, str(model.path_for(name))), spec.fingerprint)
+        self.processor = ImageProcessor(tower_of(spec, str(model.path_for(name))), spec.fingerprint)
         self.tiles = TileCache()
-        self._intake = Intake(engine.tokenizer, engine.model, self._processor.facts, self.tiles)
+        self._intake = Intake(engine.tokenizer, engine.model, self.processor.facts, self.tiles)
 
     def chat(self, *messages: PromptMessage) -> PreparedPrompt:
         parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
         shown = {
-            part: self._processor.prepare(part).with_tiles(self.tiles.intern)
+            part: self.processor.prepare(part).with_tiles(self.tiles.intern)
             for part in parts
             if isinstance(part, ImagePart)
         }
@@ -56,4 +56,4 @@ class ImagePrompts:
 
     def tile(self, rgb: RGB) -> Tile:
         """Return the first tile of a picture, without rows."""
-        return self._processor.prepare(ImagePart(png(rgb), "messages")).tiles[0]
+        return self.processor.prepare(ImagePart(png(rgb), "messages")).tiles[0]

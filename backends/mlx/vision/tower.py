@@ -3,10 +3,13 @@
 Source: mlx-vlm 0.7.10, `get_input_embeddings` in models/*/: what it puts in the places of the image's token.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
+from mlx import nn
 from mlx.utils import tree_flatten
 
 from backends.embedding import Floats
@@ -29,18 +32,35 @@ class VisionTower:
     def __init__(self, model: Any, tower: Tower) -> None:
         self._model = model
         self._tower = tower
+        self._layer_lists = [
+            part
+            for name, module in model.named_modules()
+            if not f"{name}.".startswith(_OTHER_PARTS)
+            for part in module.values()
+            if isinstance(part, list) and all(isinstance(layer, nn.Module) for layer in part)
+        ]
 
     def load(self) -> None:
         """Read the weights, if that has not been done."""
         parameters = tree_flatten(self._model.parameters())
         mx.eval([array for name, array in parameters if not name.startswith(_OTHER_PARTS)])
 
-    def encode(self, tile: Tile) -> Floats:
+    def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> Floats | None:
         """Return a tile's rows as the language model's first layer is to see them, shape (size, width), float32.
 
         Qwen3-VL's have behind them what is added to the states of its first layers, each as wide.
+
+        Args:
+            should_abort: Asked before each layer; True gives it up, and None is returned.
         """
         self.load()
+        try:
+            with self._watched(should_abort):
+                return self._rows(tile)
+        except _GivenUpError:
+            return None
+
+    def _rows(self, tile: Tile) -> Floats:
         ids = mx.full((1, tile.size), self._image_id, mx.int32)
         seen = self._model.get_input_embeddings(ids, **self._inputs(tile))
         rows = [seen.inputs_embeds[0], *(seen.deepstack_visual_embeds if _has_deepstack(seen) else ())]
@@ -48,6 +68,18 @@ class VisionTower:
         mx.eval(whole)
         array: Floats = np.array(whole)
         return array
+
+    @contextlib.contextmanager
+    def _watched(self, should_abort: Callable[[], bool]) -> Iterator[None]:
+        """Have the tower's layers computed one after the other, as they are called."""
+        found = [layers.copy() for layers in self._layer_lists]
+        for layers in self._layer_lists:
+            layers[:] = [_WatchedLayer(layer, should_abort) for layer in layers]
+        try:
+            yield
+        finally:
+            for layers, own in zip(self._layer_lists, found, strict=True):
+                layers[:] = own
 
     @property
     def _image_id(self) -> int:
@@ -72,3 +104,25 @@ class VisionTower:
 
 def _has_deepstack(seen: Any) -> bool:
     return getattr(seen, "deepstack_visual_embeds", None) is not None
+
+
+class _GivenUpError(Exception):
+    """Nobody wants the tile any more."""
+
+
+class _WatchedLayer:
+    """A layer of the tower that is computed when it is called: mlx would compute all of them at the end, at once."""
+
+    def __init__(self, layer: Any, should_abort: Callable[[], bool]) -> None:
+        self._layer = layer
+        self._should_abort = should_abort
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._should_abort():
+            raise _GivenUpError
+        states = self._layer(*args, **kwargs)
+        mx.eval(states)
+        return states
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)

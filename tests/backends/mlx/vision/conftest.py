@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 import pytest
 
+from backends.prompting.intake import PreparedPrompt
+from backends.sequence import Sequence
+from backends.wire.prompts import PromptMessage
 from tests.support.bare_engine import BareEngine, load
+from tests.support.image_prompts import ImagePrompts, user
 from tests.support.tiny_vision import RGB, TINY_FAMILIES, VisionModel
-from tests.support.tiny_vision.prompts import VisionPrompt, VisionPrompts
 from tests.support.tiny_vision.random_folder import FURTHER_FAMILIES, write_random_folder
 
 FAMILIES = (*TINY_FAMILIES, *FURTHER_FAMILIES)
@@ -19,17 +22,24 @@ class Seeing(NamedTuple):
 
     model: VisionModel
     bare: BareEngine
-    prompts: VisionPrompts
+    prompts: ImagePrompts
 
-    def ask(self, *parts: str | RGB) -> VisionPrompt:
+    def ask(self, *parts: str | RGB) -> PreparedPrompt:
+        """Return a user's message as a prompt whose tiles have their rows."""
+        return self.chat(user(*parts))
+
+    def chat(self, *messages: PromptMessage) -> PreparedPrompt:
         """Return a prompt whose tiles have their rows."""
-        prompt = self.prompts.ask(*parts)
-        for tile in prompt.tiles:
-            if tile.rows is None:
-                assert self.bare.engine.encode(tile, lambda: False)
+        prompt = self.prompts.chat(*messages)
+        for span in prompt.spans:
+            if span.tile.rows is None:
+                assert self.bare.engine.encode(span.tile, lambda: False)
         return prompt
 
-    def alone(self, prompt: VisionPrompt, num_tokens: int) -> list[int]:
+    def insert(self, prompt: PreparedPrompt) -> Sequence:
+        return self.bare.insert(prompt.token_ids, spans=prompt.spans)
+
+    def alone(self, prompt: PreparedPrompt, num_tokens: int) -> list[int]:
         return self.bare.fresh_answer(prompt.token_ids, num_tokens, prompt.spans)
 
 
@@ -46,7 +56,7 @@ def seeing_models(
             else:
                 model = write_random_folder(tmp_path_factory.mktemp("random"), family)
             engine = load("mlx", model.load_spec("mlx"))
-            loaded[family] = Seeing(model, BareEngine(engine), VisionPrompts(model, "mlx"))
+            loaded[family] = Seeing(model, BareEngine(engine), ImagePrompts("mlx", engine, model))
         return loaded[family]
 
     yield get

@@ -1,5 +1,6 @@
 """Answers to pictures on mlx: those of mlx-vlm's own model, however they are batched, cut, forked, kept or given up."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from backends.embedding import Floats
 from backends.images.families import family_of
 from backends.images.preparing import tower_input
 from backends.mlx.engine import LoadedMLX
+from backends.prompting.intake import PreparedPrompt
 from backends.sequence import Tile
 from tests.backends.mlx.vision.conftest import FAMILIES, WITH_SHORT_WINDOWS, Seeing
 from tests.support.bare_engine import BareEngine, load
+from tests.support.image_prompts import user
 from tests.support.tiny_vision import patchwork
-from tests.support.tiny_vision.prompts import VisionPrompt, encode
 
 pytestmark = pytest.mark.slow
 
@@ -32,14 +34,14 @@ class OwnModel:
         self._model = load_model(seeing.model.folder)
         self._tower = seeing.prompts.processor.tower
 
-    def rows(self, prompt: VisionPrompt) -> Floats:
+    def rows(self, prompt: PreparedPrompt) -> Floats:
         """Return what it puts in the places of pictures."""
         ids, inputs = self._arguments(prompt)
         embedded = self._model.get_input_embeddings(ids, **inputs).inputs_embeds[0]
         rows: Floats = np.array(embedded)[np.array(ids[0]) == self._image_id]
         return rows
 
-    def answer(self, prompt: VisionPrompt, num_tokens: int) -> list[int]:
+    def answer(self, prompt: PreparedPrompt, num_tokens: int) -> list[int]:
         ids, inputs = self._arguments(prompt)
         answer: list[int] = []
         while len(answer) < num_tokens:
@@ -55,7 +57,7 @@ class OwnModel:
     def _is_gemma3(self) -> bool:
         return self._tower.family == "gemma3"
 
-    def _gemma3(self, ids: mx.array, prompt: VisionPrompt) -> mx.array:
+    def _gemma3(self, ids: mx.array, prompt: PreparedPrompt) -> mx.array:
         """Give the mask, which mlx-vlm 0.7.10 makes one of all ones, and the ends of turns, which it takes for padding.
 
         Source: transformers 5.23, models/gemma3, create_causal_mask_mapping: rows of one picture see each other.
@@ -76,8 +78,10 @@ class OwnModel:
         image_id: int = getattr(config, "image_token_index", None) or config.image_token_id
         return image_id
 
-    def _arguments(self, prompt: VisionPrompt) -> tuple[mx.array, dict[str, Any]]:
-        ids = [i for part in prompt.parts for i in ([self._image_id] * part.size if isinstance(part, Tile) else [part])]
+    def _arguments(self, prompt: PreparedPrompt) -> tuple[mx.array, dict[str, Any]]:
+        ids = prompt.token_ids.copy()
+        for span in prompt.spans:
+            ids[span.start : span.end] = [self._image_id] * span.tile.size
         inputs: dict[str, Any] = {"pixel_values": self._pixels(prompt)}
         match self._tower.family:
             case "gemma4":
@@ -88,21 +92,25 @@ class OwnModel:
                 inputs["mask"] = mx.ones((1, len(ids)))
             case family if family_of(family).takes_patches:
                 merge = self._tower.merge
-                grids = [[1, tile.num_rows * merge, tile.num_columns * merge] for tile in prompt.tiles]
+                grids = [[1, tile.num_rows * merge, tile.num_columns * merge] for tile in tiles_of(prompt)]
                 inputs["image_grid_thw"] = mx.array(grids)
         return mx.array([ids], mx.int32), inputs
 
-    def _pixels(self, prompt: VisionPrompt) -> Any:
-        arrays = [tower_input(tile.pixels, self._tower) for tile in prompt.tiles]
+    def _pixels(self, prompt: PreparedPrompt) -> Any:
+        arrays = [tower_input(tile.pixels, self._tower) for tile in tiles_of(prompt)]
         if self._tower.family == "gemma4":  # of different sizes
             return [mx.array(array[0]) for array in arrays]
         return mx.array(np.concatenate(arrays))
 
 
+def tiles_of(prompt: PreparedPrompt) -> list[Tile]:
+    return [span.tile for span in prompt.spans]
+
+
 def test_rows_are_what_the_models_own_call_puts_in_their_places(seeing: Seeing) -> None:
     prompt = seeing.ask(PICTURE, "What is it?")
     expected = OwnModel(seeing).rows(prompt)
-    rows = np.concatenate([tile.rows for tile in prompt.tiles if tile.rows is not None])
+    rows = np.concatenate([tile.rows for tile in tiles_of(prompt) if tile.rows is not None])
     np.testing.assert_allclose(rows[:, : expected.shape[1]], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -114,37 +122,36 @@ def test_the_answer_is_the_models_own(seeing: Seeing) -> None:
 @pytest.mark.parametrize("seeing", sorted({*FAMILIES} - {"llava"}), indirect=True)
 def test_several_pictures_in_several_turns_are_answered_as_the_model_does(seeing: Seeing) -> None:
     """Without LLaVA, of which mlx-vlm's own code takes one picture only."""
-    prompt = seeing.ask(PICTURE, "What is it?<|im_end|>\n<|im_start|>user\nAnd", OTHER, "this? As", PICTURE, "is?")
+    prompt = seeing.chat(user(PICTURE, "What is it?"), user("And", OTHER, "this? As", PICTURE, "is?"))
     assert seeing.alone(prompt, NUM) == OwnModel(seeing).answer(prompt, NUM)
 
 
 def test_pictures_in_pieces_are_the_same(seeing: Seeing) -> None:
     prompt = seeing.ask(PICTURE, "What is it?", OTHER, "And this?")
     expected = seeing.alone(prompt, NUM)
-    sequence = seeing.bare.insert(prompt.token_ids, spans=prompt.spans)
+    sequence = seeing.insert(prompt)
     assert seeing.bare.run(sequence, num_tokens=NUM, max_tokens=5) == [expected]
 
 
 def test_together_is_as_alone(seeing: Seeing) -> None:
     """Texts beside pictures, of several lengths, one and the same picture twice."""
-    text = encode("<|im_start|>user\nhello there, who is it?<|im_end|>\n")
     prompts = [
         seeing.ask(PICTURE, "What is it?"),
-        VisionPrompt(text, (), tuple(text)),
+        seeing.ask("hello there, who is it?"),
         seeing.ask("A longer text comes before it: ", OTHER, "What is it?", PICTURE, "And this?"),
         seeing.ask(PICTURE, "Who?"),
     ]
     expected = [seeing.alone(prompt, NUM) for prompt in prompts]
-    sequences = [seeing.bare.insert(prompt.token_ids, spans=prompt.spans) for prompt in prompts]
+    sequences = [seeing.insert(prompt) for prompt in prompts]
     assert seeing.bare.run(*sequences, num_tokens=NUM, max_tokens=30) == expected
 
 
 def test_one_that_comes_while_others_decode_is_as_alone(seeing: Seeing) -> None:
     first, second = seeing.ask(PICTURE, "What is it?"), seeing.ask("This", OTHER, "is what?")
     expected = [seeing.alone(prompt, NUM) for prompt in (first, second)]
-    running = seeing.bare.insert(first.token_ids, spans=first.spans)
+    running = seeing.insert(first)
     seeing.bare.run(running, num_tokens=3)
-    late = seeing.bare.insert(second.token_ids, spans=second.spans)
+    late = seeing.insert(second)
     assert seeing.bare.run(running, late, num_tokens=NUM, max_tokens=7) == expected
 
 
@@ -155,7 +162,7 @@ def test_another_question_goes_on_from_the_picture(seeing: Seeing, *, is_behind:
     """Behind the picture or before it: the same answer as without the cache."""
     first, second = seeing.ask("Look: ", PICTURE, "What is it?"), seeing.ask("Look: ", PICTURE, "Which colours?")
     expected = seeing.alone(second, NUM)
-    source = seeing.bare.insert(first.token_ids, spans=first.spans)
+    source = seeing.insert(first)
     seeing.bare.run(source, num_tokens=4)
     if is_retired:
         assert seeing.bare.retire(source)
@@ -169,7 +176,7 @@ def test_another_question_goes_on_from_the_picture(seeing: Seeing, *, is_behind:
 def test_a_saved_cache_goes_on_in_another_worker(seeing: Seeing, tmp_path: Path) -> None:
     first, second = seeing.ask(PICTURE, "What is it?"), seeing.ask(PICTURE, "Which colours?")
     expected = seeing.alone(second, NUM)
-    source = seeing.bare.insert(first.token_ids, spans=first.spans)
+    source = seeing.insert(first)
     seeing.bare.run(source, num_tokens=4)
     num_tokens = seeing.bare.retire(source)
     assert seeing.bare.engine.save_cache(source.sequence_id, tmp_path / "cache")
@@ -188,8 +195,8 @@ def test_a_saved_cache_goes_on_in_another_worker(seeing: Seeing, tmp_path: Path)
 def test_one_that_is_held_in_the_middle_of_a_picture_goes_on(seeing: Seeing) -> None:
     prompt, other = seeing.ask(PICTURE, "What is it?", OTHER, "And this?"), seeing.ask(OTHER, "Who?")
     expected = [seeing.alone(prompt, NUM), seeing.alone(other, NUM)]
-    sequence = seeing.bare.insert(prompt.token_ids, spans=prompt.spans)
-    second = seeing.bare.insert(other.token_ids, spans=other.spans)
+    sequence = seeing.insert(prompt)
+    second = seeing.insert(other)
     seeing.bare.step(sequence, max_tokens=9)
     seeing.bare.step(sequence, max_tokens=5)
     for max_tokens in (4, 30, 4, 30, 64):  # in turn, so that each is taken out of the batch
@@ -198,22 +205,49 @@ def test_one_that_is_held_in_the_middle_of_a_picture_goes_on(seeing: Seeing) -> 
     assert seeing.bare.run(sequence, second, num_tokens=NUM) == expected
 
 
+def test_an_encoding_is_given_up_between_two_layers(seeing: Seeing) -> None:
+    """Whenever that is, the tile has no rows, and the next encoding gives the right ones."""
+    tile = seeing.prompts.tile(patchwork(3, 84, 112))
+    num_asked = [0]
+
+    def ask_until(num_wanted: int) -> Callable[[], bool]:
+        num_asked[0] = 0
+
+        def should_abort() -> bool:
+            num_asked[0] += 1
+            return num_asked[0] == num_wanted
+
+        return should_abort
+
+    assert seeing.bare.engine.encode(tile, lambda: False)
+    expected, tile.rows = tile.rows, None
+    assert expected is not None
+    assert seeing.bare.engine.encode(tile, ask_until(0))
+    assert num_asked[0] >= 2
+    for num_wanted in range(1, num_asked[0] + 1):
+        tile.rows = None
+        assert not seeing.bare.engine.encode(tile, ask_until(num_wanted))
+        assert tile.rows is None
+    assert seeing.bare.engine.encode(tile, lambda: False)
+    np.testing.assert_array_equal(tile.rows, expected)
+
+
 def test_what_is_given_up_or_done_leaves_no_rows_behind(seeing: Seeing) -> None:
     engine = seeing.bare.engine
     assert isinstance(engine, LoadedMLX)
     assert engine._vision is not None
     table = engine._vision.model._rows
     prompt = seeing.ask(PICTURE, "What is it?", OTHER, "And this?")
-    given_up = seeing.bare.insert(prompt.token_ids, spans=prompt.spans)
+    given_up = seeing.insert(prompt)
     seeing.bare.step(given_up, max_tokens=prompt.spans[0].start)
     seeing.bare.step(given_up, max_tokens=4)
     assert table._places
     seeing.bare.remove(given_up)
     assert table.is_empty
-    done = seeing.bare.insert(prompt.token_ids, spans=prompt.spans)
+    done = seeing.insert(prompt)
     seeing.bare.run(done, num_tokens=1)
     assert table.is_empty
 
 
 def test_another_picture_is_another_answer(seeing: Seeing) -> None:
-    assert len({tuple(seeing.alone(seeing.ask(picture, "What?"), NUM)) for picture in (PICTURE, OTHER)}) == 2
+    assert len({tuple(seeing.alone(seeing.ask(patchwork(seed), "What?"), NUM)) for seed in range(4)}) > 1

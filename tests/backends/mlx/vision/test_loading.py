@@ -19,14 +19,14 @@ from backends.errors import LoadError
 from backends.mlx.engine import LoadedMLX, MLXEngine
 from backends.wire.request import Pooling, SamplingParams
 from tests.backends.mlx.vision.conftest import Seeing
-from tests.support.bare_engine import BareEngine, load
+from tests.support.bare_engine import BareEngine, load, text_ids
 from tests.support.direct_scores import direct_logprobs
+from tests.support.image_prompts import ImagePrompts, user
 from tests.support.tiny_vision import VisionModel, patchwork
-from tests.support.tiny_vision.prompts import VisionPrompts, encode
 
 pytestmark = pytest.mark.slow
 
-TEXT = encode("<|im_start|>user\nhello there, who is it?<|im_end|>\n<|im_start|>assistant\n")
+TEXT = text_ids(40)
 KNOWN_TO_MLX_LM = ("qwen2_vl", "gemma3")
 NUM = 16
 Models = Callable[[str], VisionModel]
@@ -41,7 +41,7 @@ def changed(model: VisionModel, folder: Path, **values: object) -> VisionModel:
 
 
 def rows_of(engine: LoadedEngine, model: VisionModel) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    (tile, *_) = VisionPrompts(model, "mlx").ask(patchwork(1)).tiles
+    tile = ImagePrompts("mlx", engine, model).tile(patchwork(1))
     assert engine.encode(tile, lambda: False)
     assert tile.rows is not None
     return tile.rows
@@ -101,9 +101,9 @@ class TestTheTower:
 
 
 def answer_to_picture(engine: LoadedEngine, model: VisionModel) -> list[int]:
-    prompt = VisionPrompts(model, "mlx").ask(patchwork(1), "What is it?")
-    for tile in prompt.tiles:
-        assert engine.encode(tile, lambda: False)
+    prompt = ImagePrompts("mlx", engine, model).chat(user(patchwork(1), "What is it?"))
+    for span in prompt.spans:
+        assert engine.encode(span.tile, lambda: False)
     answer = BareEngine(engine).fresh_answer(prompt.token_ids, NUM, prompt.spans)
     engine.close()
     return answer
