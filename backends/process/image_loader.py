@@ -118,34 +118,32 @@ class ImageLoader:
                     job.finish(_failed(job, "unknown error"))
 
     def _prepared(self, job: PendingImages) -> Mapping[ImagePart, PromptImage]:
+        keys = {part: _Key(hashlib.sha256(part.data).digest(), part.max_side) for part in job.parts}
         if job.max_rows is not None:
-            self._check_rows(job, job.max_rows)
+            self._check_rows(job, keys, job.max_rows)
         images: dict[ImagePart, PromptImage] = {}
-        for part in job.parts:
+        for part, key in keys.items():
             if job.is_cancelled:
                 break
-            images[part] = self._one(part)
+            image = self._kept.get(key)
+            if image is None:
+                image = self._preparer.prepare(part)
+                self._kept.put(key, image)
+            images[part] = image
         return images
 
-    def _check_rows(self, job: PendingImages, max_rows: int) -> None:
+    def _check_rows(self, job: PendingImages, keys: Mapping[ImagePart, "_Key"], max_rows: int) -> None:
         """Refuse from the files' headers what the context does not hold, before anything is decoded."""
         num_rows = 0
         for part in job.parts:
             if job.is_cancelled:
                 return
-            num_rows += self._preparer.num_rows(part)
+            known = self._kept.get(keys[part])
+            num_rows += self._preparer.num_rows(part) if known is None else known.num_rows
         if num_rows > max_rows:
             raise ContextLengthError(
                 num_prompt_tokens=num_rows, context_length=self._context_length, is_lower_bound=True
             )
-
-    def _one(self, part: ImagePart) -> PromptImage:
-        key = _Key(hashlib.sha256(part.data).digest(), part.max_side)
-        image = self._kept.get(key)
-        if image is None:
-            image = self._preparer.prepare(part)
-            self._kept.put(key, image)
-        return image
 
 
 class _Key(NamedTuple):

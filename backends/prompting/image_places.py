@@ -21,10 +21,11 @@ Render = Callable[[list[Message]], str]
 
 _BEFORE, _BEHIND = "probe before", "probe behind"
 _PLAIN: Final = "probe"
+_CALL_ID: Final = "call00000"
 _CALL: Final = {
     "role": "assistant",
     "content": "",
-    "tool_calls": [{"id": "call00000", "type": "function", "function": {"name": "probe", "arguments": {}}}],
+    "tool_calls": [{"id": _CALL_ID, "type": "function", "function": {"name": "probe", "arguments": {}}}],
 }
 
 
@@ -65,7 +66,11 @@ def probe_forms(render: Render, written: str | None) -> ContentForms:
     typed_roles = frozenset(
         role
         for role, (before, behind) in around.items()
-        if _shows(render, [*before, {"role": role, "content": content}, *behind], _BEFORE, _BEHIND, written)
+        if _shows(
+            render,
+            [*before, {"role": role, "content": content, "tool_call_id": _CALL_ID}, *behind],
+            *(_BEFORE, _BEHIND, written),
+        )
     )
     return ContentForms(takes_strings, typed_roles)
 

@@ -23,10 +23,12 @@ class Preparer:
 
     def __init__(self, on_prepare: Callable[[ImagePart], None] = lambda _: None, num_rows: int = 2) -> None:
         self.prepared: list[ImagePart] = []
+        self.looked_at: list[ImagePart] = []
         self._on_prepare = on_prepare
         self._num_rows = num_rows
 
     def num_rows(self, part: ImagePart) -> int:
+        self.looked_at.append(part)
         if part.data == b"bad header":
             raise ImageError("no picture", param=part.param)
         return self._num_rows
@@ -89,6 +91,14 @@ def test_what_the_context_does_not_hold_is_refused_before_anything_is_decoded() 
     assert (result.num_prompt_tokens, result.context_length) == (100, 100)
     assert preparer.prepared == []
     assert isinstance(result_of(loader.submit([A, B], is_bounded=False)), dict)
+
+
+def test_of_what_is_kept_not_even_the_header_is_read() -> None:
+    preparer = Preparer()
+    loader = ImageLoader(preparer, 100)
+    result_of(loader.submit([A, B]))
+    result_of(loader.submit([A, B, C]))
+    assert preparer.looked_at == [A, B, C]
 
 
 def test_a_bad_header_is_refused_before_anything_is_decoded() -> None:

@@ -171,6 +171,17 @@ def test_a_template_that_hides_a_picture_is_refused() -> None:
     assert caught.value.param == "param of a"
 
 
+def test_one_that_hides_parts_of_earlier_turns_has_them_as_texts() -> None:
+    template = (
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% elif loop.last %}{% for c in m.content %}"
+        "{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}"
+        "{% endfor %}{% endif %}|{% endfor %}"
+    )
+    assert prompt_of(template, [says("user", "a", B)]) == "a(B)|"
+    turns = [says("user", "a", A), says("assistant", "x"), says("user", "b", B)]
+    assert prompt_of(template, turns) == "a\n(A)|x|b\n(B)|"
+
+
 def test_an_answer_that_was_begun_stands_behind_pictures() -> None:
     assert prompt_of(QWEN, [says("user", A, "x")], continuation="Sure").endswith("assistant\nSure")
 
