@@ -20,7 +20,10 @@ import msgspec
 from registry.catalogue import Artifact, FileHash, Model, SkippedFile
 from registry.disk import RESERVE_BYTES, free_bytes, link_or_copy, make_folder, translate_os_errors
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
-from registry.facts import ArtifactFormat
+from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.gguf import read_header
+from registry.gguf.facts import facts_from_header
+from registry.gguf.projector import read_projector
 from registry.names import check_model_name, parse_shard_name
 from registry.pull.folder import PARTIAL_NAME
 from registry.pull.publishing import swap
@@ -29,6 +32,7 @@ from registry.scan import register_path
 from registry.scan.candidates import Candidate, Source, mlx_candidate
 from registry.scan.folders import file_candidate
 from registry.scan.inspection import inspect
+from registry.scan.pairing import why_misfit
 from registry.settings import ENGINE_KEY, SETTING_KEYS, check_settings, set_settings
 from registry.store import Registry
 
@@ -39,12 +43,14 @@ class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """The files of one artifact that is to be made.
 
     Attributes:
-        files: Name in its folder -> where the bytes are; of a GGUF model the first file comes first.
+        files: Name in its folder -> where the bytes are; of a GGUF model the first file comes first, a projector last.
+        has_projector: The last file is a vision projector.
         sha256s: Of these files, where the bytes are -> what was proved of them; others may be known to the catalogue.
     """
 
     format: ArtifactFormat
     files: tuple[tuple[str, Path], ...]
+    has_projector: bool = False
     sha256s: dict[Path, str] = {}
 
 
@@ -124,19 +130,36 @@ def _files_of(artifact: Artifact, name: str) -> _Files:
     if artifact.mmproj_path is not None:
         names.append(f"mmproj-{_file_name(name)}")
         sources.append(Path(artifact.mmproj_path))
-    return _Files(format=artifact.format, files=tuple(zip(names, sources, strict=True)))
+    return _Files(
+        format=artifact.format,
+        files=tuple(zip(names, sources, strict=True)),
+        has_projector=artifact.mmproj_path is not None,
+    )
 
 
 def _named_files(name: str, files: Sequence[tuple[str, Path]]) -> _Files:
     if any(file == "config.json" for file, _ in files):
         return _Files(format=ArtifactFormat.MLX, files=tuple(files))
-    if len(files) == 1:
-        return _Files(format=ArtifactFormat.GGUF, files=((_file_name(name), files[0][1]),))
-    if not files or any(parse_shard_name(file) is None for file, _ in files):
+    projectors = [path for _, path in files if len(files) > 1 and _is_projector(path)]
+    if len(projectors) > 1:
+        raise ArtifactError("several_projectors", "there are several vision projectors among the files; name one")
+    weights = [(file, path) for file, path in files if path not in projectors]
+    if len(weights) == 1:
+        weights = [(_file_name(name), weights[0][1])]
+    elif not weights or any(parse_shard_name(file) is None for file, _ in weights):
         raise ArtifactError(
-            "not_a_model", "the files are neither one GGUF file, nor a split set of them, nor an MLX folder"
+            "not_a_model",
+            "the files are neither one GGUF file, nor a split set of them, perhaps with a projector, nor an MLX folder",
         )
-    return _Files(format=ArtifactFormat.GGUF, files=tuple(sorted(files)))
+    beside = [(f"mmproj-{_file_name(name)}", path) for path in projectors]
+    return _Files(format=ArtifactFormat.GGUF, files=(*sorted(weights), *beside), has_projector=bool(beside))
+
+
+def _is_projector(path: Path) -> bool:
+    try:
+        return facts_from_header(read_header(path)).kind is ModelKind.MMPROJ
+    except ArtifactError:  # what it is instead is said when it is looked into as a model
+        return False
 
 
 def _file_name(name: str) -> str:
@@ -207,11 +230,19 @@ def _put(models_dir: Path, name: str, part: _Files) -> Path:
             result = inspect(_candidate(stage, part))
             if isinstance(result, SkippedFile):
                 raise ArtifactError(result.code, f"the files are no model: {result.reason}")
+            if part.has_projector:
+                _check_projector(stage / part.files[-1][0], result.facts)
             make_folder(target.parent, models_dir)
             swap(stage, target, models_dir / PARTIAL_NAME / f"replaced-{key}")
         finally:
             shutil.rmtree(stage, ignore_errors=True)
     return target if part.format is ArtifactFormat.MLX else target / part.files[0][0]
+
+
+def _check_projector(path: Path, facts: ModelFacts) -> None:
+    misfit = why_misfit(read_projector(path), facts)
+    if misfit is not None:
+        raise ArtifactError("misfit", f"the projector does not fit: {misfit}")
 
 
 def _candidate(stage: Path, part: _Files) -> Candidate:

@@ -116,15 +116,15 @@ class Seen:
         projectors: defaultdict[Path, list[str]] = defaultdict(list)
         models: defaultdict[Path, list[str]] = defaultdict(list)
         for path, candidate in self.candidates.items():
-            if candidate.format is not ArtifactFormat.GGUF or path in self.links:
+            if candidate.format is not ArtifactFormat.GGUF:
                 continue
             if candidate.source.layout == "ollama":  # whose names say which projector is whose
-                if self._is_model(path):
+                if path not in self.links and self._is_model(path):
                     has_one = candidate.projector is not None and candidate.projector.is_file()
                     self._attach(path, [str(candidate.projector)] if has_one else [])
-            elif self._code(path) == MMPROJ_CODE:
+            elif self._code(self.links.get(path, path)) == MMPROJ_CODE:
                 projectors[candidate.path.parent].append(candidate.path.name)
-            elif self._is_model(path):
+            elif path not in self.links and self._is_model(path):
                 models[candidate.path.parent].append(candidate.path.name)
         for folder, names in models.items():
             for name in names:

@@ -31,8 +31,8 @@ _PATH_BEGINNINGS = ("/", "./", "../", "~")
 def create(name: str, file: str, is_json: bool) -> None:
     """Make a model out of another one, or of a GGUF file or an MLX folder, with settings, by a Modelfile.
 
-    The bytes are shared with the source where the disk allows it. FROM, PARAMETER, SYSTEM, TEMPLATE (in Jinja), MESSAGE
-    and LICENSE count.
+    A second FROM is the vision projector beside a GGUF file. The bytes are shared with the source where the disk allows
+    it. FROM, PARAMETER, SYSTEM, TEMPLATE (in Jinja), MESSAGE and LICENSE count.
 
     Examples: `mlxr models create mario -f Modelfile`, `mlxr models create mario --json`.
     """
@@ -62,7 +62,10 @@ def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, set
     source = modelfile.source
     near = folder / Path(source).expanduser()
     if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
-        return create_from_files(registry, own_folder, name, _files_at(near), settings)
+        projector = [] if modelfile.projector is None else _files_at(folder / Path(modelfile.projector).expanduser())
+        return create_from_files(registry, own_folder, name, _files_at(near) + projector, settings)
+    if modelfile.projector is not None:
+        raise CommandError(f"FROM {modelfile.projector}: a second FROM is the projector beside a GGUF file.")
     return create_from_model(registry, own_folder, name, without_host(source), settings)
 
 

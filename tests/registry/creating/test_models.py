@@ -26,6 +26,7 @@ from registry.settings import ModelSettings, set_settings
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata
 from tests.registry.mlx_builder import CONFIG, TENSORS, safetensors
+from tests.registry.scan.test_pairing import gemma
 
 MODEL = build(llama_metadata(), [Tensor()])
 
@@ -210,3 +211,29 @@ def test_files_that_are_no_model_are_refused_and_leave_nothing(bench: Bench, tmp
         create_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob), ("b.gguf", blob)])
     assert bench.files() == set()
     assert bench.registry.models.find_exactly("mine:latest") is None
+
+
+def projector(bench: Bench, width: int) -> Path:
+    path = bench.base.with_name(f"eyes-{width}.bin")
+    path.write_bytes(gemma(width))
+    return path
+
+
+def test_a_projector_among_the_files_belongs_to_the_model(bench: Bench) -> None:
+    files = [("b.gguf", projector(bench, 64)), ("a.gguf", bench.base)]
+    (artifact,) = create_from_files(bench.registry, bench.models_dir, "seeing", files).artifacts
+    assert artifact.text_only_reason is None
+    assert bench.files() == {"made/_/seeing/@/gguf/seeing.gguf", "made/_/seeing/@/gguf/mmproj-seeing.gguf"}
+    (again,) = bench.make("other", "seeing").artifacts
+    assert again.text_only_reason is None
+    bench.scan()
+    assert bench.registry.models.get("seeing").artifacts[0].text_only_reason is None
+
+
+def test_a_projector_of_another_model_is_refused(bench: Bench) -> None:
+    files = [("a.gguf", bench.base), ("b.gguf", projector(bench, 128))]
+    with pytest.raises(ArtifactError, match="the projector does not fit: its rows are 128 wide"):
+        create_from_files(bench.registry, bench.models_dir, "seeing", files)
+    assert bench.files() == set()
+    with pytest.raises(ArtifactError, match="several vision projectors"):
+        create_from_files(bench.registry, bench.models_dir, "seeing", [*files, ("c.gguf", projector(bench, 64))])

@@ -20,6 +20,7 @@ MAX_MODELFILE_BYTES: Final = 1 << 20
 
 _ROLES: Final = ("system", "user", "assistant")
 _REPEATED: Final = frozenset({"stop"})
+_MOST_SOURCES: Final = 2
 _MULTILINE: Final = '"""'
 
 
@@ -28,9 +29,11 @@ class Modelfile(RecipeParts, frozen=True, kw_only=True):
 
     Attributes:
         source: FROM: a model's name, a path or `@sha256:DIGEST`.
+        projector: A second FROM: the vision projector beside a GGUF file, a path or `@sha256:DIGEST`.
     """
 
     source: str
+    projector: str | None = None
 
 
 def parse_modelfile(text: str) -> Modelfile:
@@ -66,6 +69,7 @@ def modelfile_of(model: Model, artifact: Artifact) -> str:
         f"# FROM {display_name(model.name)}",
         "",
         f"FROM {artifact.path}",
+        *([] if artifact.mmproj_path is None else [f"FROM {artifact.mmproj_path}"]),
     ]
     for keyword, text in (("TEMPLATE", settings.template), ("SYSTEM", settings.system)):
         lines += [] if text is None else [f"{keyword} {_quoted(text)}"]
@@ -82,7 +86,7 @@ class _Reader:
         # Other ends of lines, such as form feeds, belong to the texts.
         self._lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         self._at = 0
-        self._source: str | None = None
+        self._sources: list[str] = []
         self._parts: dict[str, Any] = {"parameters": {}, "adapters": {}, "messages": [], "license": []}
 
     def next_command(self) -> tuple[int, str, str] | None:
@@ -100,9 +104,11 @@ class _Reader:
         """Take in a command with its value, which may go on over further lines."""
         match command:
             case "from":
-                if self._source is not None:
-                    raise _error(number, "there is a second FROM; one GGUF file or one model is what is read")
-                self._source = self._value(number, rest)
+                if len(self._sources) == _MOST_SOURCES:
+                    raise _error(
+                        number, "there is a third FROM; a GGUF file, perhaps with its projector, is what is read"
+                    )
+                self._sources.append(self._value(number, rest))
             case "parameter":
                 name, value = _split(rest)
                 self._take_parameter(number, name.lower(), self._value(number, value))
@@ -127,9 +133,10 @@ class _Reader:
 
     def result(self) -> Modelfile:
         """Give what was read."""
-        if self._source is None:
+        if not self._sources:
             raise InvalidRequestError("The Modelfile has no FROM line: write FROM and a model's name.", "modelfile")
-        return Modelfile(source=self._source, **self._parts)
+        source, *projector = self._sources
+        return Modelfile(source=source, projector=next(iter(projector), None), **self._parts)
 
     def _take_parameter(self, number: int, name: str, value: str) -> None:
         if not name:

@@ -100,12 +100,16 @@ def digest_hex(digest: str) -> str:
 
 
 def _from_modelfile(request: CreateRequest, modelfile: Modelfile) -> CreateRequest:
-    digest = modelfile.source.removeprefix("@")
-    is_blob = digest.startswith(_DIGEST_PREFIX)
+    sources = [each.removeprefix("@") for each in (modelfile.source, modelfile.projector) if each is not None]
+    is_blob = [each.startswith(_DIGEST_PREFIX) for each in sources]
+    if len(sources) > 1 and not all(is_blob):
+        raise InvalidRequestError(
+            "modelfile: a second FROM is the projector beside an uploaded GGUF file.", "modelfile"
+        )
     return msgspec.structs.replace(
         request,
-        source=None if is_blob else modelfile.source,
-        files={"model.gguf": digest} if is_blob else None,
+        source=None if is_blob[0] else modelfile.source,
+        files=dict(zip(("model.gguf", "mmproj.gguf"), sources, strict=False)) if is_blob[0] else None,
         **{name: getattr(modelfile, name) for name in RecipeParts.__struct_fields__},
     )
 

@@ -91,3 +91,13 @@ def test_a_conversion_that_cannot_be_is_refused_with_the_way_out(mlxr: Mlxr, fol
     assert refused.exit_code == 1
     assert "architecture qwen2vl, whose models can see" in refused.err
     assert "mlxr models pull ORG/REPO --engine mlx" in refused.err
+
+
+def test_a_model_is_made_of_a_file_and_its_projector_by_a_modelfile(mlxr: Mlxr, folder: Path) -> None:
+    recipe = folder / "Modelfile"
+    recipe.write_text("FROM ./Eye-F32.gguf\nFROM ./mmproj-f32.gguf\n")
+    made = mlxr("models", "create", "mine", "-f", str(recipe))
+    assert "Try: mlxr run mine:latest --image FILE" in made.out, made.err
+    recipe.write_text("FROM mine\nFROM ./mmproj-f32.gguf\n")
+    refused = mlxr("models", "create", "other", "-f", str(recipe))
+    assert "a second FROM is the projector beside a GGUF file" in refused.err

@@ -59,7 +59,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_make_no_difference() -> None
         ("# FROM x", "no FROM"),
         ("SYSTEM x", "no FROM"),
         ("FROM", "line 1: the value is missing"),
-        ("FROM a\n\nFROM b", "line 3: there is a second FROM"),
+        ("FROM a\n\nFROM b\nFROM c", "line 4: there is a third FROM"),
         ("FROM a\nRUN rm -rf /", "line 2: 'run' is no command"),
         ("FROM a\nPARAMETER", "line 2: the value is missing"),
         ("FROM a\nPARAMETER stop", "line 2: the value is missing"),

@@ -83,6 +83,14 @@ def test_jinja_that_shows_no_conversation_is_refused() -> None:
         recipe(**{"from": "a"}, template="{{- bos_token -}}")
 
 
+def test_a_second_upload_is_the_projector() -> None:
+    other = "f" * 64
+    got = recipe(modelfile=f"FROM @sha256:{HEX}\nFROM @sha256:{other}")
+    assert (got.source, dict(got.files)) == (None, {"model.gguf": HEX, "mmproj.gguf": other})
+    with pytest.raises(InvalidRequestError, match="a second FROM is the projector"):
+        recipe(modelfile=f"FROM base\nFROM @sha256:{HEX}")
+
+
 def test_old_clients_name_an_upload_in_the_modelfile() -> None:
     got = recipe(modelfile=f"FROM @sha256:{HEX}\nSYSTEM Hi\nLICENSE a\nLICENSE b")
     assert got == Recipe(source=None, files=(("model.gguf", HEX),), settings={"system": "Hi", "license": "a\n\nb"})
