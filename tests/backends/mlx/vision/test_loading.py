@@ -128,6 +128,13 @@ def quantize(model: VisionModel, folder: Path) -> VisionModel:
     return model._replace(folder=folder)
 
 
+def test_smolvlm_is_idefics_3_by_another_name(vision_model: Models, tmp_path: Path) -> None:
+    model = vision_model("idefics3")
+    other = changed(model, tmp_path / "smolvlm", model_type="smolvlm")
+    answers = [answer_to_picture(load("mlx", each.load_spec("mlx")), each) for each in (model, other)]
+    assert answers[0] == answers[1]
+
+
 def test_an_adapter_lies_over_the_language_model(vision_model: Models, tmp_path: Path) -> None:
     """The answer to a picture is that of the model with the same matrices merged in."""
     model = vision_model("llava")
