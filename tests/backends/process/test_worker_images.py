@@ -9,7 +9,7 @@ import pytest
 
 from backends.images.families import FAMILIES
 from backends.machine.current import current_platform
-from backends.wire.messages import Aborted, Ask, Cancel, Generate, VisionSpec
+from backends.wire.messages import Aborted, Ask, Cancel, Generate, Shutdown, VisionSpec
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, Prompt, PromptMessage, TextPrompt
 from backends.wire.questions import ApplyTemplate, CountTokens, Text, TokenCount
 from backends.wire.request import SequenceSpec
@@ -211,12 +211,37 @@ def test_what_the_context_does_not_hold_is_refused_with_the_number() -> None:
         assert worker.answer(about(photo())).end.usage.num_image_tokens == 256
 
 
+def slow_to_decode(num: int) -> list[ImagePart]:
+    large = image_files.encoded(image_files.picture(6000, 4000), "PNG", compress_level=1)
+    return [photo(large + bytes([number])) for number in range(num)]
+
+
 def test_a_request_is_given_up_while_its_pictures_are_decoded(seeing: Callable[[str], Seeing]) -> None:
     worker = seeing("gemma3")
-    large = image_files.encoded(image_files.picture(6000, 4000), "PNG", compress_level=1)
-    sequence_id = worker.send(about(*[photo(large + bytes([number])) for number in range(6)]))
+    sequence_id = worker.send(about(*slow_to_decode(6)))
     worker.process.send(Cancel(sequence_id))
     other = worker.send(about(photo()))
     worker.process.wait_for_ends([sequence_id, other])
     assert isinstance(worker.process.answer(sequence_id).terminals[0], Aborted)
     assert len(worker.process.answer(other).end.images) == 1
+
+
+def test_a_count_is_given_up_too(seeing: Callable[[str], Seeing]) -> None:
+    worker = seeing("gemma3")
+    sequence_id = 10**6
+    worker.process.send(Ask(sequence_id, CountTokens(about(*slow_to_decode(6)))), Cancel(sequence_id))
+    worker.process.wait_for_ends([sequence_id])
+    assert isinstance(worker.process.answer(sequence_id).terminals[0], Aborted)
+    assert worker.ask(CountTokens(about(photo()))) == TokenCount(worker.answer(about(photo())).num_prompt_tokens or 0)
+
+
+def test_a_worker_that_is_to_end_waits_for_no_picture() -> None:
+    worker = Seeing("gemma3")
+    with worker.process as process:
+        worker.load()
+        sequence_id = worker.send(about(*slow_to_decode(16)))
+        process.send(Shutdown())
+        process.wait_for_ends([sequence_id])
+        assert isinstance(process.answer(sequence_id).terminals[0], Aborted)
+        assert process.wait_for_exit() == 0
+        assert process.stderr_text() == ""
