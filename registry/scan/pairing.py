@@ -1,7 +1,7 @@
 """Which projector belongs to a GGUF model: by their names, and by whether its rows fit the model."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ def projector_stem(file_name: str) -> str:
     return strip_suffixes(_MMPROJ_PATTERN.sub("-", stem))
 
 
-def projectors_for(model_file: str, neighbours: tuple[str, ...], projectors: tuple[str, ...]) -> list[str]:
+def projectors_for(model_file: str, neighbours: Sequence[str], projectors: Sequence[str]) -> list[str]:
     """List the projectors of a folder that may belong to a model in it, all by their file names, the best first.
 
     One names this model, or can only mean this one because every model of the folder is a form of the same; float16

@@ -127,8 +127,9 @@ class Seen:
             elif path not in self.links and self._is_model(path):
                 models[candidate.path.parent].append(candidate.path.name)
         for folder, names in models.items():
+            here = tuple(projectors[folder])
             for name in names:
-                fitting = projectors_for(name, tuple(names), tuple(projectors[folder]))
+                fitting = projectors_for(name, names, here)
                 self._attach(str(folder / name), [str(folder / projector) for projector in fitting])
 
     def _attach(self, path: str, projectors: list[str]) -> None:

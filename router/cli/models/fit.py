@@ -1,5 +1,7 @@
 """`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_need`'s."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ from backends.wire.messages import LoadSpec
 from registry.catalogue import Artifact, Model
 from registry.checksums.verification import read_facts
 from registry.errors import ArtifactError
+from registry.settings import VisionMode
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option, model_argument
@@ -58,10 +61,11 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
         _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images))
         for item, spec in zip(artifacts, specs, strict=True)
     ]
+    lines = [line for item in artifacts for line in _vision_lines(item, load.vision)]
     if is_json:
         print_json({"model": model.name + plus + adapter, "total_bytes": budget.total_bytes, "engines": reports})
     else:
-        _print(reports, budget)
+        _print(reports, budget, lines)
     return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
 
 
@@ -114,10 +118,24 @@ def _report(
             artifact.facts, spec, machine, free_bytes=available, image_side_px=image_side_px
         ),
         "parallel": spec.max_sequences,
+        "sees": spec.vision is not None,
+        "projector": artifact.mmproj_path,
     }
 
 
-def _print(reports: list[dict[str, Any]], budget: MemoryBudget) -> None:
+def _vision_lines(artifact: Artifact, mode: VisionMode | None) -> Iterator[tuple[str, str]]:
+    """Tell what a model sees with on an engine, or why not; nothing of models that have nothing to see with."""
+    vision, reason = artifact.vision, artifact.text_only_reason
+    if vision is None:
+        return
+    if reason is None and mode == "off":
+        reason = "it is set to vision: off"
+    tower = "its own tower" if artifact.mmproj_path is None else Path(artifact.mmproj_path).name
+    words = f"pictures, with {tower} ({size(vision.size_bytes)})" if reason is None else f"no pictures: {reason}"
+    yield f"on {artifact.engine} it sees", words
+
+
+def _print(reports: list[dict[str, Any]], budget: MemoryBudget, lines: list[tuple[str, str]]) -> None:
     head = (
         "ENGINE",
         "CONTEXT",
@@ -135,6 +153,7 @@ def _print(reports: list[dict[str, Any]], budget: MemoryBudget) -> None:
     print()
     print_facts(
         [
+            *lines,
             ("memory", f"{size(budget.total_bytes)}, {size(budget.available_bytes)} available"),
             ("wired limit", size(budget.wired_limit_bytes)),
             ("kept caches", "of ended answers, at most; the config's cache.slots: 0 turns them off"),

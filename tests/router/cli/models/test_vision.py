@@ -33,6 +33,7 @@ def test_show_tells_what_a_model_sees_with_and_how_large(mlxr: Mlxr, folder: Pat
     (artifact,) = json.loads(mlxr("models", "show", "eye", "--json").out)["artifacts"]
     assert artifact["text_only_reason"] is None
     assert artifact["images"]["high"] <= 1344
+    assert [Path(file["path"]).name for file in artifact["files"]] == ["Eye-F32.gguf", "mmproj-f32.gguf"]
     mlxr("models", "set", "eye", "vision=off")
     assert "it is set to vision: off" in mlxr("models", "show", "eye").out
 
@@ -69,8 +70,12 @@ def test_lists_and_sums_tell_it(
     by_engine = {each["engine"]: each["vision_bytes"] for each in engines}
     assert by_engine["llamacpp"] == (folder / "mmproj-f32.gguf").stat().st_size + 100_000_000
     assert by_engine["mlx"] == 100_000_000
-    assert "VISION" in mlxr("models", "fit", "eye", "--ctx", "256").out
+    out = mlxr("models", "fit", "eye", "--ctx", "256").out
+    assert "VISION" in out
+    assert re.search(r"^on llamacpp it sees +pictures, with mmproj-f32.gguf \(", out, re.MULTILINE)
+    assert re.search(r"^on mlx it sees +pictures, with its own tower \(", out, re.MULTILINE)
     mlxr("models", "set", "eye", "vision=off")
+    assert "no pictures: it is set to vision: off" in mlxr("models", "fit", "eye", "--ctx", "256").out
     engines = json.loads(mlxr("models", "fit", "eye", "--ctx", "256", "--json").out)["engines"]
     assert {each["vision_bytes"] for each in engines} == {0}
 
