@@ -39,6 +39,9 @@ class VisionLanguageModel(nn.Module):  # type: ignore[misc]
         self._rows = rows
         self._uses_mrope = uses_mrope
         self._is_bidirectional = is_bidirectional
+        # It cuts masks to the longest sequence's length, which is not that of a batch with padding before all of them,
+        # and waits for the device to know it. Source: mlx-vlm 0.7.10, models/qwen3_vl_moe/language.py, `kv_seq_len`.
+        self._cuts_masks = model.config.model_type == "qwen3_vl_moe"
 
     @property
     def layers(self) -> list[Any]:
@@ -69,6 +72,8 @@ class VisionLanguageModel(nn.Module):  # type: ignore[misc]
         if self._uses_mrope:
             index = _index(token_ids, layers[0].offset)
             arguments["position_ids"] = text_positions(index) if positions is None else positions.at(index)
+        if self._cuts_masks:
+            layers = [_EndlessCache(layer) for layer in layers]
         if self.reads_rows:
             token_ids = token_ids.astype(mx.int32)  # drawn ones have no sign
             arguments |= self._embedded(token_ids)
@@ -120,19 +125,32 @@ def _blocks(owners: mx.array) -> mx.array:
     return ((owners[:, :, None] == owners[:, None, :]) & (owners >= 0)[:, None, :])[:, None]
 
 
-class _BlockCache:
-    """A layer's cache whose mask lets the rows of a picture see each other, beside what it lets see otherwise.
+class _ChangedCache:
+    """A layer's cache, but for what is changed of it."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+
+class _EndlessCache(_ChangedCache):
+    """A cache from whose length nothing can be cut; positions are told beside it."""
+
+    offset = 1 << 30
+
+
+class _BlockCache(_ChangedCache):
+    """A cache whose mask lets the rows of a picture see each other, beside what it lets see otherwise.
 
     Args:
         block: As `_blocks` has it, of the places that are about to be evaluated.
     """
 
     def __init__(self, cache: Any, block: mx.array) -> None:
-        self._cache = cache
+        super().__init__(cache)
         self._block = block
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cache, name)
 
     def make_mask(self, num_places: int, *, return_array: bool = False, **options: Any) -> mx.array:
         """Return the cache's own mask, widened; its last columns are the places themselves."""

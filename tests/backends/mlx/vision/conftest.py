@@ -11,9 +11,9 @@ from backends.wire.prompts import PromptMessage
 from tests.support.bare_engine import BareEngine, load
 from tests.support.image_prompts import ImagePrompts, user
 from tests.support.tiny_vision import RGB, TINY_FAMILIES, VisionModel
-from tests.support.tiny_vision.gemma4 import GEMMA4_KINDS, write_gemma4
+from tests.support.tiny_vision.mlx_only import MLX_ONLY, write_mlx_only
 
-FAMILIES = (*TINY_FAMILIES, *GEMMA4_KINDS)
+FAMILIES = (*TINY_FAMILIES, *MLX_ONLY)
 WITH_SHORT_WINDOWS = "gemma4 of short windows"
 
 
@@ -54,7 +54,7 @@ def seeing_models(
             if family in TINY_FAMILIES:
                 model = vision_model(family)
             else:
-                model = write_gemma4(tmp_path_factory.mktemp("gemma4"), family)
+                model = write_mlx_only(tmp_path_factory.mktemp("mlx-only"), family)
             engine = load("mlx", model.load_spec("mlx"))
             loaded[family] = Seeing(model, BareEngine(engine), ImagePrompts("mlx", engine, model))
         return loaded[family]

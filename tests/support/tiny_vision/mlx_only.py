@@ -1,9 +1,10 @@
-"""Tiny models of Gemma 4, as MLX folders only: the random weights that mlx-vlm's code begins with."""
+"""Tiny vision models as MLX folders only: the random weights that mlx-vlm's code begins with."""
 
 import json
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.tiny_vision.configuration import Config, config, preprocessor_config
 from tests.support.tiny_vision.families import (
     CONTEXT_LENGTH,
     FEED_FORWARD,
@@ -19,8 +20,6 @@ from tests.support.tiny_vision.families import (
 from tests.support.tiny_vision.folder import write_tokenizer
 from tests.support.tiny_vision.model import VisionModel
 from tests.support.tiny_vision.vocabulary import BOS_ID, EOS_ID, NUM_TOKENS, token_id
-
-Config = dict[str, Any]
 
 _TEXT: Final[Config] = {
     "model_type": "gemma4_text",
@@ -70,7 +69,24 @@ def _gemma4(**text: Any) -> Config:
     }
 
 
+def _experts() -> Config:
+    whole = config("qwen3_vl")
+    experts = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "moe_intermediate_size": FEED_FORWARD // 4,
+    }
+    return whole | {
+        "model_type": "qwen3_vl_moe",
+        "text_config": whole["text_config"] | experts,
+        "vision_config": whole["vision_config"] | {"model_type": "qwen3_vl_moe"},
+    }
+
+
 CONFIGS: Final[dict[str, Config]] = {
+    "qwen3_vl with experts": _experts(),
     "gemma4": _gemma4(),
     "gemma4 of both sides": _gemma4(hidden_size_per_layer_input=0, use_bidirectional_attention="vision"),
     "gemma4 of short windows": _gemma4(
@@ -78,7 +94,7 @@ CONFIGS: Final[dict[str, Config]] = {
     ),
 }
 """config.json of each; of the last two the rows of a picture see each other, as in the family's larger models."""
-_PREPROCESSOR: Final[Config] = {
+_GEMMA4_PREPROCESSOR: Final[Config] = {
     "image_mean": [0.5] * 3,
     "image_std": [0.5] * 3,
     "patch_size": 16,
@@ -86,25 +102,28 @@ _PREPROCESSOR: Final[Config] = {
     "max_soft_tokens": 20,
     "do_normalize": False,
 }
-GEMMA4_KINDS: Final = tuple(CONFIGS)
+MLX_ONLY: Final = tuple(CONFIGS)
 
 
-def write_gemma4(folder: Path, name: str) -> VisionModel:
+def write_mlx_only(folder: Path, name: str) -> VisionModel:
     """Write a model of `CONFIGS`, by its name there."""
     import mlx.core as mx
     from mlx.utils import tree_flatten
     from mlx_vlm.utils import get_model_and_args, update_module_configs
 
-    config = CONFIGS[name] | {"torch_dtype": "float32", "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
+    family = name.partition(" ")[0]
+    said = CONFIGS[name] | {"torch_dtype": "float32", "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    architecture, _ = get_model_and_args(config)
-    whole = architecture.ModelConfig.from_dict(config)
+    (folder / "config.json").write_text(json.dumps(said))
+    architecture, _ = get_model_and_args(said)
+    whole = architecture.ModelConfig.from_dict(said)
     mx.random.seed(0)
-    model = architecture.Model(update_module_configs(whole, architecture, config, ["text", "vision"]))
+    model = architecture.Model(update_module_configs(whole, architecture, said, ["text", "vision"]))
     weights = {key: array + 0.2 * mx.random.normal(array.shape) for key, array in tree_flatten(model.parameters())}
-    weights["language_model.model.embed_tokens.weight"] *= 0.1  # or answers would repeat the last token
+    if family == "gemma4":  # whose answers would repeat the last token otherwise
+        weights["language_model.model.embed_tokens.weight"] *= 0.1
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
-    (folder / "preprocessor_config.json").write_text(json.dumps(_PREPROCESSOR))
-    write_tokenizer(folder, "gemma4")
-    return VisionModel("gemma4", folder / "none.gguf", folder / "none.gguf", {}, folder)
+    preprocessor = _GEMMA4_PREPROCESSOR if family == "gemma4" else preprocessor_config(family)
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    write_tokenizer(folder, family)
+    return VisionModel(family, folder / "none.gguf", folder / "none.gguf", {}, folder)
