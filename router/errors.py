@@ -14,6 +14,7 @@ commands that do not serve may import it.
     │   ├── ModelCannotSeeError          model_cannot_see
     │   ├── ContextLengthExceededError   context_length_exceeded
     │   ├── PreviousResponseNotFoundError  previous_response_not_found
+    │   ├── ReportCutError               report_cut
     │   └── MalformedRequestError        malformed_http
     ├── HostNotAllowedError              host_not_allowed
     ├── OriginNotAllowedError            origin_not_allowed
@@ -158,6 +159,17 @@ class PreviousResponseNotFoundError(InvalidRequestError, code="previous_response
             f"Previous response with id {response_id!r:.80} not found: it was not stored, was deleted, or had to go by "
             "conversations.max_age_s or max_bytes of the config. Send the conversation in input.",
             "previous_response_id",
+        )
+
+
+class ReportCutError(InvalidRequestError, code="report_cut"):
+    """A report was not complete after its second try either."""
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__(
+            f"max_tokens: the report was not complete after {num_tokens} tokens; send more, or a schema whose texts "
+            "and lists are bounded (maxLength, maxItems)",
+            "max_tokens",
         )
 
 

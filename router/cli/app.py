@@ -43,6 +43,7 @@ ROOT: Final = Group(
     {
         "serve": "serve:serve",
         "run": "run:run",
+        "report": "report:report",
         "engine": "engine:engine",
         "ps": "processes:list_workers",
         "stop": "processes:stop",

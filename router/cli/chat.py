@@ -11,6 +11,7 @@ from router.cli.client.errors import ClientError
 from router.cli.images import message_content, split_paths
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
+from router.protocols.answers import SeenImage
 from router.protocols.openai.answer_schemas import (
     ChatChunk,
     ChatChunkChoice,
@@ -63,7 +64,7 @@ class ChatSession:
         self._messages.append({"role": "user", "content": message_content(text, images)})
         answer: list[str] = []
         try:
-            reason, timings = self._print(answer)
+            reason, timings, seen = self._print(answer)
         except ClientError:
             self._messages.pop()
             raise
@@ -76,6 +77,8 @@ class ChatSession:
         self._remember(answer)
         if reason == "length":
             print("mlxr: the answer was cut at the token limit", file=sys.stderr)
+        for line in seen_lines(images, seen, is_wordy=self._has_stats):
+            print(line, file=sys.stderr)
         if self._has_stats and timings is not None:
             print(stats_line(timings), file=sys.stderr)
 
@@ -86,15 +89,17 @@ class ChatSession:
         else:
             self._messages.pop()
 
-    def _print(self, answer: list[str]) -> tuple[str | None, Timings | None]:
-        """Print the answer as it comes and collect it; give the end's reason and figures."""
+    def _print(self, answer: list[str]) -> tuple[str | None, Timings | None, list[SeenImage]]:
+        """Print the answer as it comes and collect it; give the end's reason and figures, and what was seen."""
         is_terminal = sys.stdout.isatty()
         reason: str | None = None
         timings: Timings | None = None
+        seen: list[SeenImage] = []
         # Closing the stream, also on Ctrl-C, makes the server stop the answer.
         with contextlib.closing(self._stream()) as stream:
             for chunk in stream:
                 timings = chunk.timings or timings
+                seen = chunk.mlxr.images if chunk.mlxr else seen
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
                     text, thought = _parts(choice)
@@ -103,7 +108,7 @@ class ChatSession:
                     if text:
                         answer.append(text)
                         print(shown_answer(text) if is_terminal else text, end="", flush=True)
-        return reason, timings
+        return reason, timings, seen
 
     def _stream(self) -> Generator[ChatChunk | TextChunk, None, None]:
         """Ask what was said so far."""
@@ -170,6 +175,26 @@ def _typed() -> str | None:
             return None
         except KeyboardInterrupt:
             print(f"\n{dim(HELP_TEXT)}")
+
+
+def seen_lines(images: Sequence[Path], seen: Sequence[SeenImage], *, is_wordy: bool) -> list[str]:
+    """Write what the model was shown of the last pictures of a conversation, a line each.
+
+    Args:
+        images: Those of the last question.
+        seen: All of the conversation.
+        is_wordy: Whether also those are meant that were shown as they are.
+
+    Returns:
+        E.g. `photo.jpg: 4000x3000, shown as 448x336, 192 tokens`.
+    """
+    lines = []
+    for path, image in zip(images, seen[-len(images) :] if images else (), strict=False):
+        (width, height), (seen_width, seen_height) = image.original, image.seen
+        if is_wordy or seen_width * seen_height < width * height:
+            what = f"{width}x{height}, shown as {seen_width}x{seen_height}, {image.tokens} tokens"
+            lines.append(f"{shown(path.name)}: {what}" + (", cached" if image.cached else ""))
+    return lines
 
 
 def stats_line(timings: Timings) -> str:

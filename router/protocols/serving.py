@@ -137,7 +137,7 @@ class RequestService:
         may_fetch = self.config.images.fetch != "off"  # which may take long
         return self.start(
             await (until_disconnect(arrival.request.receive, answering()) if may_fetch else answering()),
-            client=_client_of(arrival.request),
+            client=client_of(arrival.request),
             fingerprint=arrival.fingerprint,
             timeout_s=arrival.headers.timeout_s,
         )
@@ -212,7 +212,7 @@ class RequestService:
         """
         if arrival.headers.priority is not None:
             wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
-        client, timeout_s = _client_of(arrival.request), arrival.headers.timeout_s
+        client, timeout_s = client_of(arrival.request), arrival.headers.timeout_s
         facts = RequestFacts(request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s)
         return await until_disconnect(arrival.request.receive, self.start_embedding(wanted, facts).result())
 
@@ -248,6 +248,7 @@ class RequestService:
         )
 
 
-def _client_of(request: Request[Any, Any, Any]) -> str:
+def client_of(request: Request[Any, Any, Any]) -> str:
+    """Return who asks, for the list of running requests."""
     client = request.scope.get("client")
     return f"{client[0]}:{client[1]}" if client else "unix"

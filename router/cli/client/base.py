@@ -47,9 +47,17 @@ class Client:
         """Ask for what stands at a path; `dict` gives every field as it stands in the answer."""
         return self._decode(self._request("GET", path), answer)
 
-    def post(self, path: str, answer: type[_T], body: dict[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> _T:
-        """Have something done."""
-        return self._decode(self._request("POST", path, body, timeout_s), answer)
+    def post(
+        self,
+        path: str,
+        answer: type[_T],
+        body: dict[str, Any],
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        *,
+        engine: str | None = None,
+    ) -> _T:
+        """Have something done; the engine is that of requests that a model serves."""
+        return self._decode(self._request("POST", path, body, timeout_s, engine), answer)
 
     def status(self) -> Status:
         """Ask for the server's state."""
@@ -93,8 +101,7 @@ class Client:
         return self._stream("/v1/completions", body, TextChunk, engine)
 
     def _stream(self, path: str, body: dict[str, Any], chunk: Any, engine: str | None) -> Generator[Any, None, None]:
-        headers = {} if engine is None else {ENGINE_HEADER: engine}
-        return self._events(path, body | {"stream": True}, chunk, "answer", headers=headers)
+        return self._events(path, body | {"stream": True}, chunk, "answer", headers=_for(engine))
 
     def _events(
         self, path: str, body: dict[str, Any], type_: Any, what: str, *, headers: dict[str, str] | None = None
@@ -127,11 +134,16 @@ class Client:
         raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
 
     def _request(
-        self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        engine: str | None = None,
     ) -> httpx.Response:
         with self._foreign_errors():
             timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
-            response = self._client().request(method, path, json=body, timeout=timeout)
+            response = self._client().request(method, path, json=body, headers=_for(engine), timeout=timeout)
         if response.status_code != httpx.codes.OK:
             raise answer_error(response)
         return response
@@ -166,6 +178,11 @@ class Client:
                 "is it another version?",
                 status=response.status_code,
             ) from exc
+
+
+def _for(engine: str | None) -> dict[str, str]:
+    """Give the headers that ask for an engine."""
+    return {} if engine is None else {ENGINE_HEADER: engine}
 
 
 def reachable_url(url: str) -> str:

@@ -14,6 +14,7 @@ from router.protocols.control.api import MLXR_API
 from router.protocols.control.capabilities import CapabilityReport, capability_report
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.jobs import JOB_ROUTES
+from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
 from router.protocols.endpoint import Parameter
 from router.protocols.fields.json_types import JSONObject
@@ -128,6 +129,7 @@ ROUTES: Final = (
     list_requests,
     cancel_request,
     explain_engine,
+    create_report,
     get_document,
     *JOB_ROUTES,
 )

@@ -121,7 +121,7 @@ class StubGateway:
     def __init__(self) -> None:
         self.status: dict[str, Any] = msgspec.to_builtins(STATUS) | {"further": "fields are ignored"}
         self.status_of: Callable[[], dict[str, Any]] = lambda: self.status
-        self.answers: dict[str, tuple[int, str]] = {}
+        self.answers: dict[str, tuple[int, str] | Callable[[Any], tuple[int, str]]] = {}
         self.events: list[ChatChunk | str] = []
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
         self.was_hung_up = threading.Event()
@@ -147,7 +147,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         stub = self.stub
         stub.requests.append((self.path, body, dict(self.headers)))
         if self.path in stub.answers:
-            status, text = stub.answers[self.path]
+            answer = stub.answers[self.path]
+            status, text = answer(body) if callable(answer) else answer
             self._send(status, "application/json", text)
         elif self.path == "/v1/mlxr/status":
             self._send(200, "application/json", json.dumps(stub.status_of()))
