@@ -3,7 +3,12 @@
 Figures that are computed from samples (medians, intervals, ratios) are not kept: they follow from these. Data only.
 """
 
+from typing import Literal
+
 import msgspec
+
+ImageUse = Literal["new", "again"]
+"""Of a request's picture: whether the contestant was shown it before in the round."""
 
 
 class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +28,11 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         queue_ms: The server's own figure for waiting; None = it did not say.
         load_ms: The server's own figure for loading; None = it did not say.
         error: Why there is no answer; the figures are of no use then.
+        image: Of its picture; None = it has none.
+        num_image_tokens: Rows that stood for the picture; None = the server did not say.
+        is_image_cached: Whether no row had to be made for it; None = the server did not say.
+        encode_ms: The server's own figure for making its rows; None = it did not say, or none had to be made.
+        answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
     """
 
     contestant: int
@@ -41,6 +51,11 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     queue_ms: float | None = None
     load_ms: float | None = None
     error: str | None = None
+    image: ImageUse | None = None
+    num_image_tokens: int | None = None
+    is_image_cached: bool | None = None
+    encode_ms: float | None = None
+    answer_digest: str | None = None
 
 
 class BenchLoad(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from registry.bench_record import (
     BenchContestant,
@@ -13,6 +13,7 @@ from registry.bench_record import (
     BenchRecord,
     BenchSample,
     BenchScenario,
+    ImageUse,
 )
 
 MACHINE = BenchMachine(
@@ -21,6 +22,8 @@ MACHINE = BenchMachine(
 SHORT_CHAT = BenchScenario(name="short-chat", what="A short question", max_tokens=21)
 LONG_PROMPT = BenchScenario(name="long-prompt-2k", what="A long text, a short answer", max_tokens=21)
 PARALLEL = BenchScenario(name="parallel-4", what="Four chats at once", num_parallel=4, max_tokens=21)
+LOOK = BenchScenario(name="look", what="Two questions on a picture", max_tokens=21)
+IMAGE_USES: Final[tuple[ImageUse, ...]] = ("new", "again")
 
 LLAMACPP = BenchContestant(
     label="llamacpp",
@@ -133,6 +136,42 @@ def make_run(*, ratio: float = 1.5, noise: float = 0.02, seed: int = 1, **change
         ),
     }
     return make_record(samples, **values | changes)
+
+
+def make_look_run(*, ratio: float = 2.0, tells_pictures: bool = True, **changes: Any) -> BenchRecord:
+    """A run of five rounds of two questions on a picture: mlx is `ratio` times as fast, and gives 3 of 5 equal answers.
+
+    Args:
+        tells_pictures: Whether mlx says what it took for them.
+    """
+    samples = [
+        _looked(contestant, round_number, image, speed, is_told=tells_pictures or contestant == 0)
+        for round_number in range(5)
+        for contestant, speed in ((0, 1.0), (1, ratio))
+        for image in IMAGE_USES
+    ]
+    values: dict[str, Any] = {"scenarios": (LOOK,), "samples": tuple(samples)}
+    return make_record(**values | changes)
+
+
+def _looked(contestant: int, round_number: int, image: ImageUse, speed: float, *, is_told: bool) -> BenchSample:
+    is_new = image == "new"
+    answer = f"{round_number} {image} {contestant if round_number >= 3 else 'same'}"
+    told: dict[str, Any] = {
+        "num_image_tokens": 192,
+        "is_image_cached": not is_new,
+        "encode_ms": 400 / speed if is_new else None,
+    }
+    return make_sample(
+        contestant,
+        round_number,
+        scenario="look",
+        ttft_ms=(500 if is_new else 50) / speed,
+        gap_ms=20 / speed,
+        image=image,
+        answer_digest=answer,
+        **(told if is_told else {}),
+    )
 
 
 def _samples(ratio: float, noise: float, rng: random.Random) -> list[BenchSample]:

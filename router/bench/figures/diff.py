@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchContestant, BenchRecord
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, answers_of, clock_of
+from router.bench.figures.figures import KINDS_BY_NAME, answers_of, clock_of, equal_answers, round_figures_of
 from router.bench.figures.statistics import Interval, Verdict, ratio_interval, verdict
 from router.bench.figures.summary import round_figures, side_values
 
@@ -116,7 +116,7 @@ def _rows(before: BenchRecord, after: BenchRecord, pairs: Sequence[tuple[int, in
         for old, new in pairs:
             old_answers, new_answers = answers_of(before, scenario.name, old), answers_of(after, scenario.name, new)
             clock = clock_of([*old_answers, *new_answers])
-            for name in ROUND_FIGURES:
+            for name in round_figures_of([*old_answers, *new_answers]):
                 yield _row(
                     scenario.name,
                     after.contestants[new].label,
@@ -125,9 +125,20 @@ def _rows(before: BenchRecord, after: BenchRecord, pairs: Sequence[tuple[int, in
                     list(round_figures(new_answers, name, clock).values()),
                     after.seed,
                 )
+            shares = _equal_share(before, scenario.name, old), _equal_share(after, scenario.name, new)
+            if any(shares):
+                yield _row(scenario.name, after.contestants[new].label, "equal_answers_percent", *shares, after.seed)
     for old, new in pairs:
         loads = side_values(before, old, "load_s"), side_values(after, new, "load_s")
         yield _row(None, after.contestants[new].label, "load_s", *loads, after.seed)
+
+
+def _equal_share(record: BenchRecord, scenario: str, contestant: int) -> list[float]:
+    """Give how many of its answers are the first contestant's, percent; nothing for the first itself."""
+    if contestant == 0:
+        return []
+    equal = equal_answers(answers_of(record, scenario, 0), answers_of(record, scenario, contestant))
+    return [100 * sum(equal) / len(equal)] if equal else []
 
 
 def _row(

@@ -3,7 +3,7 @@
 A figure that was not measured is None, never 0. Not here: medians over rounds and what they mean (`summary.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Final, Literal, NamedTuple
@@ -40,6 +40,14 @@ KINDS: Final = (
 )
 """Of a scenario, in the order in which they are shown."""
 
+IMAGE_KINDS: Final = (
+    FigureKind("ttft_again_ms", "time to first token, picture again", "ms", is_higher_better=False),
+    FigureKind("encode_ms", "picture", "ms", is_higher_better=False),
+    FigureKind("rows_per_s", "picture's rows", "rows/s", is_higher_better=True),
+    FigureKind("equal_answers_percent", "answers that are the first's", "%", is_higher_better=None),
+)
+"""Of a scenario with pictures, beside `KINDS`; no other one has them."""
+
 SIDE_KINDS: Final = (
     FigureKind("load_s", "cold load", "s", is_higher_better=False),
     FigureKind("swap_s", "swap from the other engine", "s", is_higher_better=False),
@@ -50,7 +58,7 @@ SIDE_KINDS: Final = (
 )
 """Of a contestant, measured beside the scenarios."""
 
-KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *SIDE_KINDS)}
+KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *SIDE_KINDS)}
 
 
 def answers_of(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
@@ -73,8 +81,24 @@ def clock_of(samples: Sequence[BenchSample]) -> Clock:
 
 
 def ttft_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
-    """Give the median time to the first token, by the client's clock."""
-    return _median([sample.ttft_ms for sample in samples])
+    """Give the median time to the first token, by the client's clock; where there are pictures, with them new."""
+    return _median([sample.ttft_ms for sample in samples if sample.image != "again"])
+
+
+def ttft_again_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the same for pictures that were shown before, but for those whose rows the server had to make anew."""
+    again = [sample for sample in samples if sample.image == "again"]
+    return _median([sample.ttft_ms for sample in again if sample.is_image_cached in {None, True}])
+
+
+def encode_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the median time that towers took for a picture. Only servers can tell."""
+    return _median([sample.encode_ms for sample in samples])
+
+
+def row_rate(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the median rate at which towers made rows. Only servers can tell."""
+    return _median([_rate(sample.num_image_tokens or 0, sample.encode_ms) for sample in samples])
 
 
 def prefill_rate(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
@@ -85,6 +109,8 @@ def prefill_rate(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
 def _prefill_rate(sample: BenchSample) -> float | None:
     if sample.num_prompt_tokens is None or sample.num_cached_tokens is None:
         return None
+    if sample.image is not None:
+        return None  # the tower's time is in it
     return _rate(sample.num_prompt_tokens - sample.num_cached_tokens, sample.prefill_ms)
 
 
@@ -125,6 +151,34 @@ ROUND_FIGURES: Final[dict[str, RoundFigure]] = {
     "gap_p99_ms": gap_p99_ms,
 }
 """Those of a round; `ttft_p95_ms` is one of all samples, because a round has few."""
+
+
+IMAGE_FIGURES: Final[dict[str, RoundFigure]] = {
+    "ttft_again_ms": ttft_again_ms,
+    "encode_ms": encode_ms,
+    "rows_per_s": row_rate,
+}
+"""Those of a round of a scenario with pictures, beside `ROUND_FIGURES`."""
+
+
+ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES
+
+
+def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
+    """Return the figures of a round that a scenario has.
+
+    Args:
+        samples: Of all contestants.
+    """
+    has_images = any(sample.image is not None for sample in samples)
+    return ALL_ROUND_FIGURES if has_images else ROUND_FIGURES
+
+
+def equal_answers(first: Sequence[BenchSample], other: Sequence[BenchSample]) -> list[bool]:
+    """Tell of each question that two contestants answered greedily whether their answers are equal."""
+    theirs = {(sample.round, sample.image): sample.answer_digest for sample in first}
+    pairs = [(theirs.get((sample.round, sample.image)), sample.answer_digest) for sample in other]
+    return [one == another for one, another in pairs if one is not None and another is not None]
 
 
 def _span_ms(sample: BenchSample) -> float | None:

@@ -11,7 +11,15 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchLoad, BenchRecord, BenchSample, BenchScenario
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, Clock, answers_of, clock_of
+from router.bench.figures.figures import (
+    ALL_ROUND_FIGURES,
+    KINDS_BY_NAME,
+    Clock,
+    answers_of,
+    clock_of,
+    equal_answers,
+    round_figures_of,
+)
 from router.bench.figures.statistics import Interval, Verdict, median_interval, percentile, ratio_interval, verdict
 
 WINNING_FIGURE: Final = "effective_tokens_per_s"
@@ -41,7 +49,7 @@ class ContestantFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         num_failed: Requests that were not.
-        figures: Name of the kind to figure; all kinds are there.
+        figures: Name of the kind to figure; all kinds are there, of a scenario's those with pictures if it has any.
     """
 
     contestant: int
@@ -116,14 +124,14 @@ def round_figures(samples: Sequence[BenchSample], name: str, clock: Clock) -> di
 
     Args:
         samples: Answers of one contestant to one scenario.
-        name: Of the figure's kind, a key of `ROUND_FIGURES`.
+        name: Of the figure's kind, a key of `ALL_ROUND_FIGURES`.
 
     Returns:
         Round to figure, in the kind's unit.
     """
     numbers = sorted({sample.round for sample in samples})
     found = {
-        number: ROUND_FIGURES[name]([sample for sample in samples if sample.round == number], clock)
+        number: ALL_ROUND_FIGURES[name]([sample for sample in samples if sample.round == number], clock)
         for number in numbers
     }
     return {number: value for number, value in found.items() if value is not None}
@@ -142,8 +150,9 @@ def side_values(record: BenchRecord, contestant: int, name: str) -> list[float]:
 def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
     numbers = range(len(record.contestants))
     answers = [answers_of(record, scenario.name, number) for number in numbers]
-    clock = clock_of([answer for own in answers for answer in own])
-    rounds = {name: [round_figures(own, name, clock) for own in answers] for name in ROUND_FIGURES}
+    everything = [answer for own in answers for answer in own]
+    clock, names = clock_of(everything), round_figures_of(everything)
+    rounds = {name: [round_figures(own, name, clock) for own in answers] for name in names}
     requested = [sample.contestant for sample in record.samples if sample.scenario == scenario.name]
     is_void = any(notice.is_void and notice.scenario in {None, scenario.name} for notice in record.notices)
     return ScenarioSummary(
@@ -158,7 +167,7 @@ def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
                 contestant=number,
                 num_answers=len(answers[number]),
                 num_failed=requested.count(number) - len(answers[number]),
-                figures=_figures(answers[number], number, rounds, record.seed),
+                figures=_figures(answers[number], number, rounds, record.seed) | _equality(answers, number),
             )
             for number in numbers
         ),
@@ -170,12 +179,20 @@ def _figures(
     answers: Sequence[BenchSample], contestant: int, rounds: Mapping[str, Sequence[Rounds]], seed: int
 ) -> dict[str, Figure]:
     figures = {}
-    for name in ROUND_FIGURES:
+    for name in rounds:
         own = rounds[name][contestant]
         ratio = None if contestant == 0 else _paired_ratio(rounds[name][0], own, seed)
         figures[name] = _figure(name, list(own.values()), ratio, seed)
-    waits = [answer.ttft_ms for answer in answers if answer.ttft_ms is not None]
+    waits = [answer.ttft_ms for answer in answers if answer.ttft_ms is not None and answer.image != "again"]
     return figures | {"ttft_p95_ms": Figure(num=len(waits), value=percentile(waits, 0.95))}
+
+
+def _equality(answers: Sequence[Sequence[BenchSample]], contestant: int) -> dict[str, Figure]:
+    """Say how many of its answers about pictures are those of the first contestant."""
+    if all(sample.image is None for own in answers for sample in own):
+        return {}
+    equal = equal_answers(answers[0], answers[contestant]) if contestant else []
+    return {"equal_answers_percent": Figure(num=len(equal), value=100 * sum(equal) / len(equal)) if equal else Figure()}
 
 
 def _figure(name: str, values: Sequence[float], ratio: Interval | None, seed: int) -> Figure:

@@ -36,6 +36,11 @@ class _TextTokens(msgspec.Struct, frozen=True):
 
 class _Props(msgspec.Struct, frozen=True):
     default_generation_settings: dict[str, Any] = {}
+    modalities: dict[str, Any] = {}
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    capabilities: tuple[str, ...] | None = None
 
 
 async def server_status(http: httpx.AsyncClient) -> Status | None:
@@ -80,6 +85,20 @@ async def foreign_context_length(http: httpx.AsyncClient, model: str) -> int | N
     found = await asked(http, "GET", "/props", _Props, params={"model": model})
     context = None if found is None else found.default_generation_settings.get("n_ctx")
     return context if isinstance(context, int) and context > 0 else None
+
+
+async def foreign_sees(http: httpx.AsyncClient, model: str) -> bool | None:
+    """Tell whether a foreign server's model sees, by llama-server's properties or Ollama's list of what it can.
+
+    Returns:
+        None = the server says nothing of it.
+    """
+    props = await asked(http, "GET", "/props", _Props, params={"model": model})
+    sees = None if props is None else props.modalities.get("vision")
+    if isinstance(sees, bool):
+        return sees
+    shown = await asked(http, "POST", "/api/show", _Shown, body={"model": model})
+    return None if shown is None or shown.capabilities is None else "vision" in shown.capabilities
 
 
 def foreign_pids(http: httpx.AsyncClient) -> tuple[int, ...] | None:

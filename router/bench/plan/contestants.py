@@ -36,6 +36,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
         url: Of that server, up to its `/v1`; may hold a user and a password. None = ours.
         settings: Of the load, by their full names.
         artifact: Its files; None = a server by URL.
+        text_only_reason: Why it cannot be shown pictures; None = it can, or it is a server by URL.
     """
 
     label: str
@@ -44,6 +45,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     settings: dict[str, str] = {}
     artifact: Artifact | None = None
+    text_only_reason: str | None = None
 
     @property
     def is_foreign(self) -> bool:
@@ -163,7 +165,20 @@ def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Co
         owner = LOAD_SETTINGS[key].engine
         if owner not in {None, artifact.engine}:
             raise BenchError(f"{label}: {key} is a setting of {owner}; {engine} does not have it.")
-    return Contestant(label=label, model=model.name, engine=artifact.engine, settings=settings, artifact=artifact)
+    return Contestant(
+        label=label,
+        model=model.name,
+        engine=artifact.engine,
+        settings=settings,
+        artifact=artifact,
+        text_only_reason=_text_only_reason(model, artifact, settings),
+    )
+
+
+def _text_only_reason(model: Model, artifact: Artifact, settings: dict[str, str]) -> str | None:
+    if artifact.text_only_reason is None and settings.get("vision", model.settings.vision) == "off":
+        return "it is loaded with vision: off"
+    return artifact.text_only_reason
 
 
 def _foreign(text: str, name: str) -> Contestant:

@@ -1,8 +1,8 @@
 """The kinds of work that a benchmark does: which there are, and the requests of each. Pure.
 
 A scenario's requests follow from the seed, the round and the contestant. In a round all contestants get the same texts,
-but each begins with a word of its own, so that no cache serves one contestant's prompt, or one round's, to another. Not
-here: sending them (`client`, `blocks`), and when (`schedule`).
+but each begins with a word of its own, so that no cache serves one contestant's prompt, or one round's, to another;
+only those with pictures (`look`) are equal. Not here: sending them (`client`, `blocks`), and when (`schedule`).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.bench_record import BenchScenario
+from registry.bench_record import BenchScenario, ImageUse
+from router.bench.plan.contestants import Contestant
+from router.bench.plan.look import LOOK, look_messages, why_not_seen
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
 from router.bench.plan.texts import generator, item, label, prose, subject
 from router.errors import BenchError
 
-Message = dict[str, str]
+Message = dict[str, Any]
 
 ANSWER_ROOM: Final = 96
 """Tokens of the context that a long prompt leaves free: chat template, question, answer."""
@@ -48,6 +50,7 @@ class Scenario(msgspec.Struct, frozen=True):
         num_prompt_tokens: Wanted length of the prompt; None = a short one.
         schema: What the answers must match; None = free text.
         prompts: The user's own, in the place of texts made here.
+        has_image: Whether its prompts have a picture, new in the first and again in the second.
         is_filled: Whether the server is asked to go on after the model's end token, so that all answers are as long.
     """
 
@@ -60,6 +63,7 @@ class Scenario(msgspec.Struct, frozen=True):
     schema: dict[str, Any] | None = None
     prompts: tuple[UserPrompt, ...] = ()
     is_filled: bool = True
+    has_image: bool = False
 
     @property
     def has_cached_prompts(self) -> bool:
@@ -85,6 +89,13 @@ def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
         Scenario("multi-turn", "the second and third turn of a conversation", 24, num_turns=3),
         Scenario(f"parallel-{num_parallel}", parallel, 32, num_parallel=num_parallel),
         Scenario("json-schema", "an answer that must match a JSON schema", 64, schema=PEOPLE_SCHEMA, is_filled=False),
+        Scenario(
+            LOOK,
+            "two questions on a picture, new for the first, 32 tokens back to each",
+            32,
+            is_filled=False,
+            has_image=True,
+        ),
         Scenario("long-prompt-2k", "2,048 tokens to read, a short answer", 16, num_prompt_tokens=2048),
         Scenario("long-prompt-8k", "8,192 tokens to read, a short answer", 16, num_prompt_tokens=8192),
     )
@@ -114,6 +125,21 @@ def chosen_scenarios(options: BenchOptions) -> tuple[Scenario, ...]:
     return tuple(scenario for name, scenario in known.items() if name in names)
 
 
+def unseen_scenarios(scenarios: Sequence[Scenario], contestants: Sequence[Contestant]) -> dict[str, str]:
+    """Return those that cannot be run because a contestant of ours cannot see, and why.
+
+    Raises:
+        BenchError: Nothing else is to be run.
+    """
+    reason = why_not_seen(contestants)
+    if reason is None:
+        return {}
+    unseen = {scenario.name: reason for scenario in scenarios if scenario.has_image}
+    if len(unseen) == len(scenarios):
+        raise BenchError(f"{', '.join(unseen)}: {reason}.")
+    return unseen
+
+
 def why_skipped(scenario: Scenario, context_length: int | None) -> str | None:
     """Return why a scenario does not fit a context; None = it does.
 
@@ -137,6 +163,8 @@ class ScenarioRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         schema: What the answer must match.
         is_filled: See `Scenario`.
+        temperature: 0 where answers are held against each other.
+        image: Of the picture in it.
     """
 
     messages: tuple[Message, ...]
@@ -144,6 +172,8 @@ class ScenarioRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     schema: dict[str, Any] | None = None
     is_filled: bool = True
+    temperature: float = TEMPERATURE
+    image: ImageUse | None = None
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the body of `POST /v1/chat/completions`."""
@@ -151,7 +181,7 @@ class ScenarioRequest(msgspec.Struct, frozen=True, kw_only=True):
             "model": model,
             "messages": list(self.messages),
             "max_tokens": self.max_tokens,
-            "temperature": TEMPERATURE,
+            "temperature": self.temperature,
             "seed": self.seed,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -170,7 +200,7 @@ def requests_of(
     """Return the first requests of a scenario in one round: of a conversation its first turn.
 
     Args:
-        contestant: Who is asked; decides the first word of each prompt.
+        contestant: Who is asked; decides the first word of each prompt without a picture.
         chars_per_token: How many characters of this module's prose have so many tokens.
     """
     if scenario.prompts:
@@ -184,6 +214,8 @@ def requests_of(
             )
             for prompt in scenario.prompts
         )
+    if scenario.has_image:
+        return _look_requests(scenario, seed, round_number)
     return tuple(
         ScenarioRequest(
             messages=(
@@ -196,6 +228,20 @@ def requests_of(
         )
         for i in range(scenario.num_parallel)
     )
+
+
+def _look_requests(scenario: Scenario, seed: int, round_number: int) -> tuple[ScenarioRequest, ScenarioRequest]:
+    new, again = (
+        ScenarioRequest(
+            messages=messages,
+            max_tokens=scenario.max_tokens,
+            seed=round_number + 1000,
+            is_filled=scenario.is_filled,
+            temperature=0.0,
+        )
+        for messages in look_messages(seed=seed, round_number=round_number)
+    )
+    return msgspec.structs.replace(new, image="new"), msgspec.structs.replace(again, image="again")
 
 
 def next_turn(request: ScenarioRequest, answer: str, *, seed: int, turn: int) -> ScenarioRequest:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from registry.bench_record import BenchNotice, BenchRecord
-from router.bench.figures.figures import KINDS, FigureKind
+from router.bench.figures.figures import FigureKind
 from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, amount_and_interval
 from router.bench.report.markup import Markup, element, join
 from router.bench.report.plots import colour, figure_plot, ratio_plot, timeline_plot
 from router.bench.report.style import STYLE
 from router.bench.report.words import (
+    WHAT_PICTURES_ARE,
     contestant_facts,
+    has_pictures,
     headline,
     label,
     letter,
@@ -20,6 +22,7 @@ from router.bench.report.words import (
     notice_words,
     quality_sentences,
     run_words,
+    scenario_kinds,
     scenario_sentences,
 )
 
@@ -29,6 +32,8 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 PLOTTED: Final = (
     ("ttft_p50_ms", "Time to first token: shorter is better"),
     ("decode_tokens_per_s", "Writing, tokens per second: longer is better"),
+    ("ttft_again_ms", "Time to first token, picture again: shorter is better"),
+    ("encode_ms", "Time of the picture: shorter is better"),
 )
 
 HOW_MEASURED: Final = (
@@ -71,6 +76,7 @@ def as_page(record: BenchRecord) -> str:
                 element("h2", "How to read this"),
                 element("p", HOW_MEASURED),
                 element("p", WHAT_FIGURES_ARE),
+                element("p", WHAT_PICTURES_ARE) if any(map(has_pictures, summary.scenarios)) else None,
             ),
         ),
     )
@@ -124,7 +130,8 @@ def _overview(record: BenchRecord, summary: BenchSummary) -> Markup | None:
 
 def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> Markup:
     said = [element("p", sentence) for sentence in scenario_sentences(record, scenario)]
-    plots = [(caption, figure_plot(record, scenario, name)) for name, caption in PLOTTED]
+    known = scenario.contestants[0].figures if scenario.contestants else {}
+    plots = [(caption, figure_plot(record, scenario, name)) for name, caption in PLOTTED if name in known]
     pair = [element("figure", element("figcaption", caption), plot) for caption, plot in plots if plot is not None]
     timeline = timeline_plot(record, scenario)
     caption = "When each token of a typical round came: a line per token, after the wait for the first"
@@ -135,7 +142,7 @@ def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> Markup:
         *said,
         element("div", *pair, class_="pair"),
         None if timeline is None else element("figure", element("figcaption", caption), timeline),
-        _table(record, KINDS, scenario.contestants),
+        _table(record, scenario_kinds(scenario), scenario.contestants),
     )
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from registry.bench_record import BenchRecord, BenchSample
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, answers_of
+from router.bench.figures.figures import ALL_ROUND_FIGURES, KINDS_BY_NAME, answers_of
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary
 from router.bench.report.amounts import amount, amount_and_interval, digits
@@ -37,6 +37,7 @@ COMPARED: Final = (
     ("effective_tokens_per_s", "whole answer"),
     ("ttft_p50_ms", "first token"),
     ("decode_tokens_per_s", "writing"),
+    ("encode_ms", "picture"),
 )
 
 
@@ -87,7 +88,7 @@ def _speeds(one: ContestantFigures) -> list[tuple[str, Interval]]:
     """Give the ratios as speeds: that of a time turned around."""
     found = []
     for name, title in COMPARED:
-        ratio = one.figures[name].ratio
+        ratio = one.figures[name].ratio if name in one.figures else None
         if ratio is not None:
             is_rate = KINDS_BY_NAME[name].is_higher_better
             found.append((title, ratio if is_rate else ratio.inverted()))
@@ -112,7 +113,7 @@ def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Ma
     """Draw one figure of all contestants: a bar to the median, its interval, and a dot for each answer.
 
     Args:
-        name: Of the figure's kind, one of `ROUND_FIGURES`.
+        name: Of the figure's kind, one of `ALL_ROUND_FIGURES`.
 
     Returns:
         The drawing; None when nobody was measured.
@@ -146,7 +147,8 @@ def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Ma
 def _dots(record: BenchRecord, scenario: ScenarioSummary, name: str, contestant: int) -> list[tuple[int, float]]:
     """Give round and figure of each single answer."""
     found = [
-        (one.round, ROUND_FIGURES[name]([one], scenario.clock)) for one in answers_of(record, scenario.name, contestant)
+        (one.round, ALL_ROUND_FIGURES[name]([one], scenario.clock))
+        for one in answers_of(record, scenario.name, contestant)
     ]
     return [(turn, value) for turn, value in found if value is not None]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from registry.bench_record import BenchRecord
-from router.bench.figures.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import KINDS_BY_NAME, SIDE_KINDS, FigureKind
 from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import amount_and_interval, duration, moment, plain
 from router.bench.report.words import (
@@ -16,6 +16,7 @@ from router.bench.report.words import (
     machine_words,
     notice_words,
     quality_sentences,
+    scenario_kinds,
     scenario_sentences,
 )
 
@@ -119,7 +120,7 @@ def _head(record: BenchRecord, summary: BenchSummary) -> list[str]:
 def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> list[str]:
     lines = [f"## {_escaped(scenario.name)}", "", f"{_escaped(scenario.what)}.", ""]
     if scenario.skipped is None:
-        lines += _table(record, KINDS, scenario.contestants)
+        lines += _table(record, scenario_kinds(scenario), scenario.contestants)
     return [*lines, *map(_escaped, scenario_sentences(record, scenario)), ""]
 
 

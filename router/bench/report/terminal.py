@@ -15,7 +15,9 @@ from router.bench.figures.figures import KINDS_BY_NAME
 from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, digits, plain, spread
 from router.bench.report.words import (
+    WHAT_PICTURES_ARE,
     contestant_facts,
+    has_pictures,
     headline,
     label,
     letter,
@@ -45,6 +47,8 @@ LEGEND: Final = (
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _ALWAYS: Final = ("ttft_p50_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "effective_tokens_per_s")
 _IF_WIDE: Final = ("ttft_p95_ms", "gap_p99_ms")
+_WITH_PICTURES: Final = ("encode_ms", "rows_per_s", "ttft_p50_ms", "ttft_again_ms")
+_WITH_PICTURES_IF_WIDE: Final = ("decode_tokens_per_s", "effective_tokens_per_s")
 _TITLES: Final = {
     "ttft_p50_ms": "first token",
     "prefill_tokens_per_s": "reads tok/s",
@@ -52,6 +56,9 @@ _TITLES: Final = {
     "effective_tokens_per_s": "answers tok/s",
     "ttft_p95_ms": "first, p95",
     "gap_p99_ms": "gaps, p99",
+    "encode_ms": "picture",
+    "rows_per_s": "rows/s",
+    "ttft_again_ms": "first, again",
 }
 
 
@@ -72,6 +79,8 @@ def print_report(record: BenchRecord, console: Console) -> None:
     for sentence in quality_sentences(record):
         console.print(Text(sentence))
     console.print(Text(LEGEND, style="dim"))
+    if any(map(has_pictures, summary.scenarios)):
+        console.print(Text(WHAT_PICTURES_ARE, style="dim"))
     if console.width < WIDE:
         console.print(Text("A wider terminal, --html, --csv and --json show more figures.", style="dim"))
 
@@ -111,7 +120,8 @@ def _print_not_run(record: BenchRecord, summary: BenchSummary, console: Console)
 
 
 def _figures_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: bool) -> Table:
-    names = (*_ALWAYS, *(_IF_WIDE if is_wide else ()))
+    narrow, wide = (_WITH_PICTURES, _WITH_PICTURES_IF_WIDE) if has_pictures(scenario) else (_ALWAYS, _IF_WIDE)
+    names = (*narrow, *(wide if is_wide else ()))
     table = _table()
     table.add_column("", no_wrap=True, max_width=26 if is_wide else 13, overflow="ellipsis")
     for name in names:
@@ -133,7 +143,7 @@ def _cell(one: ContestantFigures, name: str) -> Text:
     if figure.value is None:
         return Text(NOT_MEASURED, style="dim")
     style = "bold" if figure.verdict == "faster" else ""
-    words = amount(KINDS_BY_NAME[name], figure.value).removesuffix(" tok/s")
+    words = amount(KINDS_BY_NAME[name], figure.value).removesuffix(" tok/s").removesuffix(" rows/s")
     return Text.assemble((words, style), (f" {spread(figure)}".rstrip(), "dim"))
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchNotice, BenchQuality, BenchRecord
-from router.bench.figures.figures import KINDS_BY_NAME, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import IMAGE_KINDS, KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 from router.bench.report.amounts import amount, between, digits, duration, moment, plain, size
@@ -41,6 +41,28 @@ def notice_words(notice: BenchNotice) -> str:
 def measured_sides(summary: BenchSummary) -> list[FigureKind]:
     """List what was measured beside the scenarios, of any contestant."""
     return [kind for kind in SIDE_KINDS if any(side.figures[kind.name].value is not None for side in summary.sides)]
+
+
+WHAT_PICTURES_ARE: Final = (
+    "Where pictures are shown, time to first token is that of a new one; for the same picture again it stands beside. "
+    "The picture's own time is what the server says that its rows took."
+)
+
+
+def has_pictures(scenario: ScenarioSummary) -> bool:
+    """Tell whether its prompts had any."""
+    return any(kind.name in one.figures for one in scenario.contestants for kind in IMAGE_KINDS)
+
+
+def scenario_kinds(scenario: ScenarioSummary) -> list[FigureKind]:
+    """List what is shown of a scenario: of one with pictures what was measured of any contestant."""
+    if not has_pictures(scenario):
+        return list(KINDS)
+    return [
+        kind
+        for kind in (*KINDS, *IMAGE_KINDS)
+        if any(one.figures[kind.name].value is not None for one in scenario.contestants)
+    ]
 
 
 def headline(record: BenchRecord, summary: BenchSummary) -> str:
@@ -91,12 +113,25 @@ def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[
         return ("These figures cannot be compared; the notices say why.",)
     others = scenario.contestants[1:]
     sentences = [_versus_first(record, scenario, other) for other in others]
+    sentences += [_equal_words(record, other) for other in others if _num_compared(other)]
     sentences += [
         f"{label(record, one.contestant)}: {one.num_failed} of {one.num_failed + one.num_answers} requests failed."
         for one in scenario.contestants
         if one.num_failed
     ]
     return tuple(sentences)
+
+
+def _num_compared(one: ContestantFigures) -> int:
+    figure = one.figures.get("equal_answers_percent")
+    return 0 if figure is None else figure.num
+
+
+def _equal_words(record: BenchRecord, other: ContestantFigures) -> str:
+    figure = other.figures["equal_answers_percent"]
+    num_equal = round(figure.num * (figure.value or 0.0) / 100)
+    who, first = label(record, other.contestant), label(record, 0)
+    return f"{num_equal} of {figure.num} greedy answers of {who} are those of {first}."
 
 
 def _versus_first(record: BenchRecord, scenario: ScenarioSummary, other: ContestantFigures) -> str:

@@ -18,11 +18,13 @@ from router.bench.machine.energy import EnergyMeter
 from router.bench.machine.server_facts import (
     foreign_context_length,
     foreign_pids,
+    foreign_sees,
     num_requests,
     tokens_of,
     workers_of,
 )
 from router.bench.machine.watch import Stretch, StretchWatch
+from router.bench.plan.look import why_foreign_not_seen
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, why_skipped
 from router.bench.plan.schedule import first_block_s
@@ -117,6 +119,7 @@ async def run_block(
         _note_failure(run, measurer, scenarios, rounds[0], error)
         return error
     pids = await _note_facts(run, measurer)
+    await _leave_out_unseen(run, measurer, scenarios)
     if run.chars_per_token is None:
         await _measure_token_length(run, measurer)
     wanted = [scenario for scenario in scenarios if _is_fitting(run, measurer.index, scenario)]
@@ -205,6 +208,19 @@ async def _note_facts(run: RunState, measurer: Measurer) -> tuple[int, ...] | No
         num_threads=worker.num_threads,
     )
     return (facts.pid, *(each.pid for each in workers if each.pid is not None))
+
+
+async def _leave_out_unseen(run: RunState, measurer: Measurer, scenarios: Sequence[Scenario]) -> None:
+    """Leave pictures out that a foreign server cannot be shown; of ours that is known before the run."""
+    contestant = measurer.contestant
+    asked = [scenario.name for scenario in scenarios if scenario.has_image and scenario.name not in run.skipped]
+    if not asked or not contestant.is_foreign:
+        return
+    sees = await foreign_sees(measurer.http, contestant.model)
+    for name in asked:
+        reason = why_foreign_not_seen(contestant.label, sees=sees, is_named=name in run.options.scenarios)
+        if reason is not None:
+            run.skip(name, reason)
 
 
 async def _measure_token_length(run: RunState, measurer: Measurer) -> None:

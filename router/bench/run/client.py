@@ -4,6 +4,7 @@ Pieces are only stamped while they come and taken apart after the end, so that r
 here: what is asked (`scenarios`), and how many at once (`blocks`).
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -19,7 +20,22 @@ SILENCE_S: Final = 600.0
 
 NUM_CONNECTIONS: Final = 64
 _MAX_ERROR_CHARS: Final = 300
+_DIGEST_CHARS: Final = 16
 _CHAT_PATH: Final = "/v1/chat/completions"
+
+
+class SeenImage(msgspec.Struct, frozen=True):
+    """What the server says of a picture. Source: docs/api.md, `mlxr.images`.
+
+    Attributes:
+        tokens: Rows that stood for it.
+        cached: Whether none had to be made.
+        encode_ms: What making them took.
+    """
+
+    tokens: int
+    cached: bool
+    encode_ms: float
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +49,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         num_cached_tokens: Those of them that it did not compute; None = it did not say.
         num_output_tokens: As the server counted them, else the pieces.
         timings: The server's own account; None = it gave none.
+        image: The server's own account of the first picture; None = it gave none, or there is none.
+        digest: The same for equal answers only, thoughts included.
         error: Why there is no answer, in one sentence; None = there is one.
     """
 
@@ -44,6 +62,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     num_cached_tokens: int | None = None
     num_output_tokens: int = 0
     timings: dict[str, Any] | None = None
+    image: SeenImage | None = None
+    digest: str = ""
     error: str | None = None
 
 
@@ -103,6 +123,8 @@ class _Reading:
         self._times_ms: list[float] = []
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] | None = None
+        self._image: SeenImage | None = None
+        self._thoughts: list[str] = []
         self._error: str | None = None
         self._has_ended = False
 
@@ -121,15 +143,18 @@ class _Reading:
             self._error = _error_of(chunk["error"]) or "the server ended the stream with an error"
         self._usage = chunk.get("usage") or self._usage
         self._timings = chunk.get("timings") or self._timings
+        self._image = _first_image(chunk.get("mlxr")) or self._image
         for choice in chunk.get("choices") or ():
             self._take_choice(choice, now)
 
     def _take_choice(self, choice: dict[str, Any], now: float) -> None:
         delta = choice.get("delta") or {}
-        text = delta.get("content")
+        text, thought = delta.get("content"), delta.get("reasoning_content") or delta.get("reasoning")
         if text:
             self._texts.append(text)
-        if text or delta.get("reasoning_content") or delta.get("reasoning") or delta.get("tool_calls"):
+        if isinstance(thought, str):
+            self._thoughts.append(thought)
+        if text or thought or delta.get("tool_calls"):
             self._times_ms.append(round((now - self._started_at) * 1000, 3))
         self._has_ended = self._has_ended or choice.get("finish_reason") is not None
 
@@ -151,8 +176,22 @@ class _Reading:
             num_output_tokens=_first_int(usage.get("completion_tokens"), timings.get("predicted_n"))
             or len(self._times_ms),
             timings=self._timings,
+            image=self._image,
+            digest=_digest("".join(self._thoughts), "".join(self._texts)),
             error=error,
         )
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+
+
+def _first_image(told: Any) -> SeenImage | None:
+    images = told.get("images") if isinstance(told, dict) else None
+    try:
+        return msgspec.convert(images[0], SeenImage) if images else None
+    except (msgspec.ValidationError, TypeError, KeyError):
+        return None
 
 
 def _first_int(*values: Any) -> int | None:

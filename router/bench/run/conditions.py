@@ -38,6 +38,7 @@ def notices_of(
         *_offloads(contestants),
         *_failures(contestants, samples),
         *_cached(contestants, samples, scenarios),
+        *_known_pictures(contestants, samples),
         *_differences(contestants),
         *_machine(stretches, num_cores),
     ]
@@ -77,7 +78,8 @@ def _cached(
             continue
         for index, one in enumerate(contestants):
             own = [sample for sample in samples if (sample.contestant, sample.scenario) == (index, scenario.name)]
-            hits = [sample.num_cached_tokens or 0 for sample in own if sample.error is None]
+            meant_new = [sample for sample in own if sample.error is None and sample.image != "again"]
+            hits = [sample.num_cached_tokens or 0 for sample in meant_new]
             num_hits = sum(hit > MAX_CACHED_TOKENS for hit in hits)
             if not num_hits:
                 continue
@@ -86,6 +88,15 @@ def _cached(
                 "which shortens the time to the first token."
             )
             yield BenchNotice(code="cached_prompts", message=message, scenario=scenario.name, is_void=True)
+
+
+def _known_pictures(contestants: Sequence[BenchContestant], samples: Sequence[BenchSample]) -> Iterator[BenchNotice]:
+    for index, one in enumerate(contestants):
+        new = [sample for sample in samples if (sample.contestant, sample.image) == (index, "new")]
+        known = [sample for sample in new if sample.is_image_cached]
+        if known:
+            message = f"{one.label}: {len(known)} of {len(new)} pictures that should have been new were not."
+            yield BenchNotice(code="cached_pictures", message=message, scenario=known[0].scenario, is_void=True)
 
 
 def _differences(contestants: Sequence[BenchContestant]) -> Iterator[BenchNotice]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from registry.bench_record import BenchSample
+from registry.bench_record import BenchSample, ImageUse
 from router.bench.plan.contestants import Contestant
 from router.bench.plan.scenarios import Scenario, ScenarioRequest, next_turn, requests_of
 from router.bench.run.client import Answer, stream_answer
@@ -52,8 +52,8 @@ class Measurer:
         return await self._send(request)
 
     async def warm_up_for(self, scenario: Scenario, chars_of: Callable[[int], int]) -> None:
-        """Have it prepare what a scenario's first request would otherwise pay: the grammar of a schema."""
-        if scenario.schema is not None:
+        """Have it prepare what a scenario's first request would otherwise pay: a schema's grammar, the tower."""
+        if scenario.schema is not None or scenario.has_image:
             request = self._requests(scenario, -1, chars_of)[0]
             await self._send(request)
 
@@ -71,6 +71,8 @@ class Measurer:
             answers = await self._conversation(scenario, requests[0])
         elif scenario.prompts:
             answers = [await self._send(request) for request in requests]
+        elif scenario.has_image:
+            return await self._look(scenario, round_number, requests)
         else:
             answers = list(await asyncio.gather(*(self._send(request) for request in requests)))
         return tuple(self._sample(scenario, round_number, answer) for answer in answers)
@@ -84,6 +86,18 @@ class Measurer:
             now: Monotonic seconds.
         """
         return self._sample(scenario, round_number, Answer(started_at=now, error=error))
+
+    async def _look(
+        self, scenario: Scenario, round_number: int, requests: tuple[ScenarioRequest, ...]
+    ) -> tuple[BenchSample, ...]:
+        """Return the samples of both questions; without an answer to the first the picture is not known yet."""
+        samples: list[BenchSample] = []
+        for request in requests:
+            sample = self._sample(scenario, round_number, await self._send(request), request.image)
+            samples.append(sample)
+            if sample.error is not None:
+                break
+        return tuple(samples)
 
     async def _conversation(self, scenario: Scenario, request: ScenarioRequest) -> list[Answer]:
         """Return the answers to all turns but the first."""
@@ -107,7 +121,9 @@ class Measurer:
     async def _send(self, request: ScenarioRequest) -> Answer:
         return await stream_answer(self.http, request, model=self.contestant.model, headers=self.headers)
 
-    def _sample(self, scenario: Scenario, round_number: int, answer: Answer) -> BenchSample:
+    def _sample(
+        self, scenario: Scenario, round_number: int, answer: Answer, image: ImageUse | None = None
+    ) -> BenchSample:
         timings: dict[str, Any] = {} if self.contestant.is_foreign else answer.timings or {}
         error = answer.error or (_RELOADED if timings.get("load_ms") else None)
         sample = BenchSample(
@@ -117,9 +133,11 @@ class Measurer:
             started_s=round(answer.started_at - self._started_at, 4),
             num_parallel=scenario.num_parallel,
             error=error,
+            image=image,
         )
         if error is not None:
             return sample
+        seen = None if image is None or self.contestant.is_foreign else answer.image
         return msgspec.structs.replace(
             sample,
             num_prompt_tokens=answer.num_prompt_tokens,
@@ -132,4 +150,8 @@ class Measurer:
             decode_ms=timings.get("predicted_ms"),
             queue_ms=timings.get("queue_ms"),
             load_ms=timings.get("load_ms"),
+            num_image_tokens=None if seen is None else seen.tokens,
+            is_image_cached=None if seen is None else seen.cached,
+            encode_ms=None if seen is None or seen.cached else seen.encode_ms,
+            answer_digest=None if image is None else answer.digest,
         )

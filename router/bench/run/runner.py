@@ -18,7 +18,7 @@ from router.bench.machine.energy import energy_meter
 from router.bench.machine.machine import bench_machine
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
-from router.bench.plan.scenarios import Scenario, chosen_scenarios
+from router.bench.plan.scenarios import Scenario, chosen_scenarios, unseen_scenarios
 from router.bench.plan.schedule import MIN_ROUNDS, num_rounds_of_cycle, open_scenarios, turns_of
 from router.bench.run.block import RunState, run_block
 from router.bench.run.client import make_http
@@ -72,6 +72,7 @@ async def run_bench(
             meter=meter,
             on_event=on_event,
             described=[one.described() for one in contestants],
+            skipped=unseen_scenarios(scenarios, contestants),
         )
         measurers = []
         for index, one in enumerate(contestants):

@@ -14,7 +14,7 @@ from registry.bench_record import BenchRecord
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import read_prompts
-from router.bench.plan.scenarios import chosen_scenarios
+from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
 from router.bench.run.runner import run_bench
 from router.cli.bench.own_server import server_for
 from router.cli.bench.progress import BenchPrinter
@@ -100,8 +100,8 @@ def _measured(options: BenchOptions) -> BenchRecord:
     paths = current_paths()
     with open_registry(paths) as registry:
         # Looked at before a server is started for it.
-        contestants_of(options.model, options.contestants, registry.models.get)
-        chosen_scenarios(options)
+        contestants = contestants_of(options.model, options.contestants, registry.models.get)
+        unseen_scenarios(chosen_scenarios(options), contestants)
         with server_for(paths) as instance, BenchPrinter() as printer:
             record = asyncio.run(
                 run_bench(
@@ -112,6 +112,9 @@ def _measured(options: BenchOptions) -> BenchRecord:
                     on_event=printer.show,
                 )
             )
+        if all(scenario.skipped is not None for scenario in record.scenarios):
+            reasons = "; ".join(f"{scenario.name}: {scenario.skipped}" for scenario in record.scenarios)
+            raise BenchError(f"Nothing could be measured: {reasons}.")
         if not record.samples:
             raise CommandError("The benchmark was stopped before anything was measured.", exit_code=EXIT_INTERRUPTED)
         registry.benches.add(record)

@@ -150,8 +150,14 @@ class _Collected:
 
 
 def _add_rates(sample: BenchSample, prefill: list[list[float]], decode: list[list[float]]) -> bool:
-    """Add what one request says; tell whether it said anything. Requests beside others say nothing of one alone."""
+    """Add what one request says of text; tell whether it said anything.
+
+    Requests beside others say nothing of one alone. With a picture, prefill has the tower's time in it, and rows are no
+    text: of such requests nothing is learned.
+    """
     if sample.error is not None or sample.num_parallel != 1 or sample.num_prompt_tokens is None:
+        return False
+    if sample.image is not None:
         return False
     bucket = bucket_of(sample.num_prompt_tokens)
     is_used = False

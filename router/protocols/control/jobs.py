@@ -18,7 +18,7 @@ from router.bench.events import BenchEvent
 from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
-from router.bench.plan.scenarios import chosen_scenarios
+from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
@@ -166,8 +166,8 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
 async def start_bench(request: AnyRequest, serving: ServingPart, benches: BenchesPart, server: ServerPart) -> ASGIApp:
     """Measure; the answer is a stream of events."""
     options = await serving.read(request, BenchOptions)
-    contestants_of(options.model, options.contestants, serving.models.get)
-    chosen_scenarios(options)
+    contestants = contestants_of(options.model, options.contestants, serving.models.get)
+    unseen_scenarios(chosen_scenarios(options), contestants)
     follower = benches.start(options, url=server.url)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 

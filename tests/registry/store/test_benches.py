@@ -33,6 +33,17 @@ def test_a_run_comes_back_as_it_went_in(store: Registry) -> None:
     assert store.benches.get(record.bench_id) == record
 
 
+def test_a_run_from_before_there_were_pictures_is_read(store: Registry) -> None:
+    record = make_run()
+    store.benches.add(record)
+    fields = msgspec.to_builtins(record)
+    for sample in fields["samples"]:
+        for name in ("image", "num_image_tokens", "is_image_cached", "encode_ms", "answer_digest"):
+            del sample[name]
+    rewrite(store, record.bench_id, zlib.compress(msgspec.json.encode(fields)))
+    assert store.benches.get(record.bench_id) == record
+
+
 def test_the_list_is_newest_first_and_knows_no_samples(store: Registry) -> None:
     store.benches.add(make_record(bench_id="b-old", created_at=1.0))
     failed = make_sample(error="the server went away")

@@ -7,7 +7,7 @@ import pytest
 from registry.bench_record import BenchLoad, BenchNotice, BenchRecord, BenchSample
 from router.bench.figures.figures import KINDS, ROUND_FIGURES, SIDE_KINDS
 from router.bench.figures.summary import Figure, summarize
-from tests.support.bench_records import LLAMACPP, MLX, PARALLEL, make_record, make_run, make_sample
+from tests.support.bench_records import LLAMACPP, MLX, PARALLEL, make_look_run, make_record, make_run, make_sample
 
 
 def figures(record: BenchRecord, contestant: int = 0) -> dict[str, Figure]:
@@ -170,3 +170,43 @@ def test_every_figure_has_a_kind() -> None:
 
 def test_the_same_run_always_has_the_same_summary() -> None:
     assert summarize(make_run()) == summarize(make_run())
+
+
+def test_pictures_have_figures_of_their_own_and_a_hand_computes_them() -> None:
+    found = figures(make_look_run())
+    assert (found["ttft_p50_ms"].value, found["ttft_p95_ms"].value, found["ttft_again_ms"].value) == (500, 500, 50)
+    assert found["encode_ms"].value == 400
+    assert found["rows_per_s"].value == pytest.approx(192 / 0.4)
+    assert found["equal_answers_percent"] == Figure()
+    assert found["prefill_tokens_per_s"] == Figure()  # the tower's time is in it
+
+
+def test_pictures_are_compared_and_answers_are_held_against_the_first() -> None:
+    found = figures(make_look_run(ratio=2.0), 1)
+    ratios = {name: found[name].ratio for name in ("encode_ms", "rows_per_s", "ttft_again_ms")}
+    assert {name: ratio.mid for name, ratio in ratios.items() if ratio is not None} == pytest.approx(
+        {"encode_ms": 0.5, "rows_per_s": 2.0, "ttft_again_ms": 0.5}
+    )
+    assert {name: found[name].verdict for name in ratios} == dict.fromkeys(ratios, "faster")
+    assert (found["equal_answers_percent"].num, found["equal_answers_percent"].value) == (10, 60)
+
+
+def test_of_a_peer_that_tells_nothing_of_pictures_only_what_was_measured_is_there() -> None:
+    found = figures(make_look_run(tells_pictures=False), 1)
+    assert found["encode_ms"] == found["rows_per_s"] == Figure()
+    assert (found["ttft_p50_ms"].value, found["ttft_again_ms"].value) == (250, 25)
+    assert found["equal_answers_percent"].value == 60
+
+
+def test_a_picture_whose_rows_were_made_again_counts_as_neither() -> None:
+    made_again = make_sample(ttft_ms=400, image="again", is_image_cached=False, encode_ms=300.0, num_image_tokens=30)
+    found = figures(make_record([make_sample(ttft_ms=500, image="new"), made_again]))
+    assert (found["ttft_p50_ms"].value, found["ttft_again_ms"]) == (500, Figure())
+    assert found["encode_ms"].value == 300
+
+
+def test_scenarios_without_pictures_have_no_figures_of_them() -> None:
+    (scenario, *_) = summarize(make_run()).scenarios
+    assert {"encode_ms", "rows_per_s", "ttft_again_ms", "equal_answers_percent"}.isdisjoint(
+        scenario.contestants[1].figures
+    )

@@ -1,9 +1,12 @@
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from registry.catalogue import Model
 from registry.errors import ModelNotFoundError
+from registry.settings import VisionMode
+from registry.vision import VisionFacts
 from router.bench.plan.contestants import Contestant, contestants_of, without_secrets
 from router.errors import BenchError
 from tests.router.models.test_targets import BOTH, artifact, model
@@ -106,3 +109,29 @@ def test_too_many_are_refused() -> None:
 def test_a_record_says_what_the_weights_are() -> None:
     described = found()[1].described()
     assert (described.artifact_path, described.artifact_version) == ("/models/llamacpp", "1-1")
+
+
+def test_who_cannot_see_says_why() -> None:
+    assert [one.text_only_reason for one in found()] == [
+        "it has no vision tower",
+        "it has no vision projector (mmproj)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "of_model", "reason"),
+    [
+        ("llamacpp", None, None),
+        ("llamacpp vision=off", None, "it is loaded with vision: off"),
+        ("llamacpp", "off", "it is loaded with vision: off"),
+        ("llamacpp vision=on", "off", None),
+    ],
+)
+def test_a_model_that_sees_does_not_with_vision_off(text: str, of_model: VisionMode | None, reason: str | None) -> None:
+    plain = artifact("llamacpp")
+    facts = msgspec.structs.replace(plain.facts, vision=VisionFacts(kind="gemma3", has_vision=True))
+    seeing = msgspec.structs.replace(plain, facts=facts, mmproj_path="/mmproj.gguf")
+    found = model(seeing)
+    found = msgspec.structs.replace(found, settings=msgspec.structs.replace(found.settings, vision=of_model))
+    first, *_ = contestants_of("m", (text,), lookup(found))
+    assert first.text_only_reason == reason

@@ -12,7 +12,7 @@ from router.bench.figures.diff import diff_runs
 from router.bench.figures.summary import summed_up
 from router.bench.report.tables import as_csv, as_markdown
 from router.bench.report.terminal import bar, print_diff, print_report
-from tests.support.bench_records import LLAMACPP, MACHINE, MLX, make_record, make_run, make_sample
+from tests.support.bench_records import LLAMACPP, MACHINE, MLX, make_look_run, make_record, make_run, make_sample
 
 HOSTILE = "x\x1b[31m[bold]|<script>`*"
 
@@ -114,3 +114,43 @@ def test_a_diff_shows_changes_reasons_and_its_conclusion() -> None:
     elsewhere = msgspec.structs.replace(slower, machine=msgspec.structs.replace(MACHINE, machine_id="m-2"))
     assert "the machines differ" in printed(elsewhere)
     assert "nothing can be compared" in printed(make_record(bench_id="b-3", created_at=1.9e9))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_pictures_have_columns_of_their_own_on_a_terminal(width: int) -> None:
+    text = on_terminal(make_look_run(), width)
+    assert max(map(len, text.splitlines())) <= width
+    (row,) = [line for line in text.splitlines() if "B mlx" in line and "ms" in line]
+    assert " ".join(row.split()).startswith("B mlx 200 ms ±0% 960 ±0% 250 ms ±0% 25.0 ms ±0%")
+    for words in ("picture", "rows/s", "first, again", "6 of 10 greedy answers of mlx are those of llamacpp."):
+        assert words in text
+    assert "rows/s" not in on_terminal(make_run(), width)
+
+
+def test_what_a_peer_does_not_tell_of_pictures_is_not_shown() -> None:
+    text = on_terminal(make_look_run(tells_pictures=False))
+    (row,) = [line for line in text.splitlines() if "B mlx" in line and "ms" in line]
+    assert row.split()[2:7] == ["-", "-", "250", "ms", "±0%"]
+
+
+def test_pictures_are_in_csv_and_markdown_and_only_where_there_are_some() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(make_look_run()))))
+    found = {row["figure"]: row["value"] for row in rows if row["contestant"] == "mlx" and row["scenario"] == "look"}
+    assert float(found["encode_ms"]) == 200
+    assert float(found["rows_per_s"]) == pytest.approx(960)
+    assert float(found["equal_answers_percent"]) == 60
+    assert "encode_ms" not in as_csv(make_run())
+    text = as_markdown(make_look_run())
+    assert "| time to first token, picture again | picture | picture's rows |" in text
+    assert "60.0 %" in text
+    assert "picture" not in as_markdown(make_run())
+
+
+def test_a_diff_has_pictures_too() -> None:
+    before = make_look_run(ratio=2.0, bench_id="b-1", created_at=1.0)
+    after = make_look_run(ratio=4.0, bench_id="b-2", created_at=2.0)
+    rows = {(row.contestant, row.figure): row for row in diff_runs(before, after).rows}
+    row = rows["mlx", "encode_ms"]
+    assert (row.before, row.after, row.verdict) == (200, 100, "faster")
+    assert (rows["mlx", "equal_answers_percent"].before, ("llamacpp", "equal_answers_percent") in rows) == (60, False)
+    assert {row.figure for row in diff_runs(make_run(), make_run()).rows}.isdisjoint({"encode_ms", "rows_per_s"})

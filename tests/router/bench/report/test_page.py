@@ -14,7 +14,7 @@ from registry.bench_record import BenchNotice, BenchRecord, BenchSample
 from router.bench.report.axis import LinearAxis, RatioAxis, reach_of
 from router.bench.report.markup import Markup, element, join
 from router.bench.report.page import as_page
-from tests.support.bench_records import LLAMACPP, MLX, make_record, make_run, make_sample
+from tests.support.bench_records import LLAMACPP, MLX, make_look_run, make_record, make_run, make_sample
 
 EMPTY_ANSWER = BenchSample(contestant=1, scenario="short-chat", round=0, started_s=0.0, error="gone")
 HOSTILE = "<script>alert(1)</script>\"'&\x1b\u202e"
@@ -181,3 +181,22 @@ def test_a_ratios_axis_is_even_around_one(ratios: list[float]) -> None:
     assert 1.0 in axis.marks()
     assert all(later - earlier > 10 for earlier, later in pairwise(places))
     assert axis.place(0.8) == pytest.approx(100 - axis.place(1.25), abs=1e-9)
+
+
+def test_pictures_are_drawn_and_explained_where_there_are_some() -> None:
+    page = Reader(as_page(make_look_run()))
+    assert page.classes["figures"] == 4  # first token new and again, writing, the picture
+    assert "6 of 10 greedy answers of mlx are those of llamacpp." in page.text
+    assert "Where pictures are shown" in page.text
+    assert "picture's rows" in page.text
+    assert "pictures" not in Reader(as_page(make_run())).text
+
+
+def test_a_peer_that_tells_nothing_of_pictures_has_none_drawn() -> None:
+    samples = [
+        msgspec.structs.replace(sample, encode_ms=None, num_image_tokens=None, is_image_cached=None)
+        for sample in make_look_run().samples
+    ]
+    page = Reader(as_page(make_look_run(samples=tuple(samples))))
+    assert page.classes["figures"] == 3
+    assert "picture's rows" not in page.text

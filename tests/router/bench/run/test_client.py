@@ -1,7 +1,9 @@
 import json
 from typing import Any
 
-from router.bench.run.client import Answer, read_stream
+import pytest
+
+from router.bench.run.client import Answer, SeenImage, read_stream
 
 
 def event(**fields: Any) -> bytes:
@@ -50,3 +52,24 @@ def test_an_error_in_the_stream_a_cut_and_an_empty_answer_are_errors() -> None:
     assert read((101.0, piece())).error == "the stream ended before the answer did"
     assert read((101.0, END + DONE)).error == "the answer is empty"
     assert read((101.0, b"data: {oops\n\n" + piece() + END)).error == "the stream carries something that is not JSON"
+
+
+def test_what_the_server_says_of_the_first_picture_is_taken() -> None:
+    told = {"original": [448, 336], "seen": [224, 168], "tokens": 48, "cached": False, "encode_ms": 12.5}
+    answer = read((101.0, piece() + event(choices=[], mlxr={"images": [told, told | {"tokens": 1}]}) + END))
+    assert answer.image == SeenImage(tokens=48, cached=False, encode_ms=12.5)
+
+
+@pytest.mark.parametrize("told", [None, [], "x", {}, {"images": []}, {"images": 5}, {"images": [{"tokens": "many"}]}])
+def test_a_server_that_says_nothing_of_pictures_is_no_error(told: object) -> None:
+    answer = read((101.0, piece(mlxr=told) + END))
+    assert (answer.image, answer.error) == (None, None)
+
+
+def test_equal_answers_have_equal_digests_thoughts_included() -> None:
+    def digest(*pieces: bytes) -> str:
+        return read((101.0, b"".join(pieces) + END)).digest
+
+    thought = event(choices=[{"delta": {"reasoning_content": "hm"}}])
+    assert digest(piece("a"), piece("b")) == digest(piece("ab"))
+    assert len({digest(piece("ab")), digest(piece("ac")), digest(thought, piece("ab")), digest(thought)}) == 4

@@ -70,6 +70,15 @@ def test_a_cached_prompt_makes_its_scenario_void_but_not_a_conversation() -> Non
     assert codes(contestant(), samples=[sample(scenario="talk", num_cached_tokens=500)]) == {}
 
 
+def test_a_picture_that_was_not_new_makes_its_scenario_void_and_one_again_may_be_cached() -> None:
+    again = sample(image="again", is_image_cached=True, num_cached_tokens=500)
+    assert codes(contestant(), samples=[sample(image="new", is_image_cached=False), again]) == {}
+    known = sample(image="new", is_image_cached=True)
+    assert codes(contestant(), samples=[known, again]) == {"cached_pictures": True}
+    kept = sample(image="new", num_cached_tokens=500)
+    assert codes(contestant(), samples=[kept, again]) == {"cached_prompts": True}
+
+
 def test_failures_are_told_and_no_answers_at_all_make_it_void() -> None:
     failed = sample(error="it died.")
     assert codes(contestant(), samples=[failed, sample()]) == {"failed_requests": False}

@@ -8,6 +8,7 @@ from registry.bench_record import (
     BenchRecord,
     BenchSample,
     BenchScenario,
+    ImageUse,
 )
 from registry.engines import EngineKind
 
@@ -28,7 +29,15 @@ def contestant(engine: EngineKind, **changes: object) -> BenchContestant:
 
 
 def sample(
-    contestant: int, *, prompt: int, prefill: float, decode: float, cached: int = 0, output: int = 65, parallel: int = 1
+    contestant: int,
+    *,
+    prompt: int,
+    prefill: float,
+    decode: float,
+    cached: int = 0,
+    output: int = 65,
+    parallel: int = 1,
+    image: ImageUse | None = None,
 ) -> BenchSample:
     """Return a request of so many prompt tokens, at these rates, tokens per second."""
     return BenchSample(
@@ -42,6 +51,7 @@ def sample(
         num_output_tokens=output,
         prefill_ms=(prompt - cached) * 1000 / prefill,
         decode_ms=(output - 1) * 1000 / decode,
+        image=image,
     )
 
 

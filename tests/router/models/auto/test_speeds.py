@@ -51,6 +51,15 @@ def test_requests_beside_others_and_tiny_ones_say_nothing() -> None:
     assert learned(run) == {}
 
 
+def test_requests_with_pictures_say_nothing_of_text_but_their_run_of_loads() -> None:
+    pictures = [sample(0, prompt=300, prefill=1.0, decode=1.0, image=image) for image in ("new", "again")]
+    found = learned(record(*pictures))[EngineKind.LLAMACPP]
+    assert (found.num_samples, found.prefill, found.decode) == (0, (None,) * NUM_BUCKETS, (None,) * NUM_BUCKETS)
+    assert found.load_s == 1.0
+    beside = learned(record(*pictures, sample(0, prompt=300, prefill=200.0, decode=100.0)))[EngineKind.LLAMACPP]
+    assert (beside.prefill[0], beside.decode[0]) == pytest.approx((200.0, 100.0))
+
+
 def test_a_newer_run_replaces_an_older_one() -> None:
     old = compared((200.0, 100.0), (400.0, 50.0), created_at=1000.0, bench_id="b-old")
     new = [
