@@ -41,8 +41,8 @@ def fake(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], P
     assert gateway.stop() == 0
 
 
-def measured(gateway: GatewayProcess, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    done = run_cli(gateway.home, "bench", "tiny", *arguments, "--json")
+def measured(gateway: GatewayProcess, *arguments: str, model: str = "tiny", exit_code: int = 0) -> dict[str, Any]:
+    done = run_cli(gateway.home, "bench", model, *arguments, "--json")
     assert done.returncode == exit_code, done.stderr
     body: dict[str, Any] = json.loads(done.stdout)
     return dict(body.get("record", body))

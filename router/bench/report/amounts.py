@@ -17,6 +17,7 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MANY: Final = 100
 _SECOND_MS: Final = 1000
 _STEP: Final = 1000
+_WIDE_SPREAD: Final = 9.995
 
 
 def plain(text: object) -> str:
@@ -72,12 +73,12 @@ def size(num_bytes: float) -> str:
 
 
 def spread(figure: Figure) -> str:
-    """Write how sure a figure is, e.g. `±4%`: the farther end of its interval; nothing without one."""
+    """Write how sure a figure is, e.g. `±4%`: its interval's farther end, `±>999%` at most; nothing without one."""
     if figure.interval is None:
         return ""
     middle = figure.interval.mid
     far = max(figure.interval.high - middle, middle - figure.interval.low) / middle
-    return f"±{100 * far:.0f}%"
+    return f"±{100 * far:.0f}%" if far < _WIDE_SPREAD else "±>999%"
 
 
 def between(interval: Interval | None) -> str:

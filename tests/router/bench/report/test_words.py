@@ -124,6 +124,8 @@ def test_intervals_follow_their_figure() -> None:
     assert amount_and_interval(kind, Figure()) == "-"
     assert spread(Figure(num=5, value=50.0, interval=Interval(48, 50, 55))) == "±10%"
     assert spread(Figure(num=1, value=50.0)) == ""
+    assert spread(Figure(num=3, value=50.0, interval=Interval(48, 50, 549))) == "±998%"
+    assert spread(Figure(num=3, value=50.0, interval=Interval(48, 50, 9000))) == "±>999%"
 
 
 def test_texts_of_others_cannot_move_the_cursor() -> None:
