@@ -57,7 +57,7 @@ QUESTIONS: Final = (
     Question(
         ("red", "blue", "yellow", "green"), _FOUR, _LIST, "The four colours are:", " red, blue, yellow, and green."
     ),
-    Question(("red", "blue", "yellow", "green"), _FOUR, _LIST, "", "red, blue, yellow,"),
+    Question(("red", "blue", "yellow", "green"), _FOUR, _LIST, "", "red, blue"),
     Question(
         ("red", "white", "blue", "green"),
         _FOUR,

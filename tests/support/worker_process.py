@@ -127,8 +127,12 @@ class WorkerProcess:
 
     def load(self, path: Path | str = "fake", **spec: object) -> Loaded | LoadFailed:
         """Load a model; return how that ended."""
+        return self.load_spec(LoadSpec(model_path=str(path), **spec))  # type: ignore[arg-type]
+
+    def load_spec(self, spec: LoadSpec) -> Loaded | LoadFailed:
+        """Load what a spec says; return how that ended."""
         self.wait_for(Hello)
-        self.send(Load(LoadSpec(model_path=str(path), **spec)))  # type: ignore[arg-type]
+        self.send(Load(spec))
         while True:
             event = self.next_event()
             if isinstance(event, Loaded | LoadFailed):
