@@ -118,6 +118,8 @@ class Sequence:
 
     def span_at(self, place: int) -> EmbeddingSpan | None:
         """Return the span that a place belongs to; None where there is a token."""
+        if not self.spans:
+            return None
         return next((span for span in self.spans if span.start <= place < span.end), None)
 
     @property

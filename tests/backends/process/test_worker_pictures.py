@@ -1,5 +1,6 @@
 """Pictures in a worker process on the fake engine, from the file's bytes to what the end tells of it."""
 
+import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from backends.wire.messages import (
     Answered,
     Ask,
     Cancel,
+    Command,
+    Finished,
     Generate,
     Heartbeat,
     Loaded,
+    Pause,
     PrefillProgress,
+    Resume,
     Shutdown,
     VisionSpec,
 )
@@ -31,9 +36,10 @@ from tests.support.worker_process import WorkerProcess
 pytestmark = pytest.mark.slow
 
 ANSWERS = [["colour", "I see {colours}."]]
-RED, BLUE = (250, 10, 0), (0, 20, 255)
-FAMILIES = ("idefics3", "qwen2_vl", "gemma3", "llava")
-"""One whose pictures are tiles, one of positions in three directions, one whose pictures are whole, a plain one."""
+RED, BLUE, GREEN = (250, 10, 0), (0, 20, 255), (0, 240, 0)
+FAMILIES = {"idefics3": 4000, "qwen2_vl": 400, "gemma3": 1000, "llava": 2000}
+"""One whose pictures are tiles, one of positions in three directions, one whose pictures are whole, a plain one; and
+how many tokens hold two small pictures and some text."""
 
 
 def vision_of(family: str) -> VisionSpec:
@@ -61,7 +67,7 @@ def generate(
 
 
 def started(worker: WorkerProcess, family: str = "llava", **spec: Any) -> WorkerProcess:
-    assert isinstance(worker.load(vision=vision_of(family), context_length=8192, **spec), Loaded)
+    assert isinstance(worker.load(vision=vision_of(family), **spec), Loaded)
     return worker
 
 
@@ -216,6 +222,52 @@ def test_the_tokens_of_an_exchange_bring_its_pictures_back_and_no_other_workers(
     with WorkerProcess("fake") as worker:
         failed = asked(started(worker), generate(1, user("And now?"), context_ids=context)).failed
     assert "no longer knows" in failed.message
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("encodes_beside", [False, True])
+def test_each_has_one_end_and_the_right_colours_whatever_is_interleaved(family: str, *, encodes_beside: bool) -> None:
+    """Few cells and slots, so that pictures wait, are evicted, forked and shown again."""
+    rng = random.Random(family)
+    known = {name: picture(colour, 64, 64) for name, colour in (("red", RED), ("blue", BLUE), ("green", GREEN))}
+    wanted: dict[int, str] = {}
+    options: dict[str, Any] = {
+        "answers": ANSWERS,
+        "encode_s": 0.002,
+        "decode_s": 0.0005,
+        "encodes_beside": encodes_beside,
+    }
+    with WorkerProcess("fake", **options) as worker:
+        started(
+            worker,
+            family,
+            context_length=FAMILIES[family],
+            kv_cells=FAMILIES[family] + 400,
+            max_sequences=3,
+            cache_slots=3,
+            step_tokens=256,
+        )
+        for sequence_id in range(1, 41):
+            names = rng.sample(sorted(known), rng.randint(0, 2))
+            wanted[sequence_id] = f"I see {', '.join(names)}."
+            before, after = "x" * rng.randint(0, 90), "y" * rng.randint(1, 90)
+            shown = [known[name] for name in names]
+            batch: list[Command] = [generate(sequence_id, user(f"{before} colour ", *shown, after))]
+            for _ in range(rng.randint(0, 3)):
+                target = rng.randint(1, sequence_id)
+                choices: list[Command] = [Cancel(target), Pause(target), Resume(target), Resume(target)]
+                batch.append(rng.choice(choices))
+            worker.send(*batch)
+            if rng.random() < 0.5:
+                worker.next_event()
+        worker.send(*[Resume(sequence_id) for sequence_id in wanted])
+        worker.wait_for_ends([*wanted])
+        worker.send(*[Cancel(sequence_id) for sequence_id in wanted])
+        asked(worker, generate(99, user("the end")))
+        for sequence_id, text in wanted.items():
+            (end,) = worker.answer(sequence_id).terminals
+            assert isinstance(end, Aborted) or worker.answer(sequence_id).text == text
+        assert sum(isinstance(worker.answer(i).terminals[0], Finished) for i in wanted) > 10
 
 
 def test_a_failing_tower_fails_its_requests_and_serves_others() -> None:
