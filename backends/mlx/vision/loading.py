@@ -4,12 +4,14 @@ mlx-vlm builds the whole of a model; arrays that nobody has asked for yet are no
 tower's weights take no memory before its first picture.
 """
 
+import contextlib
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import mlx.core as mx
-from mlx_vlm.models.rope_utils import initialize_rope
 from mlx_vlm.utils import load_model
 
 from backends.errors import LoadError
@@ -18,6 +20,7 @@ from backends.images.families import family_of
 from backends.images.preparing import planned
 from backends.images.processor import tower_of
 from backends.images.tower import Tower
+from backends.mlx.vision.config import as_mlx_vlm_reads
 from backends.mlx.vision.inputs import VisionInputs
 from backends.mlx.vision.model import VisionLanguageModel
 from backends.mlx.vision.rows import RowTable
@@ -74,33 +77,25 @@ def _whole_rows(tower: Tower) -> int:
 
 
 def _load_whole(folder: Path, dtype: mx.Dtype | None) -> Any:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if "model_file" in config:
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "model_file" in said:
         raise LoadError("config.json names a model_file: code that comes with a model is not run")
-    model = load_model(folder, lazy=True)
-    if model.config.model_type == "gemma3":
-        _mend_gemma3(model, config["text_config"])
+    config = as_mlx_vlm_reads(said)
+    with contextlib.ExitStack() as stack:
+        if config != said:
+            folder = stack.enter_context(_with_config(folder, config))
+        model = load_model(folder, lazy=True)
     if dtype is not None:
         model.set_dtype(dtype)
     return model
 
 
-def _mend_gemma3(model: Any, text_config: dict[str, Any]) -> None:
-    """Correct what mlx-vlm takes from elsewhere than published files have it.
-
-    Rows are divided by the root of `hidden_size`, because the language model multiplies by it: files say it of the
-    texts only, and 2048 is assumed otherwise. The frequency of layers without a window is `rope_theta`, not
-    `rope_global_base_freq`. Source: mlx-vlm 0.7.10, models/gemma3; mlx-lm 0.32.2, models/gemma3_text.py.
-    """
-    text = model.config.text_config
-    model.config.hidden_size = text.hidden_size
-    base = text_config.get("rope_theta", text.rope_global_base_freq)
-    for attention in [layer.self_attn for layer in model.language_model.layers]:
-        if not attention.is_sliding:
-            attention.rope = initialize_rope(
-                dims=text.head_dim,
-                base=base,
-                traditional=text.rope_traditional,
-                scaling_config=text.rope_scaling,
-                max_position_embeddings=text.max_position_embeddings,
-            )
+@contextlib.contextmanager
+def _with_config(folder: Path, config: dict[str, Any]) -> Iterator[Path]:
+    """Give a folder of links to a model's files, with another config.json; files that are open outlive it."""
+    with tempfile.TemporaryDirectory(prefix="mlxr-") as name:
+        for path in folder.iterdir():
+            (Path(name) / path.name).symlink_to(path.resolve())
+        (Path(name) / "config.json").unlink()
+        (Path(name) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        yield Path(name)
