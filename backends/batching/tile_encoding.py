@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
-from backends.errors import BackendError
+from backends.errors import FOREIGN_ERRORS, BackendError, EngineError
 from backends.sequence import Tile
 from backends.tile_cache import TileCache
 
@@ -99,7 +99,11 @@ class TileEncoding:
         return self._settled(job, job.encoded.result) if job.encoded.done() else None
 
     def _encoded(self, job: _Job, tile: Tile, should_abort: Callable[[], bool]) -> Tile | None:
-        return tile if self._engine.encode(tile, lambda: should_abort() or job.is_needless) else None
+        try:
+            has_rows = self._engine.encode(tile, lambda: should_abort() or job.is_needless)
+        except FOREIGN_ERRORS as exc:  # exhausted memory above all; texts go on without the tower
+            raise EngineError(f"the picture could not be encoded: {exc!r}") from exc
+        return tile if has_rows else None
 
     def forget(self, sequence_id: int) -> None:
         """Note that a sequence needs no rows any more, before the batcher knows; from within a step or an encode."""

@@ -204,6 +204,19 @@ class TestTower:
         assert driver.answers[text].reason == "length"
         assert cached(driver.answer("Look: what?")) == len("Look: "), "what was computed before it is sound"
 
+    @BOTH
+    def test_exhausted_memory_in_it_is_such_a_failure(self, *, encodes_beside: bool) -> None:
+        driver = PictureDriver(encodes_beside=encodes_beside)
+
+        def encode(_tile: Tile, _should_abort: Callable[[], bool]) -> bool:
+            raise MemoryError("no 16 GB")
+
+        driver.engine.encode = encode  # type: ignore[method-assign, assignment]
+        failed = driver.shown("Look: ", tile_of(RED), "?").failed
+        assert failed.code == "engine_error"
+        assert "no 16 GB" in failed.message
+        assert driver.answer("a text").reason == "length"
+
     def test_the_workers_end_gives_it_up(self, tmp_path: Path) -> None:
         held = Held(tmp_path, encodes_beside=True)
         driver = held.driver
