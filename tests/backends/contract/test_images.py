@@ -1,21 +1,20 @@
 """What every engine that sees promises of pictures, and that both see the same: equal rows, equal answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from backends.base import LoadedEngine
 from backends.embedding import Floats
 from backends.errors import LoadError
 from backends.prompting.intake import PreparedPrompt
 from backends.sequence import Sequence
 from tests.backends.conftest import REAL_ENGINES
-from tests.support.bare_engine import BareEngine, answer_of, engine_of, load
-from tests.support.image_prompts import ImagePrompts, user
-from tests.support.tiny_vision import RGB, TINY_FAMILIES, VisionModel, patchwork
+from tests.backends.contract.conftest import See, Seeing, picture
+from tests.support.bare_engine import BareEngine, answer_of, load
+from tests.support.image_prompts import user
+from tests.support.tiny_vision import patchwork
 from tests.support.tiny_vision.families import WIDTH
 
 pytestmark = pytest.mark.slow
@@ -24,69 +23,11 @@ NUM_TOKENS = 16
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
-class Seeing(NamedTuple):
-    """A family's model on an engine.
-
-    Attributes:
-        prompts: What makes prompts for it.
-    """
-
-    name: str
-    model: VisionModel
-    engine: LoadedEngine
-    prompts: ImagePrompts
-
-    @property
-    def family(self) -> str:
-        return self.model.family
-
-
-See = Callable[[str, str], Seeing]
-
-
-@pytest.fixture(scope="session")
-def see(vision_model: Callable[[str], VisionModel]) -> Iterator[See]:
-    loaded: dict[tuple[str, str], Seeing] = {}
-
-    def get(name: str, family: str) -> Seeing:
-        if not engine_of(name).can_see:
-            pytest.skip(f"{name} has no means to see here")
-        if (name, family) not in loaded:
-            model = vision_model(family)
-            engine = load(name, model.load_spec(name))
-            loaded[name, family] = Seeing(name, model, engine, ImagePrompts(name, engine, model))
-        return loaded[name, family]
-
-    yield get
-    for entry in loaded.values():
-        entry.engine.close()
-
-
-@pytest.fixture(params=REAL_ENGINES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=TINY_FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def seeing(name: str, family: str, see: See) -> Seeing:
-    return see(name, family)
-
-
 @pytest.fixture
 def bare(seeing: Seeing) -> Iterator[BareEngine]:
     bare = BareEngine(seeing.engine)
     yield bare
     bare.close()
-
-
-def picture(family: str, seed: int = 1) -> RGB:
-    """Return a picture of a size that the family's tower takes as it is."""
-    return patchwork(seed, 112, 84) if family.startswith("qwen") else patchwork(seed, 64, 64)
 
 
 def asked(seeing: Seeing, seed: int = 1, question: str = "What is it?") -> PreparedPrompt:
