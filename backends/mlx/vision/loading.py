@@ -59,7 +59,7 @@ def load_vision(model_path: str, spec: VisionSpec, *, dtype: mx.Dtype | None) ->
     whole = _load_whole(Path(model_path), dtype)
     vision_tower = VisionTower(whole, tower)
     if spec.is_preloaded:
-        vision_tower.load()
+        vision_tower.load(lambda: False)
     rows = RowTable(_FIRST_ROW_ID, whole.get_input_embeddings(mx.array([[0]])).inputs_embeds.dtype)
     uses_mrope = family_of(tower.family).uses_mrope
     model = VisionLanguageModel(whole, rows, uses_mrope=uses_mrope, is_bidirectional=tower.is_bidirectional)

@@ -32,6 +32,7 @@ class VisionTower:
     def __init__(self, model: Any, tower: Tower) -> None:
         self._model = model
         self._tower = tower
+        self._unread = [array for name, array in tree_flatten(model.parameters()) if not name.startswith(_OTHER_PARTS)]
         self._layer_lists = [
             part
             for name, module in model.named_modules()
@@ -40,10 +41,13 @@ class VisionTower:
             if isinstance(part, list) and all(isinstance(layer, nn.Module) for layer in part)
         ]
 
-    def load(self) -> None:
-        """Read the weights, if that has not been done."""
-        parameters = tree_flatten(self._model.parameters())
-        mx.eval([array for name, array in parameters if not name.startswith(_OTHER_PARTS)])
+    def load(self, should_abort: Callable[[], bool]) -> bool:
+        """Read the weights that have not been read; return whether that was not given up between two of them."""
+        while self._unread:
+            if should_abort():
+                return False
+            mx.eval(self._unread.pop())
+        return True
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> Floats | None:
         """Return a tile's rows as the language model's first layer is to see them, shape (size, width), float32.
@@ -51,9 +55,10 @@ class VisionTower:
         Qwen3-VL's have behind them what is added to the states of its first layers, each as wide.
 
         Args:
-            should_abort: Asked before each layer; True gives it up, and None is returned.
+            should_abort: Asked before each layer, and while weights are read; True gives it up, and None is returned.
         """
-        self.load()
+        if not self.load(should_abort):
+            return None
         try:
             with self._watched(should_abort):
                 return self._rows(tile)

@@ -45,6 +45,13 @@ def test_the_model_code_needs_none_of_the_packages_that_are_left_out() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+def test_the_engine_alone_brings_neither_it_nor_what_prepares_pictures() -> None:
+    program = "import sys, backends.mlx.engine; print([m for m in ('mlx_vlm', 'backends.images') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_its_lock_has_it_alone_with_its_hashes() -> None:
     text = (ROOT / "requirements-vision.txt").read_text(encoding="utf-8")
     assert names_in("requirements-vision.txt") == {"mlx-vlm"}

@@ -155,6 +155,18 @@ def test_one_that_comes_while_others_decode_is_as_alone(seeing: Seeing) -> None:
     assert seeing.bare.run(running, late, num_tokens=NUM, max_tokens=7) == expected
 
 
+@pytest.mark.parametrize("seeing", ["gemma3", "gemma4 of both sides"], indirect=True)
+def test_steps_are_large_enough_for_pictures_that_come_whole(seeing: Seeing) -> None:
+    """Even where they are to be small, beside a text that is longer."""
+    prompt, text = seeing.ask("Look: ", PICTURE, "What is it?"), seeing.ask("hello there, " * 9)
+    expected = [seeing.alone(each, NUM) for each in (prompt, text)]
+    small = BareEngine(load("mlx", seeing.model.load_spec("mlx", step_tokens=4)))
+    assert small.engine.limits.step_tokens >= max(tile.size for tile in tiles_of(prompt))
+    sequences = [small.insert(each.token_ids, spans=each.spans) for each in (prompt, text)]
+    assert small.run(*sequences, num_tokens=NUM, max_tokens=small.engine.limits.step_tokens + 4) == expected
+    small.engine.close()
+
+
 @CAN_BE_CUT
 @pytest.mark.parametrize("is_retired", [True, False])
 @pytest.mark.parametrize("is_behind", [True, False])

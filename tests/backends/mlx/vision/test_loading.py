@@ -68,6 +68,16 @@ class TestTheTower:
         assert seen - loaded >= tower * 0.9
         engine.close()
 
+    def test_reading_it_is_given_up_and_gone_on_with(self, vision_model: Models) -> None:
+        model = vision_model("qwen2_vl")
+        expected = rows_of(load("mlx", model.load_spec("mlx")), model)
+        engine = load("mlx", model.load_spec("mlx"))
+        tile = ImagePrompts("mlx", engine, model).tile(patchwork(1))
+        answers = iter([False, False, True])
+        assert not engine.encode(tile, lambda: next(answers))
+        np.testing.assert_array_equal(rows_of(engine, model), expected)
+        engine.close()
+
     def test_it_is_loaded_at_once_where_that_is_wanted(self, vision_model: Models) -> None:
         model = vision_model("qwen2_vl")
         mx.clear_cache()
