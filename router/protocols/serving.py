@@ -5,7 +5,8 @@ finds the same one that was sent before, and sends what its encoder writes. Not 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
@@ -13,6 +14,7 @@ from litestar.types import ASGIApp
 
 from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
+from registry.threads import in_thread
 from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
@@ -37,6 +39,9 @@ from router.workers.image_sides import ImageSidesInForce
 from router.workers.supervisor import Supervisor
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+_LARGE_BYTES: Final = 1 << 20
+"""Bodies above this are hashed on a thread: those with pictures take tens of milliseconds."""
 
 
 class Answering(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +121,11 @@ class RequestService:
             RouterError: The body cannot be read, or a header has a value that it cannot have.
         """
         raw = await self.read_raw(request)
+        marked = partial(fingerprint, request.scope["path"], request.headers, raw)
         return Arrival(
             request=request,
             raw=raw,
-            fingerprint=fingerprint(request.scope["path"], request.headers, raw),
+            fingerprint=marked() if len(raw) <= _LARGE_BYTES else await in_thread(marked),
             headers=read_headers(request.headers),
         )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import tiny_model
+from tests.support.tiny_vision.model import write_vision_model
 
 ALIAS: Final = "llama3.2:1b"
 LISTED_ORIGINS: Final = ["app://obsidian.md", "tauri://localhost", "moz-extension://*"]
@@ -47,6 +48,7 @@ def write_models(folder: Path, engine: str) -> dict[str, Path]:
     write = _write_mlx if engine == "mlx" else _write_gguf
     models = {name: write(folder, name, tiny_model.TOOL_TEMPLATE) for name in ("tooled", *TEMPLATES)}
     models["untemplated"] = write(folder, "untemplated", None)
+    models["seeing"] = write_vision_model(folder / "seeing", "llava").path_for(engine)
     if engine == "mlx":
         models |= {"infinite": _with_infinity(folder), "json-templated": _with_json_template(folder)}
     return models

@@ -9,6 +9,7 @@ from tests.cases import (
     history,
     homes,
     http_forms,
+    images,
     numbers,
     ollama,
     schemas,
@@ -19,7 +20,7 @@ from tests.cases.awaited import AWAITED
 from tests.cases.case import Case
 from tests.cases.serving import Servers
 
-_TABLES = (conversations, history, numbers, agents, http_forms, schemas, streams, ollama, servers, files, homes)
+_TABLES = (conversations, history, numbers, agents, http_forms, schemas, streams, ollama, servers, files, homes, images)
 CASES: list[Case] = [case for table in _TABLES for case in table.CASES]
 
 

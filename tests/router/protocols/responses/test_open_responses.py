@@ -1,4 +1,4 @@
-"""Open Responses' own compliance cases (2026-04-24) by their names, but those about compaction and images.
+"""Open Responses' own compliance cases (2026-04-24) by their names, but those about compaction.
 
 What a response object must have is written down here anew, from the published document, so that the project's own types
 cannot agree with themselves. Source: openresponses.org, OpenAPI document, `ResponseResource`; its compliance tests.
@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from backends.fake.engine import FakeOptions
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.seeing_model import SEEING, add_seeing_model, data_uri, photo
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"location": "San Francisco, CA"}}\n</tool_call>'
 ENGINE = FakeOptions(answers=(("weather", CALL), ("", "Hello there, friend.")))
@@ -180,6 +181,22 @@ HTTP: dict[str, tuple[dict[str, Any], type]] = {
     ),
     "system-prompt": ({"input": [message("system", "You are a pirate."), message("user", "Say hello.")]}, Message),
     "tool-calling": ({"input": [message("user", "How is the weather?")], "tools": [WEATHER]}, Call),
+    "image-input": (
+        {
+            "model": SEEING,
+            "input": [
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [
+                        {"type": "input_text", "text": "What do you see in this image? Answer in one sentence."},
+                        {"type": "input_image", "image_url": data_uri(photo())},
+                    ],
+                }
+            ],
+        },
+        Message,
+    ),
     "multi-turn": (
         {
             "input": [
@@ -198,6 +215,7 @@ HTTP: dict[str, tuple[dict[str, Any], type]] = {
 @with_front(llamacpp=ENGINE)
 async def test_http(front: FakeFront, name: str, *, stream: bool) -> None:
     body, kind = HTTP[name]
+    add_seeing_model(front.registry)
     answer = await front.client.post("/v1/responses", json={"model": "m", **body, "stream": stream})
     assert answer.status_code == 200, answer.text
     found = checked(events_of(answer)) if stream else resource(answer.json())
