@@ -75,6 +75,7 @@ class VisionFacts(msgspec.Struct, frozen=True, kw_only=True):
         image_size: Pixels of the square that it sees; towers that take any size say what they were trained with.
         patch_size: Pixels along a side of a patch.
         num_heads: Of its attention.
+        tower_width: Of its hidden states.
         size_bytes: Of the projector's file; of the tower's tensors in a folder.
         version: Another one when the projector's file is another; empty for a folder, whose artifact has one.
         missing: Files that a folder lacks although no picture can be prepared without them.
@@ -91,6 +92,7 @@ class VisionFacts(msgspec.Struct, frozen=True, kw_only=True):
     image_size: int | None = None
     patch_size: int | None = None
     num_heads: int | None = None
+    tower_width: int | None = None
     size_bytes: int = 0
     version: str = ""
     missing: tuple[str, ...] = ()

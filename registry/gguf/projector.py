@@ -51,6 +51,7 @@ def vision_facts(header: GGUFHeader, *, size_bytes: int, version: str) -> Vision
         image_size=header.integer("clip.vision.image_size"),
         patch_size=header.integer("clip.vision.patch_size"),
         num_heads=header.integer("clip.vision.attention.head_count"),
+        tower_width=header.integer("clip.vision.embedding_length"),
         size_bytes=size_bytes,
         version=version,
         metadata=tuple(sorted(_metadata(header).items())[:_MAX_KEYS]),

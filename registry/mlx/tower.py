@@ -40,6 +40,8 @@ def tower_facts(config: Config, tensors: Mapping[str, TensorInfo], names: set[st
         image_size=found.integer("image_size"),
         patch_size=found.integer("patch_size"),
         num_heads=found.integer("num_attention_heads") or found.integer("num_heads"),
+        # Qwen2-VL's `hidden_size` is the language model's.
+        tower_width=found.integer("embed_dim") or found.integer("hidden_size"),
         size_bytes=sum(tensor.size_bytes for name, tensor in tensors.items() if is_of_tower(name)),
         missing=() if names & set(PREPROCESSOR_NAMES) else PREPROCESSOR_NAMES[:1],
     )

@@ -113,24 +113,41 @@ def memory_need(
     need = _llamacpp_need(facts, spec, machine) if facts.format == "gguf" else _mlx_need(facts, spec, machine)
     if spec.vision is None or facts.vision is None:
         return need
-    vision_bytes = vision_need(
-        facts.vision, need.engine, spec.vision.family, image_side_px, has_metal=machine.has_metal
-    )
+    keeps_scores = tower_keeps_scores(facts, spec, machine)
+    vision_bytes = vision_need(facts.vision, need.engine, spec.vision.family, image_side_px, keeps_scores=keeps_scores)
     return msgspec.structs.replace(need, vision_bytes=vision_bytes)
+
+
+def tower_keeps_scores(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> bool:
+    """Tell whether a tower's attention keeps the scores of all pairs of patches: where it has no fused kernel.
+
+    Metal has one; llama.cpp's towers have flash attention where their language models do.
+    """
+    return not _has_flash_attention(facts, spec) if facts.format == "gguf" else not machine.has_metal
+
+
+def _has_flash_attention(facts: ModelFacts, spec: LoadSpec) -> bool:
+    # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
+    is_quantized = KV_ELEMENT_BYTES[_kv_type(facts, spec)] < KV_ELEMENT_BYTES["f16"]  # which needs it
+    return is_quantized or (spec.flash_attention != "off" and not _is_float32(facts))
+
+
+def _kv_type(facts: ModelFacts, spec: LoadSpec) -> str:
+    return spec.kv_type or ("f32" if _is_float32(facts) else "f16")
+
+
+def _is_float32(facts: ModelFacts) -> bool:
+    return facts.quantization is not None and facts.quantization.from_file_type == "F32"
 
 
 def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     memory = facts.memory or MemoryFacts()
     cells = _padded(max(spec.context_length, spec.kv_cells or 0))
-    is_float32 = facts.quantization is not None and facts.quantization.from_file_type == "F32"
-    # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
-    kv_type = spec.kv_type or ("f32" if is_float32 else "f16")
-    kv_bytes = round(cells * _token_bytes(facts, KV_ELEMENT_BYTES[kv_type]))
+    kv_bytes = round(cells * _token_bytes(facts, KV_ELEMENT_BYTES[_kv_type(facts, spec)]))
     repacked_types = _REPACKED_ON_ARM if machine.is_arm else _REPACKED_ON_X86
     repacked_bytes = sum(size for name, size in memory.type_bytes.items() if name in repacked_types)
     step_tokens = min(spec.step_tokens or STEP_TOKENS, cells)
-    is_quantized = KV_ELEMENT_BYTES[kv_type] < KV_ELEMENT_BYTES["f16"]  # which needs flash attention
-    if is_quantized or (spec.flash_attention != "off" and not is_float32):
+    if _has_flash_attention(facts, spec):
         scores_bytes = cells * step_tokens * 2
     else:
         scores_bytes = cells * step_tokens * _FLOAT_BYTES * ((memory.num_heads or 32) + 1)

@@ -15,7 +15,7 @@ from router.models.adapters import facts_with
 from router.models.load_spec import load_spec_of
 from router.models.targets import Target
 from router.placement.memory import MemoryBudget, read_budget, this_machine
-from router.placement.memory_need import memory_need
+from router.placement.memory_need import memory_need, tower_keeps_scores
 from router.placement.vision_need import ImageSides, counted_side_px, image_sides
 from router.workers.memory_check import reclaimable_bytes
 from router.workers.residency import ManagedWorker
@@ -85,6 +85,7 @@ class ImageSidesInForce:
             vision.facts,
             vision.family,
             images,
+            keeps_scores=tower_keeps_scores(facts, spec, self._machine),
             total_bytes=budget.total_bytes,
             free_bytes=budget.available_for(artifact.engine) + reclaimable - to_come,
         )

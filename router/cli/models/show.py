@@ -28,7 +28,7 @@ from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
 from router.models.vision import vision_source
 from router.placement.memory import MemoryBudget, read_budget, this_machine
-from router.placement.memory_need import memory_need
+from router.placement.memory_need import memory_need, tower_keeps_scores
 from router.placement.vision_need import ImageSides, counted_side_px, image_sides
 from router.protocols.control.capabilities import capability_report, field_capabilities, generating_engines
 
@@ -164,7 +164,12 @@ def _shown_images(artifact: Artifact, model: Model, config: Config, budget: Memo
     need = memory_need(artifact.facts, spec, this_machine(), image_side_px=counted_side_px(config.images))
     free_bytes = budget.available_for(artifact.engine) - need.required_bytes
     return image_sides(
-        source.facts, source.family, config.images, total_bytes=budget.total_bytes, free_bytes=free_bytes
+        source.facts,
+        source.family,
+        config.images,
+        keeps_scores=tower_keeps_scores(artifact.facts, spec, this_machine()),
+        total_bytes=budget.total_bytes,
+        free_bytes=free_bytes,
     )
 
 

@@ -37,6 +37,7 @@ def test_projectors_of_all_families_are_known(tmp_path: Path, family: str) -> No
     assert (facts.width, facts.size_bytes) == (tiny_projector.TEXT_WIDTH, path.stat().st_size)
     assert (facts.image_size, facts.patch_size) == (said["clip.vision.image_size"], said["clip.vision.patch_size"])
     assert (facts.num_heads, facts.has_audio, facts.has_class_token) == (tiny_projector.NUM_HEADS, False, False)
+    assert facts.tower_width == tiny_projector.WIDTH
 
 
 def test_a_worker_is_told_all_that_the_header_says_of_the_tower(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from registry.mlx.folder import read_mlx_dir
 from registry.mlx.tower import is_of_tower
 from registry.vision import why_text_only
 from tests.registry.mlx_builder import TENSORS, write_mlx_dir
-from tests.support.tiny_vision.families import TINY_FAMILIES, WIDTH
+from tests.support.tiny_vision.families import TINY_FAMILIES, TOWER_WIDTH, WIDTH
 from tests.support.tiny_vision.model import write_vision_model
 
 CONFIG: dict[str, Any] = {"model_type": "gemma3", "vision_config": {"image_size": 896, "patch_size": 14}}
@@ -23,6 +23,7 @@ def test_folders_as_libraries_write_them_see(tmp_path: Path, family: str) -> Non
     assert why_text_only(vision, EngineKind.MLX) is None
     assert (vision.family_on(EngineKind.MLX), vision.width) == (family, WIDTH)
     assert vision.size_bytes > 0
+    assert vision.tower_width == TOWER_WIDTH
 
 
 def test_the_towers_bytes_are_those_of_its_tensors(tmp_path: Path) -> None:
