@@ -5,7 +5,7 @@ from typing import Any
 
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
-from router.cli.terminal.output import plural, print_json, print_table, size
+from router.cli.terminal.output import picture_sides, plural, print_json, print_table, shown, size
 from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
 from router.status import Status, WorkerStatus
@@ -52,6 +52,8 @@ def _print_status(status: Status) -> None:
             for worker in status.workers
         ]
         print_table(_HEAD, rows)
+        for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
+            print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
     if status.queue.num_waiting:
         targets = ", ".join(f"{t.num_waiting} for {t.model}@{t.engine}" for t in status.queue.by_target)
         print(f"{plural(status.queue.num_waiting, 'request')} waiting: {targets}")

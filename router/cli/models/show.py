@@ -20,7 +20,7 @@ from router.cli.models.listing import UNMEASURED, ago, resident_engines
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option, model_argument
-from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
+from router.cli.terminal.output import count, picture_sides, print_facts, print_json, shown, shown_answer, size
 from router.cli.terminal.verbs import option, verb
 from router.config import Config
 from router.models.defaults import sampling_origins
@@ -187,10 +187,7 @@ def _vision_facts(artifact: Artifact, shown_images: ImageSides | None) -> list[t
     ]
     if shown_images is None:
         return [*facts, ("pictures", "none: it is set to vision: off")]
-    usual, high = shown_images.usual, shown_images.high
-    words = "as large as it takes them" if usual is None else f"at most {usual} pixels by the longer side"
-    more = "" if usual is None or high <= usual else f", {high} where a request asks for more"
-    return [*facts, ("pictures", words + more)]
+    return [*facts, ("pictures", picture_sides(shown_images.usual, shown_images.high))]
 
 
 def _print_artifact(artifact: Artifact, shown_images: ImageSides | None) -> None:

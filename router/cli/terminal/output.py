@@ -49,6 +49,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
+def picture_sides(usual: int | None, high: int) -> str:
+    """Write how large pictures are shown to a model, by their longer side in pixels."""
+    words = "as large as it takes them" if usual is None else f"at most {usual} pixels by the longer side"
+    return words if usual is None or high <= usual else f"{words}, {high} where a request asks for more"
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print aligned columns, those of numbers to the right; cells are made safe, None is a dash."""
     table = [["-" if cell is None else shown(cell) for cell in row] for row in rows]

@@ -19,7 +19,7 @@ def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
         worker("a\x1b", state="busy", num_running=2),
         worker("b", state="loading", load_fraction=0.25, rss_bytes=None, loaded_at=None),
         worker(None, state="standby", engine="mlx"),
-        worker("c", expires_at=time.time() + 300),
+        worker("c", expires_at=time.time() + 300, vision={"max_side_px": 256, "high_side_px": 742}),
     ]
     stub.status["config_error"] = "server.yaml, line 3: oops"
     stub.status["queue"] = queue(WaitingTarget("b", "mlx", 1))
@@ -30,6 +30,7 @@ def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
     assert "350.0 MB" in out
     assert "loading 25%" in out
     assert "standby" in out
+    assert "Pictures for c: at most 256 pixels by the longer side, 742 where a request asks for more." in out
     assert "1 request waiting: 1 for b@mlx" in out
     assert "line 3: oops" in out
 
