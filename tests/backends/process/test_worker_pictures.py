@@ -98,6 +98,24 @@ def test_pictures_of_every_family_are_shown_and_shown_again(family: str, *, enco
         assert second.end.usage.num_cached_tokens > first.end.usage.num_prompt_tokens
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_conversation_computes_only_what_is_new(family: str) -> None:
+    """Twenty turns, a new picture in every fourth: the last one costs what a turn of texts of that length would."""
+    messages: list[PromptMessage] = []
+    num_known = 0
+    with WorkerProcess("fake", answers=ANSWERS, encodes_beside=True, context_length=30_000) as worker:
+        started(worker, family, context_length=30_000)
+        for turn in range(20):
+            shown = [picture((250, turn, 0), 64, 64)] if turn % 4 == 0 else []
+            messages.append(user(f"What colour, in turn {turn}? ", *shown, "Say."))
+            answer = asked(worker, generate(turn + 1, *messages))
+            assert answer.text == f"I see {', '.join(['red'] * (turn // 4 + 1))}."
+            assert is_cached(answer) == [True] * (turn // 4) + [not shown]
+            assert answer.end.usage.num_cached_tokens >= num_known
+            num_known = answer.end.usage.num_prompt_tokens
+            messages.append({"role": "assistant", "content": answer.text})
+
+
 def test_choices_see_what_the_first_one_sees() -> None:
     with WorkerProcess("fake", answers=ANSWERS) as worker:
         started(worker).send(
