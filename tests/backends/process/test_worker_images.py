@@ -180,10 +180,11 @@ def test_an_exchange_with_a_picture_is_gone_on_from_by_its_tokens(seeing: Callab
 
 def test_choices_see_the_same_picture(seeing: Callable[[str], Seeing]) -> None:
     worker = seeing("llava")
-    first = worker.send(about(photo()))
-    ids = [first, *(worker.send(ForkPrompt(first)) for _ in range(3))]
-    worker.process.wait_for_ends(ids)
-    ends = [worker.process.answer(sequence_id).end for sequence_id in ids]
+    first, *others = range(2 * 10**6, 2 * 10**6 + 4)
+    choices = [Generate(sequence_id, ForkPrompt(first), ASK) for sequence_id in others]
+    worker.process.send(Generate(first, about(photo()), ASK), *choices)
+    worker.process.wait_for_ends([first, *others])
+    ends = [worker.process.answer(sequence_id).end for sequence_id in (first, *others)]
     assert {end.usage.num_image_tokens for end in ends} == {729}
 
 
