@@ -28,6 +28,8 @@ TopK = Annotated[int, Meta(ge=-1, le=1_000_000), honoured("0 and -1 are off")]
 MinP = settings.MinP
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+ContextId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A token, or a row of a picture, of a prompt that an answer has told."""
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 RepetitionPenalty = Annotated[float, Meta(ge=0, le=10)]
 PenaltyWindow = Annotated[int, Meta(ge=-1, le=1_000_000)]

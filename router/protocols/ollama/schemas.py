@@ -203,7 +203,7 @@ class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
             "",
         ),
     ] = None
-    context: Annotated[list[ranges.TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
+    context: Annotated[list[ranges.ContextId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
     raw: bool | None = None
     images: Annotated[list[JSONValue] | None, _SEEN] = None
 

@@ -1,5 +1,6 @@
 """A picture by each protocol, over the fake engine: what is shown, what the answer says of it, how it is counted."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -254,3 +255,20 @@ async def test_how_large_pictures_are_seen_is_told(front: FakeFront) -> None:
     assert low < by_header == by_body < high
     refused = await front.client.post("/v1/chat/completions", json=CHAT, headers={"X-Mlxr-Image-Side": "tiny"})
     assert refused.status_code == 400
+
+
+@pytest.mark.parametrize("has_doubles", [False, True])
+@with_front(llamacpp=TELLS)
+async def test_ollamas_context_brings_a_picture_back(front: FakeFront, *, has_doubles: bool) -> None:
+    """Also from a client that has no other numbers than doubles."""
+    add_seeing_model(front.registry)
+    ask = {"model": SEEING, "stream": False, "options": {"num_predict": 20}}
+    first = (await front.client.post("/api/generate", json=OLLAMA_TEXT | ask)).json()
+    context = [int(Decimal(repr(float(each)))) for each in first["context"]] if has_doubles else first["context"]
+    response = await front.client.post("/api/generate", json=ask | {"prompt": "And now?", "context": context})
+    assert response.status_code == 200, response.text
+    assert response.json()["response"] == first["response"]
+    assert response.json()["prompt_eval_count"] > first["prompt_eval_count"] > NUM_ROWS
+    other = await front.client.post("/api/generate", json=ask | {"prompt": "x", "context": [*context[:40], 1 << 62, 1]})
+    assert other.status_code == 400
+    assert "context" in other.json()["error"]
