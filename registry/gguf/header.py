@@ -74,6 +74,7 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
         data_offset: Where the tensor data starts, in bytes from the start of the file.
         data_bytes: Length of the tensor data, padding between tensors included.
         has_bad_byte_tokens: A token looks like a byte token but has no two hex digits.
+        has_tower: Among the tensors are those of a vision tower.
         tensor_shapes: Tensor name -> dimensions, the contiguous one first; None unless they were asked for.
     """
 
@@ -91,6 +92,7 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
     data_bytes: int
     file_size_bytes: int
     has_bad_byte_tokens: bool
+    has_tower: bool = False
     tensor_shapes: dict[str, tuple[int, ...]] | None = None
 
     @property
@@ -220,6 +222,7 @@ def parse_source(
         data_bytes=tensors.data_bytes,
         file_size_bytes=file_size_bytes,
         has_bad_byte_tokens=metadata.has_bad_byte_tokens,
+        has_tower=tensors.has_tower,
         tensor_shapes=tensors.shapes,
     )
 

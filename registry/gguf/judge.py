@@ -41,6 +41,12 @@ def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> Iterator[str]:
         yield from _expert_reasons(header, architecture)
         yield from _epsilon_reasons(header, architecture)
         yield from _vocabulary_reasons(header)
+        if header.has_tower:
+            # Source: llama-model-loader.cpp, done_getting_tensors: "wrong number of tensors; expected 658, got 418".
+            yield (
+                "its vision tower is in the same file, as Ollama's own engine has it, which llama.cpp refuses; get a "
+                "GGUF with a projector (mmproj) beside it: `mlxr models search NAME`"
+            )
 
 
 def _is_between(value: Scalar | None, low: int, high: int) -> bool:

@@ -60,6 +60,11 @@ class TensorReader:
         self.num_elements = 0
         self.totals: dict[str, TensorTypeTotals] = {}
 
+    @property
+    def has_tower(self) -> bool:
+        """Whether there are weights of a vision tower."""
+        return any(name.startswith(b"v.") for name in self._names)
+
     def read_all(self, num_tensors: int) -> None:
         """Read all descriptions; the caller has checked their number against MAX_TENSORS."""
         for _ in range(num_tensors):

@@ -211,3 +211,14 @@ def test_facts_of_the_bundled_model() -> None:
     assert facts.context_length == 8192
     assert facts.kv is not None
     assert facts.kv.kv_bytes_per_token(2) == 30 * 3 * 128 * 2
+
+
+def test_a_tower_in_the_same_file_is_what_llama_cpp_refuses() -> None:
+    """Models of Ollama's own engine are such: `wrong number of tensors`."""
+    inside, other = (
+        facts_from_header(parse_header(build(llama_metadata(), [Tensor(), Tensor(name)])))
+        for name in (b"v.blk.0.attn_k.weight", b"values")
+    )
+    assert not inside.loadable
+    assert "its vision tower is in the same file" in inside.reasons[0]
+    assert other.loadable
