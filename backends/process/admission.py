@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar
-from backends.errors import PromptError, UnsupportedByModelError
+from backends.errors import ImageError, PromptError, UnsupportedByModelError
 from backends.images.prompt_image import PromptImage
 from backends.logits import Matcher, create_editor
 from backends.output.answer import RunningAnswer
@@ -205,12 +205,19 @@ class Admission:
 
     def _prompt(self, request: PendingRequest, images: Mapping[ImagePart, PromptImage]) -> PreparedPrompt:
         if not isinstance(request.prompt, ForkPrompt):
-            kept = {part: image.with_tiles(self._tiles.intern) for part, image in images.items()}
-            return self.intake.prepare(request.prompt, kept)
+            known = {part: self._known(part, image) for part, image in images.items()}
+            return self.intake.prepare(request.prompt, known)
         prompt = self._prompts.get(request.prompt.source_id)
         if prompt is None:
             raise PromptError("the request that this choice belongs to has failed", param="n")
         return prompt
+
+    def _known(self, part: ImagePart, image: PromptImage) -> PromptImage:
+        """Return a picture of tiles that all sequences with equal ones share."""
+        try:
+            return image.with_tiles(self._tiles.intern)
+        except ImageError as exc:
+            raise ImageError(f"{part.param}: {exc}", param=part.param) from exc
 
     def _grammar(self, message: Generate, prompt: PreparedPrompt) -> AnswerGrammar | None:
         """Return what the answer must match: calls where they are required, text or calls where there is a choice."""

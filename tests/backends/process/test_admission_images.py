@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from backends.errors import ImageError, UnsupportedByModelError
+from backends.images.prompt_image import PromptImage
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission, Admitted
+from backends.sequence import Tile
 from backends.tile_cache import TileCache
 from backends.wire.messages import Answered, Ask, Failed, Generate
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, Prompt, TextPrompt
@@ -95,6 +97,22 @@ def test_equal_pictures_are_one_tile_in_all_sequences(admission: Admission) -> N
     tiles = [each.sequence.spans[0].tile for each in found.values() if isinstance(each, RunningAnswer)]
     assert len(tiles) == 3
     assert len(set(map(id, tiles))) == 1
+
+
+def test_a_picture_that_would_be_taken_for_another_one_is_refused() -> None:
+    class Colliding(Preparer):
+        def prepare(self, part: ImagePart) -> PromptImage:
+            def other(tile: Tile) -> Tile:
+                tile.digest = bytes(31) + part.data
+                return tile
+
+            return super().prepare(part).with_tiles(other)
+
+    admission = Admission(Tokenizer(), msgspec.structs.replace(MODEL, context_length=1000), Colliding())
+    found = submitted(admission, [generate(1, A), generate(2, B)])
+    assert isinstance(found[2], Failed)
+    assert (found[2].code, found[2].param) == ("invalid_image", B.param)
+    assert found[2].message.startswith(f"{B.param}: the picture cannot be told from another one")
 
 
 def test_a_picture_that_cannot_be_used_fails_its_request_only(admission: Admission) -> None:
