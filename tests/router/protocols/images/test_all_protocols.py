@@ -225,6 +225,33 @@ async def test_uploaded_files_websockets_and_batches_have_pictures_too(front: Fa
 
 
 @with_front(llamacpp=TELLS)
+async def test_ollamas_context_brings_pictures_back(front: FakeFront) -> None:
+    add_seeing_model(front.registry)
+    first = {"prompt": "What is it?", "images": [as_base64(RED)]}
+    plain = {"model": SEEING, "stream": False, "options": {"num_predict": 40}}
+    context = (await front.client.post("/api/generate", json=plain | first)).json()["context"]
+    second = {"prompt": "And this?", "images": [as_base64(BLUE)], "context": context}
+    answer = (await front.client.post("/api/generate", json=plain | second)).json()
+    assert answer["prompt_eval_count"] > 2 * NUM_ROWS
+    assert answer["prompt_cached_count"] > NUM_ROWS
+
+
+@with_front()
+async def test_no_address_leads_to_this_machine(front: FakeFront) -> None:
+    add_seeing_model(front.registry)
+    config = front.fleet.current_config.config
+    front.fleet.set_config(msgspec.structs.replace(config, images=ImagesConfig(fetch="public")))
+    for address in (f"{front.services.server.url}/health", "http://localhost/a.png", "http://[::ffff:127.0.0.1]/"):
+        image = {"type": "image_url", "image_url": {"url": address}}
+        body = {"model": SEEING, "messages": [{"role": "user", "content": [image]}]}
+        refused = await front.client.post("/v1/chat/completions", json=body)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (400, "invalid_image")
+        assert error["param"] == "messages[0].content[0].image_url"
+        assert "not in the public internet" in error["message"]
+
+
+@with_front(llamacpp=TELLS)
 async def test_the_model_of_the_config_answers_and_is_named(front: FakeFront) -> None:
     add_seeing_model(front.registry)
     config = front.fleet.current_config.config
