@@ -19,10 +19,12 @@ from tests.backends.mlx.vision.conftest import FAMILIES, WITH_SHORT_WINDOWS, See
 from tests.support.bare_engine import BareEngine, load
 from tests.support.image_prompts import user
 from tests.support.tiny_vision import patchwork
+from tests.support.tiny_vision.mlx_only import MLX_ONLY
 
 pytestmark = pytest.mark.slow
 
-CAN_BE_CUT = pytest.mark.parametrize("seeing", sorted({*FAMILIES} - {WITH_SHORT_WINDOWS}), indirect=True)
+BESIDE_THE_CONTRACT = pytest.mark.parametrize("seeing", sorted({*MLX_ONLY} - {WITH_SHORT_WINDOWS}), indirect=True)
+"""Of the other families the contract suite asks the same."""
 NUM = 12
 PICTURE, OTHER = patchwork(1, 84, 112), patchwork(2, 112, 84)
 
@@ -126,6 +128,7 @@ def test_several_pictures_in_several_turns_are_answered_as_the_model_does(seeing
     assert seeing.alone(prompt, NUM) == OwnModel(seeing).answer(prompt, NUM)
 
 
+@pytest.mark.parametrize("seeing", MLX_ONLY, indirect=True)
 def test_pictures_in_pieces_are_the_same(seeing: Seeing) -> None:
     prompt = seeing.ask(PICTURE, "What is it?", OTHER, "And this?")
     expected = seeing.alone(prompt, NUM)
@@ -167,7 +170,7 @@ def test_steps_are_large_enough_for_pictures_that_come_whole(seeing: Seeing) -> 
     small.engine.close()
 
 
-@CAN_BE_CUT
+@BESIDE_THE_CONTRACT
 @pytest.mark.parametrize("is_retired", [True, False])
 @pytest.mark.parametrize("is_behind", [True, False])
 def test_another_question_goes_on_from_the_picture(seeing: Seeing, *, is_behind: bool, is_retired: bool) -> None:
@@ -184,7 +187,7 @@ def test_another_question_goes_on_from_the_picture(seeing: Seeing, *, is_behind:
     assert seeing.bare.run(fork, num_tokens=NUM) == [expected]
 
 
-@CAN_BE_CUT
+@BESIDE_THE_CONTRACT
 def test_a_saved_cache_goes_on_in_another_worker(seeing: Seeing, tmp_path: Path) -> None:
     first, second = seeing.ask(PICTURE, "What is it?"), seeing.ask(PICTURE, "Which colours?")
     expected = seeing.alone(second, NUM)

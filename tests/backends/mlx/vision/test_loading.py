@@ -1,5 +1,6 @@
 """Loading models that see on mlx: what is read when, what is refused, and texts, which are as without a tower."""
 
+import gc
 import json
 import re
 import shutil
@@ -47,12 +48,16 @@ def rows_of(engine: LoadedEngine, model: VisionModel) -> "np.ndarray[tuple[int, 
     return tile.rows
 
 
+def memory_in_use() -> int:
+    gc.collect()  # of tests before, which would be missed in the middle otherwise
+    return mx.get_active_memory()
+
+
 class TestTheTower:
     def test_it_takes_no_memory_before_the_first_picture(self, vision_model: Models) -> None:
         """Its parameters are read by the first picture, those of the language model by the load."""
         model = vision_model("qwen2_vl")
-        mx.clear_cache()
-        before = mx.get_active_memory()
+        before = memory_in_use()
         engine = load("mlx", model.load_spec("mlx"))
         loaded = mx.get_active_memory()
         rows_of(engine, model)
@@ -80,8 +85,7 @@ class TestTheTower:
 
     def test_it_is_loaded_at_once_where_that_is_wanted(self, vision_model: Models) -> None:
         model = vision_model("qwen2_vl")
-        mx.clear_cache()
-        before = mx.get_active_memory()
+        before = memory_in_use()
         engine = load("mlx", model.load_spec("mlx", vision=model.vision_spec("mlx", is_preloaded=True)))
         assert isinstance(engine, LoadedMLX)
         assert engine._vision is not None

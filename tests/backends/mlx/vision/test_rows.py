@@ -5,6 +5,7 @@ import hashlib
 import hypothesis
 import mlx.core as mx
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from backends.mlx.vision.rows import RowTable
@@ -20,6 +21,7 @@ def tile_of(number: int, size: int) -> Tile:
     return Tile(digest, np.empty((0, 0, 3), np.uint8), 1, size, rows)
 
 
+@pytest.mark.slow
 @hypothesis.given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40))
 def test_held_rows_keep_their_ids_and_values(steps: list[tuple[int, bool]]) -> None:
     tiles = [tile_of(number, 1 + 5 * number % 7) for number in range(10)]
