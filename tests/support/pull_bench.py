@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from registry.hub.client import HubClient
 from registry.hub.ollama.client import OllamaRegistry
 from registry.hub.retry import RetryPolicy
@@ -15,8 +17,12 @@ from registry.pull.puller import Puller, PullResult, PullSettings
 from registry.pull.transfer import TransferSettings
 from registry.pull_record import PullOptions
 from tests.support.stub_hub import StubHub
+from tests.support.waiting import WITHIN_S
 
-RETRY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=1.0, max_retry_after_s=5.0)
+RETRY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=WITHIN_S, max_retry_after_s=5.0)
+"""Gives nothing up on a busy machine."""
+HASTY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=1.0, max_retry_after_s=5.0)
+"""Where giving up is wanted, or as good as the right bytes."""
 
 SMALL = TransferSettings(
     large_bytes=64 * 1024,
@@ -26,6 +32,7 @@ SMALL = TransferSettings(
     buffer_bytes=8 * 1024,
     retry=RETRY,
 )
+SMALL_HASTY = msgspec.structs.replace(SMALL, retry=HASTY)
 
 
 def payload(seed: int, size: int) -> bytes:
@@ -39,11 +46,11 @@ async def small_puller(
     *,
     token: str | None = None,
     transfer: TransferSettings = SMALL,
-    stall_s: float = 5.0,
+    stall_s: float = WITHIN_S,
     reserve_bytes: int = 0,
 ) -> AsyncIterator[Puller]:
     settings = PullSettings(transfer=transfer, reserve_bytes=reserve_bytes, progress_interval_s=0.0)
-    async with Web(HubSettings(endpoint=hub.url, token=token, stall_s=stall_s, answer_timeout_s=stall_s)) as web:
+    async with Web(HubSettings(endpoint=hub.url, token=token, stall_s=stall_s, answer_timeout_s=WITHIN_S)) as web:
         hub_client = HubClient(web, retry=RETRY)
         ollama = OllamaRegistry(hub_client)
         yield Puller(hub_client, root / "models", root / "registry.sqlite3", settings, ollama=ollama)
@@ -57,7 +64,7 @@ async def pull_once(
     options: PullOptions | None = None,
     token: str | None = None,
     transfer: TransferSettings = SMALL,
-    stall_s: float = 5.0,
+    stall_s: float = WITHIN_S,
     events: list[PullEvent] | None = None,
 ) -> PullResult:
     async with small_puller(hub, root, token=token, transfer=transfer, stall_s=stall_s) as puller:

@@ -23,8 +23,9 @@ from registry.hub.answers import read_repo_info
 from registry.hub.client import MAX_JSON_BYTES, HubClient
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
 from registry.hub.web import HubSettings, Web, retry_after_s
-from tests.support.pull_bench import RETRY
+from tests.support.pull_bench import HASTY
 from tests.support.stub_hub import COMMIT, StubHub
+from tests.support.waiting import WITHIN_S
 
 REPO = "org/m-GGUF"
 API = f"/api/models/{REPO}"
@@ -38,9 +39,11 @@ def hub() -> Iterator[StubHub]:
 
 @asynccontextmanager
 async def asking(hub: StubHub, token: str | None = None, *, is_offline: bool = False) -> AsyncIterator[HubClient]:
-    settings = HubSettings(endpoint=hub.url, token=token, stall_s=2, answer_timeout_s=2, is_offline=is_offline)
+    settings = HubSettings(
+        endpoint=hub.url, token=token, stall_s=WITHIN_S, answer_timeout_s=WITHIN_S, is_offline=is_offline
+    )
     async with Web(settings) as web:
-        yield HubClient(web, retry=RETRY)
+        yield HubClient(web, retry=HASTY)
 
 
 def model(**changes: Any) -> bytes:

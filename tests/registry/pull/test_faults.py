@@ -13,8 +13,9 @@ from registry.hub.web import HubSettings, Web
 from registry.pull.events import PullEvent
 from registry.pull.puller import Puller, PullSettings
 from tests.support.hub_faults import random_script
-from tests.support.pull_bench import RETRY, SMALL, final_files, payload
+from tests.support.pull_bench import HASTY, SMALL_HASTY, final_files, payload
 from tests.support.stub_hub import StubHub
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -38,15 +39,15 @@ async def run_script(web: Web, hub: StubHub, root: Path, seed: int) -> str | Non
     repo, data = repo_of(seed), file_of(seed)
     rng = random.Random(seed)
     hub.faults[repo, "m-Q4_0.gguf"] = random_script(rng, len(data))
-    settings = PullSettings(transfer=SMALL, reserve_bytes=0)
-    client = HubClient(web, retry=RETRY)
+    settings = PullSettings(transfer=SMALL_HASTY, reserve_bytes=0)
+    client = HubClient(web, retry=HASTY)
     ollama = OllamaRegistry(client)
     puller = Puller(client, root / "models", root / "registry.sqlite3", settings, ollama=ollama)
     code: str | None = None
     events: list[PullEvent] = []
     for _ in range(2):
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WITHIN_S):
                 await puller.fetch(await puller.plan(repo), events.append)
         except PullError as exc:
             code = exc.code

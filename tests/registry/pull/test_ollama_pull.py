@@ -31,8 +31,9 @@ from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata
 from tests.registry.scan_steps import MMPROJ
 from tests.support.hub_faults import random_script
-from tests.support.pull_bench import RETRY, SMALL, final_files, payload
+from tests.support.pull_bench import HASTY, SMALL_HASTY, final_files, payload
 from tests.support.stub_ollama_registry import Published, StubOllamaRegistry, digest_of, published
+from tests.support.waiting import WITHIN_S
 
 MODEL = build(llama_metadata(), [Tensor()])
 NAME = "library/tiny:135m"
@@ -42,12 +43,12 @@ NUM_SCRIPTS = 90
 
 
 @asynccontextmanager
-async def opened(registry: StubOllamaRegistry, root: Path, *, stall_s: float = 2.0) -> AsyncIterator[Puller]:
-    settings = PullSettings(transfer=SMALL, reserve_bytes=0)
+async def opened(registry: StubOllamaRegistry, root: Path, *, stall_s: float = WITHIN_S) -> AsyncIterator[Puller]:
+    settings = PullSettings(transfer=SMALL_HASTY, reserve_bytes=0)
     hub = HubSettings(endpoint=HIDDEN, token="secret")
-    own = HubSettings(endpoint=registry.url, stall_s=stall_s, answer_timeout_s=2.0)
+    own = HubSettings(endpoint=registry.url, stall_s=stall_s, answer_timeout_s=WITHIN_S)
     async with Web(hub) as web, OllamaWeb(own, num_connections=32) as other:
-        ollama = OllamaRegistry(HubClient(other, retry=RETRY))
+        ollama = OllamaRegistry(HubClient(other, retry=HASTY))
         yield Puller(HubClient(web), root / "models", root / "registry.sqlite3", settings, ollama=ollama)
 
 

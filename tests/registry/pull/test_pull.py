@@ -28,6 +28,7 @@ from tests.support.pull_bench import (
     small_puller,
 )
 from tests.support.stub_hub import COMMIT, StubHub
+from tests.support.waiting import WITHIN_S
 
 GGUF, MLX = "org/tiny-GGUF", "mlx-community/tiny-4bit"
 MODEL = build(llama_metadata(), [Tensor()])
@@ -109,7 +110,7 @@ async def test_a_plan_says_what_is_there_and_what_is_needed(tmp_path: Path) -> N
                     has_come.set()
 
             task = asyncio.create_task(puller.fetch(plan, tell))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(WITHIN_S):
                 await has_come.wait()
             task.cancel()
             await asyncio.wait([task])

@@ -21,6 +21,7 @@ from registry.pull.ranges import Span, announced_span
 from tests.support.hub_faults import Fault
 from tests.support.pull_bench import (
     SMALL,
+    SMALL_HASTY,
     final_files,
     hidden_files,
     ignore,
@@ -30,6 +31,7 @@ from tests.support.pull_bench import (
     small_puller,
 )
 from tests.support.stub_hub import StubHub
+from tests.support.waiting import WITHIN_S
 
 REPO = "org/m-GGUF"
 NAME = "m-Q4_0.gguf"
@@ -37,7 +39,9 @@ LARGE = payload(1, 300_000)
 SMALL_FILE = payload(2, 50_000)
 
 
-async def pull_with(root: Path, data: bytes, *faults: Fault, stall_s: float = 0.2) -> tuple[StubHub, list[PullEvent]]:
+async def pull_with(
+    root: Path, data: bytes, *faults: Fault, stall_s: float = WITHIN_S
+) -> tuple[StubHub, list[PullEvent]]:
     events: list[PullEvent] = []
     with StubHub({REPO: {NAME: data}}) as hub:
         hub.faults[REPO, NAME] = list(faults)
@@ -50,7 +54,8 @@ async def pull_with(root: Path, data: bytes, *faults: Fault, stall_s: float = 0.
 @pytest.mark.parametrize("kind", ["drop", "stall", "reset"])
 @pytest.mark.parametrize("data", [LARGE, SMALL_FILE], ids=["large", "small"])
 async def test_a_broken_answer_goes_on_where_it_broke(tmp_path: Path, kind: str, data: bytes) -> None:
-    hub, events = await pull_with(tmp_path, data, Fault(kind, after=20_000))
+    stall_s = 1.0 if kind == "stall" else WITHIN_S
+    hub, events = await pull_with(tmp_path, data, Fault(kind, after=20_000), stall_s=stall_s)
     # What the kernel had not handed over when a reset came is lost; all else is kept.
     assert num_served(hub) <= len(data) + (20_000 if kind == "reset" else 0)
     assert any(isinstance(event, Retrying) for event in events)
@@ -104,7 +109,7 @@ async def test_a_server_that_always_announces_something_else_is_given_up(tmp_pat
     with StubHub({REPO: {NAME: LARGE}}) as hub:
         hub.faults[REPO, NAME] = [Fault(kind, is_forever=True)]
         with pytest.raises(TransferError, match=r"in place of .* pull again to go on"):
-            await pull_once(hub, tmp_path, REPO)
+            await pull_once(hub, tmp_path, REPO, transfer=SMALL_HASTY)
     assert final_files(tmp_path) == {}
 
 
@@ -112,7 +117,7 @@ async def test_an_answer_that_goes_on_behind_its_end_is_refused(tmp_path: Path) 
     with StubHub({REPO: {NAME: SMALL_FILE}}) as hub:
         hub.faults[REPO, NAME] = [Fault("chunked_long", is_forever=True)]
         with pytest.raises(TransferError, match="more than it announced, again and again"):
-            await pull_once(hub, tmp_path, REPO)
+            await pull_once(hub, tmp_path, REPO, transfer=SMALL_HASTY)
     assert final_files(tmp_path) == {}
 
 
