@@ -11,7 +11,7 @@ from registry.vision import VisionFacts
 from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFailedError
 from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Choice, Target, choose
-from router.models.vision import VisionSource, vision_source, vision_spec
+from router.models.vision import VisionSource, engines_that_cannot_see, vision_source, vision_spec
 from tests.router.models.test_targets import AUTO, LLAMACPP, MLX, artifact, model
 
 TOWER = VisionFacts(kind="gemma3", has_vision=True, size_bytes=9)
@@ -183,3 +183,28 @@ def test_a_folders_tower_is_in_the_folder_and_as_old_as_it() -> None:
     source = vision_source(folder)
     assert source is not None
     assert (source.projector_path, source.version) == (None, folder.version)
+
+
+def test_an_engine_that_lacks_its_library_is_no_candidate_and_says_so() -> None:
+    cannot_see = {EngineKind.MLX: "mlx-vlm is not installed"}
+    both = (that_sees("llamacpp"), that_sees("mlx"))
+
+    def engine(*artifacts: Artifact) -> EngineKind:
+        return choose(
+            model(*artifacts),
+            requested=None,
+            global_setting=AUTO,
+            is_apple_silicon=True,
+            image_param=PARAM,
+            cannot_see=cannot_see,
+        ).target.engine.kind
+
+    assert engine(*both) is EngineKind.LLAMACPP
+    with pytest.raises(ModelCannotSeeError, match=r"mlx-vlm is not installed \(mlx\)"):
+        engine(that_sees("mlx"))
+
+
+@pytest.mark.parametrize(("spec", "lacking"), [(None, {EngineKind.MLX}), ("found", set())])
+def test_the_library_is_looked_for_and_not_imported(monkeypatch: pytest.MonkeyPatch, spec: Any, lacking: Any) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec if name == "mlx_vlm" else None)
+    assert set(engines_that_cannot_see()) == lacking
