@@ -12,6 +12,7 @@ from backends.errors import ImageError
 from backends.row_ids import row_ids, tile_digest
 from backends.sequence import Tile
 from backends.tile_cache import TileCache
+from tests.support.waiting import WITHIN_S
 
 ROWS, COLUMNS, WIDTH = 2, 3, 8
 ROW_BYTES = ROWS * COLUMNS * WIDTH * 4
@@ -114,5 +115,5 @@ def test_what_a_sequence_holds_stays_its_own_and_is_the_one_that_others_get() ->
 
 def test_workers_of_text_models_import_no_pillow() -> None:
     code = "import backends.process.worker, backends.fake.engine, backends.tile_cache, sys; print('PIL' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=WITHIN_S)
     assert done.stdout == "False\n"

@@ -19,7 +19,7 @@ import pytest
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events
-from tests.support.waiting import wait_until
+from tests.support.waiting import WITHIN_S, wait_until
 
 QUICK = {"decode_s": 0.002, "prefill_s_per_token": 0.0001, "context_length": 32768}
 FAST = (
@@ -228,7 +228,7 @@ def test_an_interrupted_run_keeps_what_was_measured(fake: GatewayProcess) -> Non
         if "first token" in line:
             break
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=WITHIN_S)
     body = json.loads(out)
     record = body.get("record", body)
     assert not record["is_complete"]
@@ -257,7 +257,7 @@ def test_the_server_that_a_run_started_ends_with_a_run_that_is_killed(home: Path
         assert f"which `mlxr bench` started for itself, runs as process {instance.pid}" in refused.stderr
         assert f"`kill {instance.pid}`" in refused.stderr
         bench.kill()
-    _, alive = psutil.wait_procs([server, *started], timeout=60)
+    _, alive = psutil.wait_procs([server, *started], timeout=WITHIN_S)
     assert alive == []
 
 

@@ -31,6 +31,7 @@ from tests.support.api_answers import check_answer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.stub_hub import StubHub
 from tests.support.stub_ollama_registry import StubOllamaRegistry, digest_of, published
+from tests.support.waiting import WITHIN_S
 
 NUM_CASES = 2_000
 MAX_S = 5.0
@@ -134,7 +135,7 @@ class Sender:
         return {**ids, "input_file_id": file["id"], "previous_response_id": response["id"], "pull_id": "1"}
 
     def _post(self, path: str, **kwargs: Any) -> requests.Response:
-        return self._session.post(self._url + path, timeout=60, **kwargs)
+        return self._session.post(self._url + path, timeout=WITHIN_S, **kwargs)
 
     def send(self, endpoint: Endpoint, case: Any, *, is_valid: bool) -> None:
         """Send one case and note what was wrong with the answer."""

@@ -8,6 +8,7 @@ import pytest
 
 from backends.machine.current import current_platform
 from backends.machine.linux import LinuxPlatform
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 _HOLDER = "import sys\nballast = b'\\1' * {size}\nprint('ready', flush=True)\nsys.stdin.read()"
@@ -98,5 +99,5 @@ def test_a_child_ends_with_its_parent_whatever_it_does() -> None:
         assert process.stdout is not None
         found = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        gone, _ = psutil.wait_procs([found], timeout=30)
+        gone, _ = psutil.wait_procs([found], timeout=WITHIN_S)
         assert gone

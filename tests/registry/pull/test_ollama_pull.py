@@ -279,7 +279,7 @@ async def run_script(registry: StubOllamaRegistry, root: Path, seed: int) -> str
     async with opened(registry, root, stall_s=0.15) as puller:
         for _ in range(2):
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(WITHIN_S):
                     await puller.fetch(await puller.plan(f"ollama://m{seed}:x"), events.append)
             except PullError as exc:
                 code = exc.code

@@ -22,6 +22,7 @@ from registry.store import Registry
 from registry.store.database import rescue_registry
 from tests.registry.catalogue_builder import make_draft
 from tests.registry.scan_steps import names
+from tests.support.waiting import WITHIN_S
 
 PROJECT = Path(__file__).parents[3]
 
@@ -152,7 +153,7 @@ def test_a_catalogue_in_a_read_only_folder_can_be_read(store: Registry) -> None:
             parent.chmod(parent.stat().st_mode | 0o005)
     try:
         argv = [sys.executable, "-P", "-c", READ_ONLY, str(store.path), str(folder / "code")]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=WITHIN_S, check=False)
     finally:
         folder.chmod(0o755)
     assert done.stdout.splitlines() == ["['m']", "read-only"], done.stderr

@@ -12,6 +12,7 @@ from router.cli.app import ROOT, main
 from router.cli.terminal.verbs import LazyVerb
 from router.version import VERSION
 from tests.router.cli.conftest import Mlxr
+from tests.support.waiting import WITHIN_S
 
 
 def verbs_under(group: click.Group, *words: str) -> Iterator[tuple[str, LazyVerb]]:
@@ -141,7 +142,7 @@ def test_models_list_and_help_import_nothing_heavy(home: Path) -> None:
 def test_the_module_runs_as_a_program(home: Path) -> None:
     del home
     with mlxr_process("models", "show", "nope") as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 1
     assert out == b""
     assert err.startswith(b"mlxr: There is no model")
@@ -164,7 +165,7 @@ def test_ctrl_c_is_quiet(home: Path, tmp_path: Path) -> None:
     # Opening our end of the pipe returns when the command has opened its own: it now waits for the config.
     with mlxr_process("config", "check", str(fifo)) as process, fifo.open("wb"):
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 130
     assert err == b""
 

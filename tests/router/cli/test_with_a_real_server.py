@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 import pytest
 
 from router.config.paths import Paths
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ class Mlxr(NamedTuple):
     def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         argv = [sys.executable, "-P", "-m", "router.cli", *arguments]
         options = {"env": self.environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-        return subprocess.run(argv, check=False, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+        return subprocess.run(argv, check=False, timeout=WITHIN_S, **options)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def banner(mlxr: Mlxr) -> Iterator[str]:
             yield _until_started(server.stdout)
         finally:
             server.send_signal(signal.SIGINT)
-            _, log = server.communicate(timeout=30)
+            _, log = server.communicate(timeout=WITHIN_S)
     assert server.returncode == 0
     assert "Traceback" not in log
 

@@ -10,6 +10,7 @@ from router.config import Config, load_config
 from router.config.edit import write_atomically
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
+from tests.support.waiting import WITHIN_S
 
 INTERVAL_S = 0.002
 
@@ -31,7 +32,7 @@ class Changes:
         self._iterator = iterator
 
     async def next(self) -> Config | ConfigError:
-        return await asyncio.wait_for(anext(self._iterator), timeout=10)
+        return await asyncio.wait_for(anext(self._iterator), timeout=WITHIN_S)
 
     async def next_config(self) -> Config:
         content = await self.next()

@@ -9,6 +9,7 @@ from registry.store import Registry
 from router.models.keeper import ModelKeeper
 from router.status import HashProgress
 from tests.registry.gguf_builder import llama_model
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,7 @@ def keeper_of(tmp_path: Path, own: Path, **options: object) -> ModelKeeper:
 async def test_what_changes_on_disk_changes_in_the_catalogue(tmp_path: Path, own: Path) -> None:
     (own / "a.gguf").write_bytes(llama_model())
     keeper = keeper_of(tmp_path, own)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         task = asyncio.create_task(keeper.run())
         await eventually(lambda: keeper.num_scans == 1)
         with Registry(tmp_path / "r.sqlite3") as registry:
@@ -54,7 +55,7 @@ async def test_equal_files_become_one_model_in_the_background(tmp_path: Path, ow
     keeper = keeper_of(tmp_path, own, is_watching=False)
     seen: list[HashProgress] = []
     keeper._set_progress = seen.append  # type: ignore[method-assign, assignment]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         task = asyncio.create_task(keeper.run())
         with Registry(tmp_path / "r.sqlite3") as registry:
             await eventually(lambda: [model.name for model in registry.models.list()] == ["a"])
@@ -76,7 +77,7 @@ async def test_checksums_wait_while_the_machine_is_busy_and_end_with_the_server(
         return True
 
     keeper = keeper_of(tmp_path, own, is_busy=is_busy)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         task = asyncio.create_task(keeper.run())
         await eventually(lambda: len(asked) > 3)
         task.cancel()
@@ -93,7 +94,7 @@ async def test_a_scan_that_fails_is_logged_and_tried_again(
     (own / "a.gguf").write_bytes(llama_model())
     (tmp_path / "r.sqlite3").write_bytes(b"this is no database" * 100)
     keeper = keeper_of(tmp_path, own)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         task = asyncio.create_task(keeper.run())
         await eventually(lambda: "the scan for models failed" in caplog.text)
         (tmp_path / "r.sqlite3").unlink()

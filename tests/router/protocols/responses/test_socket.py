@@ -15,6 +15,7 @@ from router.protocols.responses import socket as responses_socket
 from router.protocols.responses.answer_schemas import StreamEvent
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.waiting import WITHIN_S
 
 SHORT = FakeOptions(answer_tokens=6)
 PLAIN = {"type": "response.create", "model": "m", "input": "hi", "temperature": 0}
@@ -208,7 +209,7 @@ async def test_handshakes_are_judged_like_requests_and_refused_where_there_is_no
     front: FakeFront, path: str, headers: dict[str, str], status: int
 ) -> None:
     with pytest.raises(InvalidStatus) as caught:
-        async with asyncio.timeout(20), opened(front, path, additional_headers=headers):
+        async with asyncio.timeout(WITHIN_S), opened(front, path, additional_headers=headers):
             raise AssertionError
     assert caught.value.response.status_code == status
     assert front.fleet.num_launches == {"mlx": 0, "llamacpp": 0}
