@@ -77,8 +77,10 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         hides_thinking=_hides_thinking(body),
     )
 
+    is_stream = bool(body.stream)
+
     def encoder(_: Generation) -> AnswerEncoder:
-        return AnthropicStream(head) if body.stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
+        return AnthropicStream(head) if is_stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
 
     return Answering(
         answer_id=head.answer_id,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from backends.errors import ImageError
 from backends.wire.prompts import MAX_IMAGE_BYTES, ImagePart, image_too_large
+from registry.errors import InvalidModelNameError, ModelNotFoundError
 from router.config import CurrentConfig
 from router.config.images import ImagesConfig
 from router.errors import InvalidRequestError, ModelCannotSeeError, RouterError
@@ -112,11 +113,15 @@ class ImageReader:
         """Return the model that answers questions with pictures, by the config.
 
         Raises:
-            RouterError: It cannot see either, or cannot be served.
-            RegistryError: There is no such model.
+            RouterError: There is no such model, it cannot see either, or cannot be served.
+            RegistryError: The registry cannot be read.
         """
-        stand_in = replace(self._models.model_request(name), image_param=param)
-        self._models.resolve(stand_in)
+        try:
+            stand_in = replace(self._models.model_request(name), image_param=param)
+            self._models.resolve(stand_in)
+        except (ModelNotFoundError, InvalidModelNameError) as exc:
+            problem = f"{param}: images.model of the config names no model here ({exc}); mend it, or send no images"
+            raise InvalidRequestError(problem, param) from exc
         return stand_in
 
     async def _bytes(self, image: SentImage) -> bytes:

@@ -121,8 +121,10 @@ async def _answering(serving: RequestService, arrival: Arrival, body: Completion
         fields=tuple(body.response_fields or ()),
     )
 
+    is_stream = bool(body.stream)
+
     def encoder(generation: Generation) -> AnswerEncoder:
-        if body.stream:
+        if is_stream:
             return NativeCompletionStream(generation, options)
         return WholeAnswer(wanted.num_sequences, lambda outputs: completions_of(generation, outputs, options))
 

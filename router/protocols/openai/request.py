@@ -67,12 +67,14 @@ async def openai_answering(
     model_request, images = await images_of(serving, body, model_request, headers)
     wanted = generation_for(body, chosen_model(serving, model_request), headers, images, has_events=has_events)
     tier = tier_used(body.service_tier, wanted.spec.priority)
+    # What was said is not kept twice while it is answered: pictures may be large.
+    how = msgspec.structs.replace(body, messages=[]) if isinstance(body, ChatRequest) else body
     head = CompletionHead.new(images.stand_in or body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
         answer_id=head.answer_id,
         protocol="openai",
         wanted=wanted,
-        encoder=lambda generation: _encoder(serving, body, head, generation, has_events=has_events),
+        encoder=lambda generation: _encoder(serving, how, head, generation, has_events=has_events),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from backends.errors import ImageError
 from backends.wire.prompts import ImagePart, TextPart
 from registry.engines import Engine, EngineKind
+from registry.errors import ModelNotFoundError
 from router.config import Config, CurrentConfig
 from router.config.images import ImagesConfig
 from router.errors import FileNotFoundHereError, InvalidRequestError, ModelCannotSeeError
@@ -30,6 +31,8 @@ class _Models:
     """A directory in which only `seeing` sees."""
 
     def model_request(self, name: str) -> ModelRequest:
+        if name == "missing":
+            raise ModelNotFoundError(name, [])
         return ModelRequest(name)
 
     def resolve(self, model_request: ModelRequest) -> Choice:
@@ -118,6 +121,9 @@ async def test_the_model_of_the_config_answers_in_its_place() -> None:
     assert isinstance(shown(images), ImagePart)
     with pytest.raises(ModelCannotSeeError):
         await read([image_at()], "blind", model="other")
+    with pytest.raises(InvalidRequestError, match=r"images\.model of the config names no model here") as caught:
+        await read([image_at()], "blind", model="missing")
+    assert caught.value.param == image_at().param
 
 
 async def test_what_lies_behind_the_question_is_said_in_words_or_refused() -> None:
