@@ -55,7 +55,9 @@ from backends.wire.questions import (
 ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
 PENDING_POLL_S = 0.002
-"""How often an idle worker looks whether pictures are prepared, a constraint is compiled, or the tower is done."""
+"""How often an idle worker looks whether pictures are prepared, or a constraint is compiled."""
+TOWER_POLL_S = 0.02
+"""The same for the tower beside its steps, which takes much longer and wants the cores."""
 
 
 class Serving:
@@ -137,7 +139,9 @@ class Serving:
         # The inbox has what came in a step that may have ended everything else.
         if self._inbox or self._embeddings.has_work or (self._batcher.has_work and not self._awaits_tower):
             return 0
-        return PENDING_POLL_S if self._admission.has_pending or self._encoding.is_busy else None
+        if self._admission.has_pending:
+            return PENDING_POLL_S
+        return TOWER_POLL_S if self._encoding.is_busy else None
 
     @property
     def _awaits_tower(self) -> bool:
