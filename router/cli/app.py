@@ -42,8 +42,8 @@ ROOT: Final = Group(
     "A local LLM server with two engines, MLX and llama.cpp, behind one model name.",
     {
         "serve": "serve:serve",
-        "run": "run:run",
-        "report": "report:report",
+        "run": "asking.run:run",
+        "report": "asking.report:report",
         "engine": "engine:engine",
         "ps": "processes:list_workers",
         "stop": "processes:stop",

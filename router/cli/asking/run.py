@@ -15,7 +15,7 @@ import click
 from registry.catalogue import Model
 from registry.errors import DatabaseError, InvalidModelNameError, ModelNotFoundError
 from registry.names import parse_model_reference
-from router.cli.chat import ChatSession, CompletionSession
+from router.cli.asking.chat import ChatSession, CompletionSession
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option

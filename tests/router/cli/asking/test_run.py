@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.cli.chat import stats_line
-from router.cli.images import data_uri, split_paths
+from router.cli.asking.chat import stats_line
+from router.cli.asking.images import data_uri, split_paths
 from router.protocols.answers import sse_event
 from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
 from tests.router.cli.conftest import Mlxr
@@ -253,7 +253,7 @@ def test_ctrl_c_stops_only_the_answer(mlxr: Mlxr, stub: StubGateway, monkeypatch
     def interrupt(_text: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("router.cli.chat.shown_answer", interrupt)
+    monkeypatch.setattr("router.cli.asking.chat.shown_answer", interrupt)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     result = mlxr("run", "m")
     assert result.exit_code == 0

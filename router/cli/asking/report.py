@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 import msgspec
 
+from router.cli.asking.images import SUFFIXES, data_uri
+from router.cli.asking.report_lines import ReportLine, ReportLines
 from router.cli.client.base import Client
 from router.cli.client.errors import ServerAnswerError
-from router.cli.images import SUFFIXES, data_uri
-from router.cli.report_lines import ReportLine, ReportLines
 from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import plural, print_json, shown

@@ -6,9 +6,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from router.cli.asking.images import message_content, split_paths
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
-from router.cli.images import message_content, split_paths
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
 from router.protocols.answers import SeenImage

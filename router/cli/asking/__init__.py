@@ -1,0 +1,1 @@
+"""Verbs that ask a model: one answer, a conversation, reports of pictures."""
