@@ -24,9 +24,10 @@ from backends.images.tower import Tower
 from backends.llamacpp.library import LibraryLog
 from backends.sequence import Tile
 
-_POLL_S: Final = 0.03
+_POLL_S: Final = 0.08
 """Computing this long between two looks at whether an encoding is to be given up."""
-_FIRST_NODES, _MOST_NODES = 8, 256
+_LEAST_NODES, _MOST_NODES = 8, 64
+"""Of the graph between two looks: fewer cost a tenth of the time and more, these some percent of it."""
 
 
 def _never() -> bool:
@@ -166,7 +167,7 @@ class _Polls:
         self.callback = llama_cpp.ggml_backend_sched_eval_callback(self._on_node)
         self.is_given_up = False
         self._should_abort: Callable[[], bool] = _never
-        self._nodes_a_poll = _FIRST_NODES
+        self._nodes_a_poll = _LEAST_NODES
         self._num_nodes = 0
         self._polled_s = 0.0
 
@@ -174,7 +175,7 @@ class _Polls:
     def asking(self, should_abort: Callable[[], bool]) -> Iterator["_Polls"]:
         """Ask this while the body runs."""
         self._should_abort, self.is_given_up = should_abort, False
-        self._num_nodes, self._nodes_a_poll, self._polled_s = 0, _FIRST_NODES, time.monotonic()
+        self._num_nodes, self._nodes_a_poll, self._polled_s = 0, _LEAST_NODES, time.monotonic()
         try:
             yield self
         finally:
@@ -185,10 +186,10 @@ class _Polls:
             self._num_nodes += 1
             return self._num_nodes >= self._nodes_a_poll
         now = time.monotonic()
-        if now - self._polled_s < _POLL_S / 2:
+        if now - self._polled_s < _POLL_S / 4:  # what comes next may take several times as long
             self._nodes_a_poll = min(_MOST_NODES, self._nodes_a_poll * 2)
         elif now - self._polled_s > _POLL_S:
-            self._nodes_a_poll = max(1, self._nodes_a_poll // 2)
+            self._nodes_a_poll = max(_LEAST_NODES, self._nodes_a_poll // 2)
         self._num_nodes, self._polled_s = 0, now
         self.is_given_up = self.is_given_up or self._should_abort()
         return not self.is_given_up
