@@ -14,12 +14,14 @@ import msgspec
 from router.protocols.fields.json_types import JSONObject, JSONValue
 from router.protocols.fields.ranges import CallId
 from router.protocols.fields.unseen import in_words
+from router.protocols.responses.images import IMAGE, kept_image
 
 _CALL: Final = "_call"
 _OUTPUT: Final = "_output"
 _TOOLS: Final = ("local_shell", "shell", "apply_patch", "computer", "tool_search")
 _CALLS: Final = frozenset(f"{tool}{_CALL}" for tool in _TOOLS)
 _OUTPUTS: Final = frozenset((*(call + _OUTPUT for call in _CALLS), f"tool_search{_OUTPUT}"))
+_IMAGES: Final = frozenset({IMAGE, "computer_screenshot"})
 _BESIDE: Final = frozenset({"id", "type", "status", "call_id", "created_by"})
 """Fields of a call that say nothing of what was called."""
 
@@ -60,7 +62,7 @@ def hosted_fields(read: InputHostedItem, sent: dict[str, Any], where: str) -> di
     call_id = read.call_id or read.id or read.type
     if read.type in _OUTPUTS:
         output = sent.get("tools") if read.output is None else read.output
-        return {"type": "function_call_output", "call_id": call_id, "output": words_of(output, f"{where}.output")}
+        return {"type": "function_call_output", "call_id": call_id, "output": _shown(output, f"{where}.output")}
     arguments = {key: value for key, value in sent.items() if key not in _BESIDE and value is not None}
     if list(arguments) == ["action"] and isinstance(arguments["action"], dict):
         arguments = arguments["action"]
@@ -78,6 +80,20 @@ def agent_text(message: InputAgentMessage, where: str) -> str:
     return f"{message.author or 'agent'}: {words_of(message.content, f'{where}.content')}"
 
 
+def _shown(output: Any, where: str) -> str | list[dict[str, Any]]:
+    """Return what a call came to as it is kept: one text, or parts where there are pictures, such as screenshots."""
+    parts = output if isinstance(output, list) else [output]
+    if not any(map(_is_image, parts)):
+        return words_of(output, where)
+    return [
+        kept_image(part) if _is_image(part) else {"type": "input_text", "text": words_of(part, where)} for part in parts
+    ]
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and ("image_url" in part or part.get("type") in _IMAGES)
+
+
 def words_of(value: Any, where: str) -> str:
     """Return any result in words: texts as they are, pictures by the word, anything else as JSON."""
     match value:
@@ -89,7 +105,7 @@ def words_of(value: Any, where: str) -> str:
             return "\n".join(words_of(part, f"{where}[{index}]") for index, part in enumerate(value))
         case {"text": str(text)}:
             return text
-        case {"image_url": _} | {"type": "input_image" | "computer_screenshot"}:
-            return in_words("input_image", where)
+        case dict() if _is_image(value):
+            return in_words(IMAGE, where)
         case _:
             return msgspec.json.encode(value).decode()

@@ -146,7 +146,7 @@ def block(data: bytes) -> dict[str, Any]:
 
 @with_front(llamacpp=TELLS)
 async def test_pictures_in_results_of_tools_are_seen(front: FakeFront) -> None:
-    """As Claude Code's Read and Codex' view_image give them."""
+    """As Claude Code's Read, Codex' view_image and what looks at a screen give them."""
     add_seeing_model(front.registry)
     read = {"type": "tool_use", "id": "c1", "name": "Read", "input": {"file_path": "a.png"}}
     result = {"type": "tool_result", "tool_use_id": "c1", "content": [block(RED), {"type": "text", "text": "a.png"}]}
@@ -166,9 +166,15 @@ async def test_pictures_in_results_of_tools_are_seen(front: FakeFront) -> None:
             "call_id": "c1",
             "output": [{"type": "input_image", "image_url": data_uri(GREEN), "detail": "high"}],
         },
+        {"type": "computer_call", "call_id": "c2", "action": {"type": "screenshot"}},
+        {
+            "type": "computer_call_output",
+            "call_id": "c2",
+            "output": {"type": "computer_screenshot", "image_url": data_uri(BLUE)},
+        },
     ]
     answer = (await front.client.post("/v1/responses", json={"model": SEEING, "input": items})).json()
-    assert answer["output"][0]["content"][0]["text"] == "green"
+    assert answer["output"][0]["content"][0]["text"] == "green, blue"
 
 
 @with_front(llamacpp=TELLS)

@@ -180,10 +180,10 @@ HISTORY = [
 
 
 def test_items_of_tools_that_nobody_runs_here_are_shown_as_calls_or_left_out_by_name() -> None:
+    read = {path: item for path, item in read_items(HISTORY).items() if isinstance(item, dict)}
     with noting_ignored("test") as noted:
-        items = [each for each in read_items(HISTORY).values() if isinstance(each, dict)]
-    assert noted.paths == ("input[].output.type=input_image",)
-    messages = conversation_messages(items, None, read_tools(ALL))
+        messages = conversation_messages(list(read.values()), None, read_tools(ALL), paths=list(read))
+    assert noted.paths == ("input[].output[].type=input_image",)
     calls = [message["tool_calls"][0]["function"] for message in messages if "tool_calls" in message]
     assert calls == [
         {"name": "apply_patch", "arguments": {"input": "x"}},
@@ -212,9 +212,8 @@ async def test_what_was_left_out_is_named_in_the_answers_header(front: FakeFront
         response = await front.client.post(PATH, json=body)
         assert response.status_code == 200, response.text
         assert response.headers["x-mlxr-ignored"] == (
-            "input[].output.type=input_image, "
             "tools[].tools[].type=web_search, tools[].type=web_search, tools[].type=local_shell, "
-            "input[].type=web_search_call, input[].type=compaction"
+            "input[].type=web_search_call, input[].type=compaction, input[].output[].type=input_image"
         )
         counted = await front.client.post(f"{PATH}/input_tokens", json={"model": "m", "input": HISTORY, "tools": ALL})
         assert counted.headers["x-mlxr-ignored"] == response.headers["x-mlxr-ignored"]
