@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from PIL import Image
 
-from tests.cases.case import CHAT, MESSAGES, OLLAMA_CHAT, OLLAMA_GENERATE, RESPONSES, Body, Case, Reply, ask
+from tests.cases.case import CHAT, FAKE, MESSAGES, OLLAMA_CHAT, OLLAMA_GENERATE, REAL, RESPONSES, Body, Case, Reply, ask
 
 COMPLETION: Final = "/completion"
+_ALL: Final = (*FAKE, *REAL)
 _SEEN: Final = "mlxr.images.0"
 
 
@@ -62,7 +63,7 @@ _SIZE: Final = {f"{_SEEN}.original": [40, 30]}
 
 CASES: Final[list[Case]] = [
     # tools/server/tests/unit/test_vision_api.py, `test_vision_chat_completion`
-    _chat("a data: URI", {"url": _URI}, has=_SIZE),
+    _chat("a data: URI", {"url": _URI}, has=_SIZE, engines=_ALL),
     _chat("base64 without a prefix", {"url": _PNG}, has=_SIZE),
     _chat("a text in the place of the object", _URI, has=_SIZE),
     _chat("no image", {"url": "malformed"}, status=400, says=("messages[0].content[1].image_url",)),
@@ -89,7 +90,7 @@ CASES: Final[list[Case]] = [
     # ollama/ollama#7592, #5728: usage without pictures
     _chat("tokens of pictures in the usage", {"url": _URI}, row="B8", check=_counts_rows),
     # `test_vision_completion`
-    _raw("a marker and its image", "What is this: <__media__>\n", _PNG, has=_SIZE),
+    _raw("a marker and its image", "What is this: <__media__>\n", _PNG, has=_SIZE, engines=_ALL),
     _raw("a data: URI", "What is this: <__media__>\n", _URI, has=_SIZE),
     _raw("no image", "What is this: <__media__>\n", "malformed", status=400, says=("multimodal_data[0]",)),
     _raw("an image without a marker", "What is this:\n", _PNG, status=400, says=("<__media__>",)),
