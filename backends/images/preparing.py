@@ -49,6 +49,16 @@ def planned(size: Size, tower: Tower, max_side: int | None = None) -> Layout:
     return FAMILIES[tower.family].layout(size, tower, max_side)
 
 
+def num_whole_rows(tower: Tower) -> int:
+    """Return how many rows of a tile one step must be able to evaluate at once; 0 = any number will do."""
+    if not tower.is_bidirectional:
+        return 0
+    if tower.max_rows is not None:
+        return tower.max_rows
+    assert tower.image_size is not None
+    return planned(Size(tower.image_size, tower.image_size), tower).tile_grid.num_cells
+
+
 def fitted(picture: Picture, tower: Tower, max_side: int | None = None) -> Prepared:
     """Scale and cut a picture for a tower."""
     layout = planned(picture.size, tower, max_side)

@@ -9,7 +9,7 @@ from backends.errors import LoadError
 from backends.images.decoding import Size
 from backends.images.families import family_of
 from backends.images.geometry import Grid
-from backends.images.preparing import planned
+from backends.images.preparing import num_whole_rows, planned
 from backends.images.processor import tower_of
 from backends.images.tower import Tower
 from backends.llamacpp.library import LibraryLog
@@ -39,7 +39,7 @@ class Vision:
         self._uses_mrope = family_of(spec.family).uses_mrope
         self._tower: VisionTower | None = None
         self._batch: RowBatch | None = None
-        self.num_whole_rows = _num_whole_rows(self._spec)
+        self.num_whole_rows = num_whole_rows(self._spec)
         self.positions: Positions = MropePositions() if self._uses_mrope else Positions()
 
     def prepare(self, log: LibraryLog, *, capacity: int, num_threads: int, flash_attention: int) -> None:
@@ -102,15 +102,6 @@ class Vision:
         """Give the tower's memory back."""
         if self._tower is not None:
             self._tower.close()
-
-
-def _num_whole_rows(tower: Tower) -> int:
-    if not tower.is_bidirectional:
-        return 0
-    if tower.max_rows is not None:
-        return tower.max_rows
-    assert tower.image_size is not None
-    return _grid_of(tower, tower.image_size).num_cells
 
 
 def _grid_of(tower: Tower, side: int) -> Grid:

@@ -15,11 +15,9 @@ import mlx.core as mx
 from mlx_vlm.utils import load_model
 
 from backends.errors import LoadError
-from backends.images.decoding import Size
 from backends.images.families import family_of
-from backends.images.preparing import planned
+from backends.images.preparing import num_whole_rows
 from backends.images.processor import tower_of
-from backends.images.tower import Tower
 from backends.mlx.vision.config import as_mlx_vlm_reads
 from backends.mlx.vision.inputs import VisionInputs
 from backends.mlx.vision.model import VisionLanguageModel
@@ -64,16 +62,7 @@ def load_vision(model_path: str, spec: VisionSpec, *, dtype: mx.Dtype | None) ->
     uses_mrope = family_of(tower.family).uses_mrope
     model = VisionLanguageModel(whole, rows, uses_mrope=uses_mrope, is_bidirectional=tower.is_bidirectional)
     model.make_cache()  # so that a load fails, and not the first sequence
-    return LoadedVision(model, vision_tower, VisionInputs(model, rows, uses_mrope=uses_mrope), _whole_rows(tower))
-
-
-def _whole_rows(tower: Tower) -> int:
-    if not tower.is_bidirectional:
-        return 0
-    if tower.max_rows is not None:
-        return tower.max_rows
-    assert tower.image_size is not None
-    return planned(Size(tower.image_size, tower.image_size), tower).tile_grid.num_cells
+    return LoadedVision(model, vision_tower, VisionInputs(model, rows, uses_mrope=uses_mrope), num_whole_rows(tower))
 
 
 def _load_whole(folder: Path, dtype: mx.Dtype | None) -> Any:
