@@ -17,7 +17,7 @@ from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor, TokenScore
 from backends.sequence import Sequence, Tile
 from backends.tokenizer import Tokenizer
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
 _SCORED_BYTES = 64 * 1024 * 1024

@@ -19,7 +19,7 @@ from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from backends.engines import create_engine
 from backends.errors import FOREIGN_ERRORS, BackendError, LoadError
 from backends.lifeline import end_with_stdin
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 
 PARITY_CONTEXT_LENGTH = 512
 DTYPES = ("float16", "bfloat16", "float32")

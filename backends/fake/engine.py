@@ -24,7 +24,7 @@ from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
 from backends.tokenizer import InfillTokens, Tokenizer
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
 _NUM_BYTES = 256

@@ -18,7 +18,7 @@ from backends.images.prompt_image import ImageFacts, PromptImage
 from backends.images.tower import Tower, unsupported
 from backends.row_ids import tile_digest
 from backends.sequence import Tile
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 from backends.wire.prompts import ImagePart
 
 _MAX_JSON_BYTES: Final = 16 * 2**20

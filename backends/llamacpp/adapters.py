@@ -12,7 +12,7 @@ import llama_cpp
 
 from backends.errors import EngineError, LoadError
 from backends.llamacpp.library import LibraryLog
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 
 
 class LoraAdapter(NamedTuple):

@@ -16,7 +16,7 @@ from backends.cache_files import read_cache, write_cache
 from backends.errors import LoadError
 from backends.llamacpp.positions import Positions
 from backends.sequence import EmbeddingSpan, Sequence
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 
 # Source: ggml.h, enum ggml_type; the Python package names all of these but bfloat16.
 _FLOAT_TYPES: Final = {"f32": llama_cpp.GGML_TYPE_F32, "f16": llama_cpp.GGML_TYPE_F16, "bf16": 30}

@@ -38,7 +38,7 @@ from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from backends.errors import EngineError, LoadError, UnsupportedByModelError
 from backends.llamacpp.caches import num_slots_for, set_cache_types
 from backends.llamacpp.library import LibraryLog
 from backends.machine.current import current_platform
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 
 if TYPE_CHECKING:
     from backends.llamacpp.vision.vision import Vision

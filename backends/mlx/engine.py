@@ -42,7 +42,7 @@ from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sam
 from backends.mlx.scoring import PromptScorer
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence, Tile
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
 METAL_STEP_TOKENS = 512

@@ -11,7 +11,7 @@ from mlx_lm.utils import load_config, load_tokenizer
 from backends.errors import FOREIGN_ERRORS, LoadError, UnsupportedByModelError
 from backends.mlx.device import has_metal
 from backends.mlx.library import mlx_errors
-from backends.wire.messages import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
 
 if TYPE_CHECKING:
     from backends.mlx.vision.loading import LoadedVision

@@ -23,7 +23,8 @@ from backends.prompting.intake import Intake, PreparedPrompt
 from backends.sequence import Sequence
 from backends.tile_cache import TileCache
 from backends.tokenizer import Tokenizer
-from backends.wire.messages import Answered, Ask, Failed, Generate, LoadedModel, Usage
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Answered, Ask, Failed, Generate, Usage
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, Prompt, images_of
 from backends.wire.questions import CountTokens, TokenCount
 from backends.wire.request import Constraint, ConstraintKind, ToolChoice

@@ -12,6 +12,7 @@ from backends.base import LoadedEngine
 from backends.embedding import Encoder
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.intake import Intake
+from backends.wire.load import LoadedModel
 from backends.wire.messages import (
     Aborted,
     Embed,
@@ -19,7 +20,6 @@ from backends.wire.messages import (
     Event,
     Failed,
     Finished,
-    LoadedModel,
     SequenceEnd,
     SequenceTimings,
     Usage,

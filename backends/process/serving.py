@@ -22,6 +22,7 @@ from backends.process.image_loader import ImagePreparer
 from backends.process.text_questions import answer_to
 from backends.tile_cache import TileCache
 from backends.wire.channel import Channel, ChannelClosedError
+from backends.wire.load import LoadedModel
 from backends.wire.messages import (
     HEARTBEAT_INTERVAL_S,
     Aborted,
@@ -37,7 +38,6 @@ from backends.wire.messages import (
     Generate,
     Heartbeat,
     Load,
-    LoadedModel,
     Pause,
     Resume,
     Shutdown,

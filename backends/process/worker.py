@@ -27,6 +27,7 @@ from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.prompting.chat_template import check_template
 from backends.wire.channel import Channel, ChannelClosedError
+from backends.wire.load import LoadSpec
 from backends.wire.messages import (
     Ask,
     Cancel,
@@ -39,7 +40,6 @@ from backends.wire.messages import (
     Loaded,
     LoadFailed,
     LoadProgress,
-    LoadSpec,
     Pause,
     Resume,
     Shutdown,

@@ -20,7 +20,8 @@ from backends.row_ids import row_of
 from backends.sequence import EmbeddingSpan, PlacedImage, Sequence, Tile
 from backends.tile_cache import TileCache
 from backends.tokenizer import InfillTokens, Tokenizer
-from backends.wire.messages import Generate, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Generate
 from backends.wire.prompts import (
     ChatPrompt,
     ImagePart,

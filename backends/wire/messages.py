@@ -11,17 +11,15 @@ Rules:
     `sequence_id` is chosen by the gateway and never used twice on one channel.
 """
 
-from typing import Any
-
 import msgspec
 
 from backends.errors import BackendError, ContextLengthError, PromptError
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.output import FinishReason, Output, PromptToken
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
 from backends.wire.request import Pooling, SequenceSpec
 
-_SPARE_SLOTS = 24
 _SCORE_CHARS = 32
 
 
@@ -30,105 +28,6 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 # ---- both directions: parts -----------------------------------------------------------------------------------------
-
-
-class VisionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model sees.
-
-    Attributes:
-        family: How its pictures are prepared, a row of `backends.images.families.FAMILIES`.
-        projector_path: The GGUF file that makes rows of pictures, absolute; None = the tower is in the model's folder.
-        projector_metadata: The `clip.*` values of that file's header.
-        text_width: Width of the language model's hidden states.
-        has_class_token: Whether the tower has a class token (`v.class_embd`).
-        fingerprint: Of the weights that make rows; equal ones make equal rows of equal pixels.
-        is_preloaded: Whether the tower is loaded with the model, and not with the first picture.
-    """
-
-    family: str
-    projector_path: str | None = None
-    projector_metadata: dict[str, Any] = {}
-    text_width: int = 0
-    has_class_token: bool = False
-    fingerprint: str = ""
-    is_preloaded: bool = False
-
-
-class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an engine needs to load one artifact.
-
-    Attributes:
-        model_path: The .gguf file (the first of a split set) or the MLX folder, absolute.
-        context_length: Tokens one sequence may hold, prompt and answer together; lowered to the model's own limit.
-        max_sequences: Sequences that may be in the batch at once, >= 1.
-        kv_cells: Tokens that all sequences together may hold; None = the context length, or what the engine needs.
-        step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
-        num_threads: Compute threads; None = physical cores.
-        use_mmap: Map the weights instead of reading them (llamacpp).
-        flash_attention: `auto`, `on` or `off` (llamacpp).
-        kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
-        cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
-        wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
-        saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
-        saved_caches_max_bytes: Cap of that folder and its siblings together.
-        slot_files_dir: Folder of the files that clients have caches of this artifact saved in, absolute, or None.
-        cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
-            as many again where that is more. None are kept where the model's memory makes each of them costly.
-        background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
-        session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
-        chat_template: The user's Jinja template, in the place of the model's own; None = that.
-        adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
-        adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
-        vision: How it sees; None = it is a text model, or is to be one.
-    """
-
-    model_path: str
-    context_length: int = 8192
-    max_sequences: int = 8
-    kv_cells: int | None = None
-    step_tokens: int | None = None
-    num_threads: int | None = None
-    use_mmap: bool = True
-    flash_attention: str = "auto"
-    kv_type: str | None = None
-    cache_limit_bytes: int | None = None
-    wired_limit_bytes: int | None = None
-    saved_caches_dir: str | None = None
-    saved_caches_max_bytes: int = 0
-    slot_files_dir: str | None = None
-    cache_slots: int | None = None
-    background_max_wait_s: float = 60.0
-    session_ttl_s: float = 600.0
-    chat_template: str | None = None
-    adapter_path: str | None = None
-    adapter_scale: float = 1.0
-    vision: VisionSpec | None = None
-
-    @property
-    def num_spare_slots(self) -> int:
-        """Slots beyond `max_sequences`."""
-        return max(_SPARE_SLOTS, self.max_sequences) if self.cache_slots is None else self.cache_slots
-
-
-class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker knows about the model it has loaded.
-
-    Attributes:
-        context_length: Tokens one sequence may hold, after the engine's and the model's limits.
-        max_sequences: Sequences that may be in the batch at once.
-        kv_cells: Tokens that all sequences together may hold.
-        devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
-        can_generate: Whether it can continue a text; an encoder can only embed it.
-        pooling: How the model's makers want its embeddings pooled; None = they do not say.
-    """
-
-    context_length: int
-    max_sequences: int
-    kv_cells: int
-    vocab_size: int
-    devices: tuple[str, ...]
-    can_generate: bool = True
-    pooling: Pooling | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):

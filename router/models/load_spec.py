@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 from registry.catalogue import Artifact, Model
 from registry.engines import EngineKind
 from registry.settings import VisionMode

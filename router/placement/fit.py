@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import ModelFacts
 from router.errors import InsufficientMemoryError

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
 from router.placement.memory import Machine

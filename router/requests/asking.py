@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from backends.wire.messages import Answered, Ask, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Answered, Ask
 from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest

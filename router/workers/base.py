@@ -7,7 +7,8 @@ the implementation's own business with the supervisor.
 import abc
 from collections.abc import Mapping, Sequence
 
-from backends.wire.messages import Ask, Embed, Generate, Hello, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Ask, Embed, Generate, Hello
 from router.errors import RouterError
 from router.workers.streams import RequestStream, SequenceProgress, TaskStream
 

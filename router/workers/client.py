@@ -16,6 +16,7 @@ import msgspec
 
 from backends.errors import FrameError
 from backends.wire.frames import FrameDecoder, FrameEncoder
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.messages import (
     Aborted,
     Accepted,
@@ -34,10 +35,8 @@ from backends.wire.messages import (
     Hello,
     Load,
     Loaded,
-    LoadedModel,
     LoadFailed,
     LoadProgress,
-    LoadSpec,
     PrefillProgress,
     PromptShown,
     Resume,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import LoadedEngine
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from tests.support.bare_engine import engine_of
 from tests.support.engine_driver import EngineDriver
 

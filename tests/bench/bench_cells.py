@@ -23,7 +23,7 @@ if str(ROOT) not in sys.path:
 
 from backends.llamacpp.engine import LlamaCppEngine  # noqa: E402 - found through the line above
 from backends.sequence import Sequence  # noqa: E402
-from backends.wire.messages import LoadSpec  # noqa: E402
+from backends.wire.load import LoadSpec  # noqa: E402
 from tests.support.bare_engine import BareEngine, text_ids  # noqa: E402
 
 CONTEXT_LENGTH = 8192

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from backends.base import Chunk, Engine, LoadedEngine, StepPlan, StepResult
 from backends.engines import create_engine
 from backends.sequence import EmbeddingSpan, Sequence
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 
 GREEDY = SamplingParams(temperature=0)

@@ -14,7 +14,7 @@ import backends.process.worker  # noqa: F401 - a worker has all of this in memor
 from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.engines import create_engine
 from backends.sequence import Sequence
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 
 PIECE_TOKENS = 512

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.facts import ModelFacts
 from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header

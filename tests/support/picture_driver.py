@@ -8,7 +8,8 @@ from backends.logits import create_editor
 from backends.output.answer import RunningAnswer
 from backends.sequence import PlacedImage, Sequence, Tile
 from backends.tile_cache import TileCache
-from backends.wire.messages import Generate, LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
+from backends.wire.messages import Generate
 from backends.wire.prompts import TokenPrompt
 from backends.wire.request import Priority, SamplingParams, SequenceSpec
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver

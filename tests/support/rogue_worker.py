@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 from backends.wire.channel import Channel
-from backends.wire.messages import Generate, Hello, Load, Loaded, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Generate, Hello, Load, Loaded
 
 _MODEL = LoadedModel(context_length=64, max_sequences=4, kv_cells=64, vocab_size=4, devices=())
 

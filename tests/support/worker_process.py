@@ -14,7 +14,8 @@ from typing import Self, TypeVar
 import msgspec
 
 from backends.wire.frames import FrameDecoder, FrameEncoder
-from backends.wire.messages import Command, Event, Hello, Load, Loaded, LoadFailed, LoadSpec
+from backends.wire.load import LoadSpec
+from backends.wire.messages import Command, Event, Hello, Load, Loaded, LoadFailed
 from tests.support.engine_driver import Answer
 from tests.support.waiting import WITHIN_S
 

@@ -17,7 +17,7 @@ from backends.llamacpp.positions import MropePositions, Positions
 from backends.llamacpp.vision.rows import RowBatch, RowChunk, row_chunks
 from backends.llamacpp.vision.tower import VisionTower
 from backends.sequence import Tile
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 
 _DECODE_OK = 0
 

@@ -23,7 +23,7 @@ from backends.mlx.vision.inputs import VisionInputs
 from backends.mlx.vision.model import VisionLanguageModel
 from backends.mlx.vision.rows import RowTable
 from backends.mlx.vision.tower import VisionTower
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 
 _FIRST_ROW_ID: Final = 1 << 24
 """Above any vocabulary, and far below the 31 bits that ids have on the device."""

@@ -8,7 +8,7 @@ import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.catalogue import Artifact, Model
 from registry.checksums.verification import read_facts
 from registry.errors import ArtifactError

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.catalogue import Artifact, Model
 from registry.disk import free_bytes, move, sync_file, sync_folder
 from registry.engines import EngineKind

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from backends.wire.messages import LoadedModel
+from backends.wire.load import LoadedModel
 from backends.wire.questions import Description
 from backends.wire.request import ConstraintKind, SamplingParams, SequenceSpec
 from router.models.defaults import RequestDefaults

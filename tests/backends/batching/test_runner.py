@@ -10,7 +10,7 @@ from backends.batching.runner import BatchRunner
 from backends.fake.engine import FakeEngine
 from backends.fake.tower import rows_of
 from backends.sequence import Sequence
-from backends.wire.messages import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.support.tiles import spliced, tile_of

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backends.errors import LoadError
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import Pooling
 from tests.support import tiny_adapter, tiny_model
 from tests.support.bare_engine import load as load_on

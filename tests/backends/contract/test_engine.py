@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backends.errors import LoadError
-from backends.wire.messages import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import CONTEXT_LENGTH, REAL_ENGINES, EngineUnderTest
 from tests.support.bare_engine import engine_of, load

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import CONTEXT_LENGTH, MAX_SEQUENCES, EngineUnderTest
 from tests.support.bare_engine import GREEDY, BareEngine, answer_of, load, text_ids

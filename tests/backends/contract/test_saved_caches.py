@@ -7,7 +7,7 @@ import pytest
 
 from backends.base import LoadedEngine
 from backends.errors import EngineError
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, load, text_ids

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from backends.base import StepPlan
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.backends.contract.test_engine import LONG_PROMPT, PROMPTS, SAMPLINGS, never

@@ -10,7 +10,7 @@ import pytest
 from backends.errors import ImageError, UnsupportedByModelError
 from backends.images.families import FAMILIES
 from backends.images.processor import ImageProcessor, tower_of
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 from backends.wire.prompts import ImagePart
 from tests.backends.images.families import PUBLISHED, folder_tower, gguf_tower
 from tests.support import image_files, tiny_projector

@@ -8,7 +8,7 @@ import pytest
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
 from backends.llamacpp.library import LibraryLog
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header
 from registry.settings import KVType

@@ -11,7 +11,7 @@ import pytest
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine
 from backends.llamacpp.library import LibraryLog, cpu_features
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import engine_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.backends.llamacpp.test_recurrent_forks import write_recurrent_gguf
 from tests.backends.llamacpp.test_windowed_forks import write_windowed_gguf

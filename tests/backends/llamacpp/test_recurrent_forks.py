@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backends.llamacpp.engine import LoadedLlamaCpp
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, load, text_ids
 

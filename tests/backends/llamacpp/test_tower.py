@@ -12,7 +12,7 @@ import pytest
 from backends.base import LoadedEngine
 from backends.embedding import Floats
 from backends.errors import EngineError, LoadError
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from tests.support.bare_engine import BareEngine, load
 from tests.support.image_prompts import ImagePrompts
 from tests.support.tiny_vision import VisionModel, patchwork, write_vision_model

@@ -9,7 +9,7 @@ import pytest
 
 from backends.llamacpp.caches import num_slots_for
 from backends.llamacpp.engine import LoadedLlamaCpp
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams
 from tests.support import tiny_model

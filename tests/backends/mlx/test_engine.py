@@ -11,7 +11,7 @@ import pytest
 from backends.errors import LoadError
 from backends.mlx.engine import LoadedMLX, MLXEngine
 from backends.mlx.prefill_size import TARGET_STEP_S, PrefillSize
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest

@@ -8,7 +8,8 @@ import pytest
 
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission
-from backends.wire.messages import Failed, Generate, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Failed, Generate
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SamplingParams, SequenceSpec
 from tests.backends.constraints.conftest import ByteTokenizer

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backends.sequence import Tile
-from backends.wire.messages import Aborted, Cancel, Command, LoadSpec, PrefillProgress, Shutdown, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
+from backends.wire.messages import Aborted, Cancel, Command, PrefillProgress, Shutdown
 from tests.support.engine_driver import Answer
 from tests.support.picture_driver import PictureDriver
 from tests.support.tiles import SIDE, tile_of

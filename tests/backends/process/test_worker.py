@@ -9,6 +9,7 @@ import gguf
 import pytest
 
 from backends.wire.frames import MAX_FRAME_BYTES
+from backends.wire.load import LoadSpec
 from backends.wire.messages import (
     Aborted,
     Accepted,
@@ -24,7 +25,6 @@ from backends.wire.messages import (
     Loaded,
     LoadFailed,
     LoadProgress,
-    LoadSpec,
     Pause,
     PrefillProgress,
     Resume,

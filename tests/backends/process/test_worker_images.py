@@ -9,7 +9,8 @@ import pytest
 
 from backends.images.families import FAMILIES
 from backends.machine.current import current_platform
-from backends.wire.messages import Aborted, Ask, Cancel, Generate, Shutdown, VisionSpec
+from backends.wire.load import VisionSpec
+from backends.wire.messages import Aborted, Ask, Cancel, Generate, Shutdown
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, Prompt, PromptMessage, TextPrompt
 from backends.wire.questions import ApplyTemplate, CountTokens, Text, TokenCount
 from backends.wire.request import SequenceSpec

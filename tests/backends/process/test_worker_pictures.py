@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from backends.wire.load import VisionSpec
 from backends.wire.messages import (
     Aborted,
     Answered,
@@ -23,7 +24,6 @@ from backends.wire.messages import (
     PrefillProgress,
     Resume,
     Shutdown,
-    VisionSpec,
 )
 from backends.wire.prompts import ChatPrompt, ForkPrompt, ImagePart, PromptMessage, TextPart
 from backends.wire.questions import RestoreCache, SaveCache

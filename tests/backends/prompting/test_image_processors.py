@@ -19,7 +19,7 @@ from backends.images.processor import ImageProcessor
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.row_ids import row_of
-from backends.wire.messages import LoadedModel
+from backends.wire.load import LoadedModel
 from backends.wire.prompts import ChatPrompt, ImagePart, PromptMessage, images_in
 from tests.backends.images.families import PUBLISHED, folder_tower
 from tests.support import image_files

@@ -13,7 +13,7 @@ from backends.mlx.tokenizer import MLXTokenizer
 from backends.prompting.intake import Intake
 from backends.row_ids import row_of
 from backends.tokenizer import Tokenizer
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.prompts import ChatPrompt
 from tests.support.bare_engine import load
 from tests.support.image_templates import facts_of, part, says, shown

@@ -6,7 +6,8 @@ from backends.errors import ContextLengthError, PromptError, UnsupportedByModelE
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.tokenizer import InfillTokens
-from backends.wire.messages import Generate, LoadedModel
+from backends.wire.load import LoadedModel
+from backends.wire.messages import Generate
 from backends.wire.prompts import ChatPrompt, InfillFile, InfillPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 

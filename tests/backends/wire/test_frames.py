@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from backends.errors import FrameError
 from backends.wire.frames import MAX_FRAME_BYTES, FrameDecoder, FrameEncoder
+from backends.wire.load import LoadSpec
 from backends.wire.messages import (
     Aborted,
     Accepted,
@@ -20,7 +21,6 @@ from backends.wire.messages import (
     Finished,
     Generate,
     Load,
-    LoadSpec,
     SequenceEnd,
     SequenceTimings,
     Shutdown,

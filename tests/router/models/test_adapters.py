@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.adapters.registration import register_adapter
 from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting

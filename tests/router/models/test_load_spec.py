@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.catalogue import Adapter
 from registry.engines import Engine, EngineKind
 from registry.facts import AdapterFacts, ArtifactFormat

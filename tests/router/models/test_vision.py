@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.wire.messages import VisionSpec
+from backends.wire.load import VisionSpec
 from registry.catalogue import Artifact
 from registry.engines import EngineKind, EngineSetting
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings

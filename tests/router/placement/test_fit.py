@@ -1,4 +1,4 @@
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from router.http.error_table import row_for
 from router.placement.fit import refusal
 from router.placement.memory import Machine

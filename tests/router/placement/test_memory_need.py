@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.messages import LoadSpec
+from backends.wire.load import LoadSpec
 from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
 from router.placement.fit import largest_context, refusal
 from router.placement.memory import Machine

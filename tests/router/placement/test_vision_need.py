@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.messages import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
 from registry.engines import EngineKind
 from registry.facts import ArtifactFormat, MemoryFacts
 from registry.vision import VisionFacts

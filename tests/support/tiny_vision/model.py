@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends.wire.messages import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec, VisionSpec
 from tests.support.tiny_vision.families import CONTEXT_LENGTH, TINY_FAMILIES, WIDTH
 from tests.support.tiny_vision.folder import write_folder
 from tests.support.tiny_vision.gguf_files import Metadata, clip_metadata, write_projector, write_text_model
