@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 from backends.wire.request import SamplingParams
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
@@ -173,7 +173,7 @@ class LogitsEditor:
         self._biases = np.array(list(biases.values()), np.float32)
         self._repeated = self._answered = None
         if sampling.repetition_penalty != 1:
-            texts = (token_id for token_id in prompt_ids if row_of(token_id) is None)
+            texts = (token_id for token_id in prompt_ids if not is_row(token_id))
             self._repeated = TokenCounts(sampling.repetition_window, texts)
         if sampling.frequency_penalty or sampling.presence_penalty:
             self._answered = TokenCounts(sampling.penalty_window)

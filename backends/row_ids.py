@@ -1,12 +1,13 @@
 """The ids that stand for an image's rows among a sequence's tokens, made of what the tower sees.
 
 Equal tiles have equal ids, in all workers and after a restart, so that whatever compares tokens (the radix index,
-forks, saved caches) compares pictures as well. Clients cannot forge one: ids beyond the vocabulary are refused where
-they come in.
+forks, saved caches) compares pictures as well. Each row carries other bits of the tile's digest: six rows carry all of
+them, and a cache serves no part of a tile. Clients cannot forge one: ids beyond the vocabulary are refused where they
+come in.
 """
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,18 +18,9 @@ _MARK: Final = 1 << 62
 """Above any vocabulary, and below the sign bit of the 64 that frames and saved caches have."""
 _ROW_BITS: Final = 16
 _HASH_BITS: Final = 46
-
-
-class RowId(NamedTuple):
-    """What an id says.
-
-    Attributes:
-        tile: The upper bits of the tile's digest.
-        row: Number of the row in the tile.
-    """
-
-    tile: int
-    row: int
+_DIGEST_BITS: Final = 256
+_NUM_PARTS: Final = 128
+"""Rows after which the bits come again: 46 * 128 is a multiple of 256."""
 
 
 def tile_digest(
@@ -52,17 +44,26 @@ def row_ids(digest: bytes, grid: tuple[int, int]) -> list[int]:
     """Return the ids of a tile's rows, in order; 63 bits each."""
     num_rows = grid[0] * grid[1]
     assert 0 < num_rows <= NUM_ROWS_LIMIT
-    first = _MARK | tile_key(digest) << _ROW_BITS
-    return list(range(first, first + num_rows))
+    parts = [_part(digest, number) << _ROW_BITS | _MARK for number in range(min(num_rows, _NUM_PARTS))]
+    return [parts[row % _NUM_PARTS] | row for row in range(num_rows)]
 
 
 def tile_key(digest: bytes) -> int:
-    """Return the part of a digest that ids carry."""
-    return int.from_bytes(digest[:8]) >> (64 - _HASH_BITS)
+    """Return the part of a digest that the first row's id carries."""
+    return _part(digest, 0)
 
 
-def row_of(token_id: int) -> RowId | None:
-    """Return which row an id stands for; None for a token."""
-    if not token_id & _MARK:
-        return None
-    return RowId((token_id ^ _MARK) >> _ROW_BITS, token_id & (NUM_ROWS_LIMIT - 1))
+def _part(digest: bytes, number: int) -> int:
+    """Return the next bits of a digest that is written again and again."""
+    start = number * _HASH_BITS % _DIGEST_BITS
+    return int.from_bytes(digest + digest) >> (2 * _DIGEST_BITS - _HASH_BITS - start) & ((1 << _HASH_BITS) - 1)
+
+
+def key_of_first(token_id: int) -> int:
+    """Return the `tile_key` that an id carries, if it is that of a tile's first row."""
+    return (token_id ^ _MARK) >> _ROW_BITS
+
+
+def is_row(token_id: int) -> bool:
+    """Tell whether an id stands for a row; it is a token's otherwise."""
+    return bool(token_id & _MARK)

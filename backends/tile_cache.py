@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from backends.errors import ImageError
-from backends.row_ids import row_of, tile_key
+from backends.row_ids import is_row, key_of_first, tile_key
 from backends.sequence import Tile
 
 MAX_BYTES: Final = 128 * 2**20
@@ -54,15 +54,14 @@ class TileCache:
         return known
 
     def find(self, token_id: int) -> Tile | None:
-        """Return the tile one of whose rows an id stands for; None for tokens, and for what is not known any more.
+        """Return the tile whose first row an id stands for; None for others, and for what is not known any more.
 
-        Clients whose numbers are doubles give ids back rounded: the number of the row is lost then, not the tile.
+        Clients whose numbers are doubles give ids back rounded, which loses the number of the row only.
         """
-        row = row_of(int(float(token_id)))
-        tile = None if row is None else self._known.get(row.tile)
-        if row is None or tile is None:
-            return None
-        self._use(row.tile, tile)
+        key = key_of_first(int(float(token_id)))
+        tile = self._known.get(key) if is_row(token_id) else None
+        if tile is not None:
+            self._use(key, tile)
         return tile
 
     def on_encoded(self, tile: Tile) -> None:

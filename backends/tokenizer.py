@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 
 
 class InfillTokens(NamedTuple):
@@ -80,7 +80,7 @@ class Tokenizer(abc.ABC):
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that a token adds to the text; b"" for control tokens, and for the rows of pictures."""
-        if row_of(token_id) is not None:
+        if is_row(token_id):
             return b""
         piece = self._pieces.get(token_id)
         if piece is None:

@@ -16,7 +16,7 @@ from backends.prompting.control_text import Piece
 from backends.prompting.encoding import PromptEncoder, ids_of
 from backends.prompting.image_places import no_images, runs_with
 from backends.prompting.renderer import ChatRenderer, Rendered
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 from backends.sequence import EmbeddingSpan, PlacedImage, Sequence, Tile
 from backends.tile_cache import TileCache
 from backends.tokenizer import InfillTokens, Tokenizer
@@ -227,7 +227,7 @@ class Intake:
             if 0 <= context_ids[at] < self._vocab_size:
                 token_ids.append(context_ids[at])
                 continue
-            if row_of(context_ids[at]) is None or context_ids[at] < 0:
+            if not is_row(context_ids[at]) or context_ids[at] < 0:
                 self.check_ids(context_ids[at : at + 1], "context")
             tile = self._tiles.find(context_ids[at])
             ids = [] if tile is None else ids_of(tile)

@@ -47,20 +47,21 @@ def test_equal_tiles_are_one_object_with_its_rows() -> None:
     assert cache.intern(tile_of(2)) is not first
 
 
-def test_a_tile_is_found_by_the_id_of_each_of_its_rows_and_by_no_other() -> None:
+def test_a_tile_is_found_by_the_id_of_its_first_row_and_by_no_other() -> None:
     cache = TileCache()
     tile = cache.intern(tile_of(1))
-    assert all(cache.find(id_in(tile, row)) is tile for row in range(tile.size))
+    assert cache.find(id_in(tile)) is tile
+    assert not any(is_known(cache, id_in(tile, row)) for row in range(1, tile.size))
     assert not is_known(cache, id_in(tile_of(2)))
     assert not is_known(cache, 5)
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 40_000))
-def test_ids_that_have_been_doubles_find_their_tile(digest: bytes, row: int) -> None:
+@given(st.binary(min_size=32, max_size=32))
+def test_ids_that_have_been_doubles_find_their_tile(digest: bytes) -> None:
     """As JavaScript reads and writes them: the shortest decimals that give the same double."""
     cache = TileCache()
     tile = cache.intern(Tile(digest, np.zeros((1, 1, 3), np.uint8), 200, 201))
-    written = Decimal(repr(float(id_in(tile, row))))
+    written = Decimal(repr(float(id_in(tile))))
     assert cache.find(int(written)) is tile
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backends.base import BatchLimits, StepPlan, StepResult
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 from backends.sequence import EmbeddingSpan
 from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
@@ -62,8 +62,8 @@ class BatcherMachine(RuleBasedStateMachine):
 
     def _add(self, prompt: list[int], num_output: int, priority: Priority, session_id: str | None) -> None:
         inside = {place for span in self._spans(prompt) for place in range(span.start, span.end)}
-        prompt = [token for place, token in enumerate(prompt) if place in inside or row_of(token) is None]
-        if not prompt or row_of(prompt[-1]) is not None:
+        prompt = [token for place, token in enumerate(prompt) if place in inside or not is_row(token)]
+        if not prompt or is_row(prompt[-1]):
             prompt.append(0)
         num_output = min(num_output, NUM_CELLS - len(prompt))
         self.driven.add(sequence_of(self.next_id, prompt, num_output, priority, session_id, self._spans(prompt)))

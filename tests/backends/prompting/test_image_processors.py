@@ -18,7 +18,7 @@ from PIL import Image
 from backends.images.processor import ImageProcessor
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.prompting.intake import Intake, PreparedPrompt
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 from backends.wire.load import LoadedModel
 from backends.wire.prompts import ChatPrompt, ImagePart, PromptMessage, images_in
 from tests.backends.images.families import PUBLISHED, folder_tower
@@ -127,7 +127,7 @@ def test_tokens_and_rows_stand_where_transformers_has_them(
     )
     row_token = vocabulary.token_id(ROW_TOKENS.get(family, "<|image_pad|>"))
     wanted = out["input_ids"][0].tolist()
-    ids = [token_id if row_of(token_id) is None else row_token for token_id in prepared.token_ids]
+    ids = [token_id if not is_row(token_id) else row_token for token_id in prepared.token_ids]
     assert ids == wanted
     places = [place for span in prepared.spans for place in range(span.start, span.end)]
     assert places == [place for place, token_id in enumerate(wanted) if token_id == row_token]

@@ -11,7 +11,7 @@ import pytest
 from backends.images.families import FAMILIES
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.prompting.intake import Intake
-from backends.row_ids import row_of
+from backends.row_ids import is_row
 from backends.tokenizer import Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.prompts import ChatPrompt
@@ -76,6 +76,6 @@ def test_only_the_template_writes_tokens_of_pictures(
     picture = part("a")
     ids = intake.prepare(ChatPrompt([says("user", WORDS, picture, WORDS)]), shown([picture])).token_ids
     assert not set(ids) & set(ours)
-    texts = b"".join(tokenizer.shown_bytes(token_id) for token_id in ids if row_of(token_id) is None).decode()
+    texts = b"".join(tokenizer.shown_bytes(token_id) for token_id in ids if not is_row(token_id)).decode()
     assert texts.count(WORDS) == 2
-    assert sum(row_of(token_id) is not None for token_id in ids) == 2
+    assert sum(is_row(token_id) for token_id in ids) == 2
