@@ -340,6 +340,7 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
         artifact_id: None for a skipped file.
         is_copy: It is another path of the artifact, not the one that engines are given.
         files: The artifact's files; empty for a skipped file.
+        mmproj_version: `file_version` of the projector as it was read.
         status: The artifact's status, or the skipped file's kind.
         is_outdated: An older mlxr read its facts, and knew less.
     """
@@ -349,6 +350,7 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
     is_copy: bool = False
     files: tuple[str, ...] = ()
     mmproj_path: str | None = None
+    mmproj_version: str | None = None
     size_bytes: int
     mtime_ns: int
     status: str

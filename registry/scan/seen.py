@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.catalogue import ArtifactDraft, KnownFile, SkippedFile
+from registry.catalogue import ArtifactDraft, KnownFile, SkippedFile, file_version
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.files import size_and_time
@@ -44,6 +44,7 @@ class Seen:
         self.unpaired: list[ScanFailure] = []
         self.drafts: dict[str, ArtifactDraft] = {}
         self.skipped: dict[str, SkippedFile] = {}
+        self._projectors: dict[str, list[str]] = {}
 
     def visit(self, root: ScanRoot) -> None:
         """Walk one root."""
@@ -61,9 +62,20 @@ class Seen:
         for path, known in self.known.items():
             if path in self.candidates or known.artifact_id is None or known.is_copy or known.status == "ignored":
                 continue
-            if is_changed(known):
+            if is_changed(known) or _has_other_projector(path, known):
                 for candidate in _candidates_named(Path(path)):
-                    self.add(candidate)
+                    self._revisit(path, candidate)
+
+    def _revisit(self, path: str, candidate: Candidate) -> None:
+        """Take in a known artifact with the projectors beside it, whatever other models are there."""
+        self.add(candidate)
+        if path in self.links or candidate.format is not ArtifactFormat.GGUF or candidate.source.layout == "ollama":
+            return
+        if path not in self.drafts and path not in self.skipped:
+            self._inspect(candidate)
+        paired = self.known[path].mmproj_path
+        kept = [paired] if paired is not None and Path(paired).exists() else []
+        self._projectors[path] = kept + [item for item in _projectors_beside(candidate.path) if item not in kept]
 
     def add(self, candidate: Candidate) -> None:
         """Take in one candidate: open it unless it is known and looks the same, or is another link to a file."""
@@ -101,7 +113,7 @@ class Seen:
     def watched(self) -> set[str]:
         """Give the paths of `scan`'s `watched`."""
         files = {str(file) for candidate in self.candidates.values() for file in candidate.files}
-        known = {file for item in self.known.values() for file in item.files}
+        known = {file for item in self.known.values() for file in (item.mmproj_path, *item.files) if file is not None}
         return files | known | set(map(str, self._folders))
 
     def _inspect(self, candidate: Candidate) -> None:
@@ -119,9 +131,11 @@ class Seen:
             if candidate.format is not ArtifactFormat.GGUF:
                 continue
             if candidate.source.layout == "ollama":  # whose names say which projector is whose
+                has_one = candidate.projector is not None and candidate.projector.is_file()
+                self._projectors[path] = [str(candidate.projector)] if has_one else []
+            if path in self._projectors:
                 if path not in self.links and self._is_model(path):
-                    has_one = candidate.projector is not None and candidate.projector.is_file()
-                    self._attach(path, [str(candidate.projector)] if has_one else [])
+                    self._attach(path, self._projectors[path])
             elif self._code(self.links.get(path, path)) == MMPROJ_CODE:
                 projectors[candidate.path.parent].append(candidate.path.name)
             elif path not in self.links and self._is_model(path):
@@ -176,6 +190,26 @@ def is_changed(known: KnownFile) -> bool:
     except OSError:
         return False
     return known.status == "missing" or now != (known.size_bytes, known.mtime_ns)
+
+
+def _has_other_projector(path: str, known: KnownFile) -> bool:
+    """Tell whether a model's files are there, and its projector came, went or is another one."""
+    if not all(map(os.path.exists, known.files)):
+        return False
+    if known.mmproj_path is None:
+        return path.endswith(".gguf") and bool(_projectors_beside(Path(path)))
+    if known.mmproj_version is None:
+        return False
+    try:
+        return file_version(*size_and_time([known.mmproj_path])) != known.mmproj_version
+    except OSError:
+        return True
+
+
+def _projectors_beside(model: Path) -> list[str]:
+    """List the files in a model's folder that are named as its projectors may be, the best first."""
+    names = {path.name for path in model.parent.glob("*.gguf") if "mmproj" in path.name.lower()} - {model.name}
+    return [str(model.parent / name) for name in projectors_for(model.name, (model.name,), sorted(names))]
 
 
 def _candidates_named(path: Path) -> tuple[Candidate, ...]:

@@ -36,10 +36,12 @@ class Files(Part):
                 "FROM skipped_files"
             )
             found = self._records(
-                "SELECT copies.path, artifact_id, copies.mmproj_path, copies.size_bytes, copies.mtime_ns, "
-                "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END AS status, copies.files, "
-                "1 AS is_copy, 0 AS is_outdated FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
-                "SELECT path, id, mmproj_path, size_bytes, mtime_ns, origin, "
+                "SELECT copies.path, artifact_id, copies.mmproj_path, NULL AS mmproj_version, copies.size_bytes, "
+                "copies.mtime_ns, copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END AS status, "
+                "copies.files, 1 AS is_copy, 0 AS is_outdated "
+                "FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL SELECT path, id, mmproj_path, "
+                "CASE WHEN json_valid(facts) THEN json_extract(facts, '$.vision.version') END, "
+                "size_bytes, mtime_ns, origin, "
                 "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0, "
                 "status IN ('ok', 'unsupported') AND instr(facts, '\"vision\":') = 0 FROM artifacts"
             )

@@ -60,7 +60,7 @@ def test_what_an_older_mlxr_read_is_read_again_by_the_next_scan(store: Registry,
     scan_plain(store, models)
     (model,) = store.models.list()
     with store.write():
-        store.rows("UPDATE artifacts SET facts = json_remove(facts, '$.sampling')")
+        store.rows("UPDATE artifacts SET facts = json_remove(facts, '$.sampling', '$.vision')")
     assert store.models.get(model.name).recommended_sampling.values == {}
     assert scan_plain(store, models).updated == (str(path),)
     artifact = store.models.get(model.name).artifacts[0]

@@ -95,6 +95,30 @@ def test_a_file_that_is_added_by_its_path_gets_the_projector_beside_it(store: Re
     assert "is not used" in register_path(store, models / "w").artifacts[0].facts.warnings[0]
 
 
+def test_a_model_that_was_added_by_its_path_goes_with_what_becomes_of_its_projector(
+    store: Registry, models: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "elsewhere" / "Vision-Q4_K_M.gguf")
+    projector = write(tmp_path / "elsewhere" / "mmproj-f16.gguf", gemma(64))
+    register_path(store, path)
+    register_path(store, write(tmp_path / "elsewhere" / "Other-Q4_K_M.gguf", build({"general.name": text("Other")})))
+    assert scan_plain(store, models).updated == ()
+    write(projector, gemma(64) + b"\0" * 64)
+    assert str(path) in scan_plain(store, models).updated
+    assert what_changed(artifact_of(store, "vision")) is None
+    assert artifact_of(store, "vision").mmproj_path == str(projector)
+    write(projector, b"GGUF, but no more")
+    scan_plain(store, models)
+    assert artifact_of(store, "vision").mmproj_path is None
+    write(projector, gemma(64))
+    scan_plain(store, models)
+    assert artifact_of(store, "vision").mmproj_path == str(projector)
+    projector.unlink()
+    scan_plain(store, models)
+    assert artifact_of(store, "vision").mmproj_path is None
+    assert what_changed(artifact_of(store, "vision")) is None
+
+
 def test_one_that_says_nothing_of_its_width_is_taken(store: Registry, models: Path) -> None:
     write(models / "v" / "Vision-Q4_K_M.gguf")
     projector = write(models / "v" / "mmproj-f16.gguf", MMPROJ)
