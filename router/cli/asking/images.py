@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from backends.wire.prompts import MAX_IMAGE_BYTES, image_too_large
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import shown
 
@@ -22,12 +23,15 @@ def data_uri(path: Path) -> str:
     """Read a file as what APIs take for a picture; the server finds out what it is.
 
     Raises:
-        CommandError: It cannot be read.
+        CommandError: It cannot be read, or is larger than the server takes.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_IMAGE_BYTES + 1)  # a device has no end
     except OSError as exc:
         raise CommandError(f"The image {shown(str(path))} cannot be read: {exc.strerror or exc}.", exit_code=2) from exc
+    if len(data) > MAX_IMAGE_BYTES:
+        raise CommandError(f"The image {shown(str(path))} cannot be used: {image_too_large()}.", exit_code=2)
     return f"data:image/*;base64,{base64.b64encode(data).decode()}"
 
 

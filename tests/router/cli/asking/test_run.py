@@ -207,6 +207,18 @@ def test_a_picture_that_is_not_there_is_told_before_anything_is_asked(
 
 
 @pytest.mark.usefixtures("terminal")
+def test_no_more_of_a_file_is_read_than_the_server_takes(mlxr: Mlxr, answering: StubGateway, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    for path in ("/dev/zero", str(large)):
+        result = mlxr("run", "m", "what is this?", "--image", path)
+        assert result.exit_code == 2
+        assert f"{path} cannot be used" in result.err
+    assert not answering.requests
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_path_that_is_pasted_into_a_conversation_is_its_picture(
     mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
