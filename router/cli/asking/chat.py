@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from router.cli.asking.images import message_content, split_paths
+from router.cli.asking.images import message_content, naming_files, split_paths
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
 from router.cli.terminal.context import CommandError
@@ -64,7 +64,8 @@ class ChatSession:
         self._messages.append({"role": "user", "content": message_content(text, images)})
         answer: list[str] = []
         try:
-            reason, timings, seen = self._print(answer)
+            with naming_files(images):
+                reason, timings, seen = self._print(answer)
         except ClientError:
             self._messages.pop()
             raise

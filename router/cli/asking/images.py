@@ -1,13 +1,15 @@
 """Pictures named on the command line or in a conversation, as parts of a message; nobody looks at them here."""
 
 import base64
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
 from backends.wire.prompts import MAX_IMAGE_BYTES, image_too_large
+from router.cli.client.errors import ServerAnswerError
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import shown
 
@@ -17,6 +19,8 @@ SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|[^\s\\])+""")
 """How terminals write a file that is dropped on them: bare with escapes, or in quotes."""
 _FILE_SCHEME: Final = "file://"
+_FIELD: Final = re.compile(r"(?:messages\[\d+\]\.content|images)\[(\d+)\](?:\.image_url(?:\.url)?)?: ")
+"""How the server names a picture; they go before the text, in their order."""
 
 
 def data_uri(path: Path) -> str:
@@ -39,6 +43,19 @@ def message_content(text: str, paths: Iterable[Path]) -> str | list[dict[str, An
     """Give a message's content: the text, behind its pictures where it has some."""
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(path)}} for path in paths]
     return [*parts, {"type": "text", "text": text}] if parts else text
+
+
+@contextlib.contextmanager
+def naming_files(paths: Sequence[Path]) -> Iterator[None]:
+    """Name a picture that the server refuses by its file, and not by the request's field."""
+    try:
+        yield
+    except ServerAnswerError as exc:
+        field = _FIELD.match(str(exc))
+        if field is None or int(field[1]) >= len(paths):
+            raise
+        message = f"{paths[int(field[1])].name}: {str(exc)[field.end() :]}"
+        raise ServerAnswerError(message, status=exc.status, code=exc.code) from exc
 
 
 def split_paths(text: str) -> tuple[str, list[Path]]:

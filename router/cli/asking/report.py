@@ -3,14 +3,14 @@
 import hashlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
 
-from router.cli.asking.images import SUFFIXES, data_uri
+from router.cli.asking.images import SUFFIXES, data_uri, naming_files
 from router.cli.asking.report_lines import ReportLine, ReportLines
 from router.cli.client.base import Client
 from router.cli.client.errors import ServerAnswerError
@@ -99,12 +99,13 @@ def _read_schema(path: Path | None) -> Any:
         raise CommandError(f"The schema {shown(path)} cannot be used: {exc}.", exit_code=2) from exc
 
 
-def _ask(client: Client, paths: Iterable[Path], body: dict[str, Any], engine: str | None) -> dict[str, Any]:
+def _ask(client: Client, paths: Sequence[Path], body: dict[str, Any], engine: str | None) -> dict[str, Any]:
     """Have pictures reported; where there is no place in the queue, wait for one."""
     asked = body | {"images": [data_uri(path) for path in paths]}
     while True:
         try:
-            return client.post("/v1/mlxr/report", dict, asked, _ANSWER_S, engine=engine)
+            with naming_files(paths):
+                return client.post("/v1/mlxr/report", dict, asked, _ANSWER_S, engine=engine)
         except ServerAnswerError as exc:
             if exc.code != "queue_full":
                 raise
@@ -132,7 +133,8 @@ def _report_each(client: Client, folder: Path, body: dict[str, Any], engine: str
                 if isinstance(exc, ServerAnswerError) and not _is_the_pictures_fault(exc):
                     raise
                 num_failed += 1
-                print(f"mlxr: {shown(path.name)}: {shown(str(exc).removeprefix('images[0]: '))}", file=sys.stderr)
+                words = str(exc) if path.name in str(exc) else f"{path.name}: {exc}"
+                print(f"mlxr: {shown(words)}", file=sys.stderr)
                 continue
             lines.add(
                 ReportLine(

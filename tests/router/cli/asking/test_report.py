@@ -116,6 +116,13 @@ def test_a_file_with_answers_to_another_question_is_left_alone(
     assert (result.exit_code, output.read_text()) == (2, "no report\n")
 
 
+def test_a_bad_picture_among_several_is_named_by_its_file(mlxr: Mlxr, stub: StubGateway, folder: Path) -> None:
+    error = {"message": "images[1]: the file is no picture", "code": "invalid_image", "param": "images[1]"}
+    stub.answers[PATH] = (400, json.dumps({"error": error}))
+    result = mlxr("report", str(folder / "a.jpg"), str(folder / "c.PNG"))
+    assert (result.exit_code, result.err) == (1, "mlxr: c.PNG: the file is no picture\n")
+
+
 def test_what_is_no_pictures_fault_ends_the_work(mlxr: Mlxr, reporting: StubGateway, folder: Path) -> None:
     reporting.answers[PATH] = (404, '{"error": {"message": "No such model.", "code": "model_not_found"}}')
     result = mlxr("report", str(folder))

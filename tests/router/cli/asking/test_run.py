@@ -197,6 +197,13 @@ def test_pictures_go_before_the_prompt(mlxr: Mlxr, answering: StubGateway, photo
 
 
 @pytest.mark.usefixtures("terminal")
+def test_a_bad_picture_is_named_by_its_file(mlxr: Mlxr, stub: StubGateway, photo: Path) -> None:
+    error = {"message": "messages[0].content[0].image_url: it is damaged", "code": "invalid_image"}
+    stub.answers["/v1/chat/completions"] = (400, json.dumps({"error": error}))
+    assert mlxr("run", "m", "what?", "--image", str(photo)) == (1, "", "mlxr: my photo.jpg: it is damaged\n")
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_picture_that_is_not_there_is_told_before_anything_is_asked(
     mlxr: Mlxr, answering: StubGateway, tmp_path: Path
 ) -> None:
