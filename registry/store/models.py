@@ -8,7 +8,13 @@ import msgspec
 
 from registry.catalogue import Adapter, AdapterDraft, Model, ModelSummary
 from registry.engines import EngineKind
-from registry.errors import AdapterNotFoundError, ArtifactConflictError, ModelExistsError, ModelNotFoundError
+from registry.errors import (
+    AdapterNotFoundError,
+    ArtifactConflictError,
+    InvalidSettingError,
+    ModelExistsError,
+    ModelNotFoundError,
+)
 from registry.facts import ArtifactFormat
 from registry.names import check_adapter_name, check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
@@ -67,11 +73,13 @@ class Models(Part):
             changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
 
         Raises:
-            InvalidSettingError: As from `check_settings`.
+            InvalidSettingError: As from `check_settings`, or the model cannot see as it is to.
         """
         checked = check_settings(changes)
         with self._write():
             model = self.get(name)
+            if checked.get("vision") == "on":
+                _check_sees(model)
             model_id = self.row_of(model.name)
             for key, value in checked.items():
                 if key == ENGINE_KEY:
@@ -314,3 +322,11 @@ def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | N
                 f"{model.name!r} already has a {kind} artifact: {artifact.path}. "
                 "Choose another name, or take that one off with `mlxr models unlink`."
             )
+
+
+def _check_sees(model: Model) -> None:
+    """Refuse what would refuse every request, also those without a picture."""
+    reasons = {str(artifact.engine): artifact.text_only_reason for artifact in model.artifacts}
+    if reasons and None not in reasons.values():
+        told = "; ".join(f"{engine}: {reason}" for engine, reason in reasons.items())
+        raise InvalidSettingError(f"vision: {model.name} cannot see ({told}); leave it at auto")

@@ -52,6 +52,10 @@ def test_a_model_that_has_a_tower_but_does_not_see_says_why(
     (artifact,) = json.loads(mlxr("models", "show", "blind", "--json").out)["artifacts"]
     assert "no preprocessor_config.json" in artifact["text_only_reason"]
     assert artifact["images"] is None
+    refused = mlxr("models", "set", "blind", "vision=on")
+    assert refused.exit_code == 1
+    assert "vision: blind cannot see (mlx: its folder has no preprocessor_config.json" in refused.err
+    assert mlxr("models", "set", "blind", "vision=off").exit_code == 0
 
 
 def test_lists_and_sums_tell_it(
