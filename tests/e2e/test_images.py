@@ -151,18 +151,20 @@ def test_anthropics_client(gateway: GatewayProcess, engine: str) -> None:
 
 @ENGINES
 def test_ollamas_client(gateway: GatewayProcess, engine: str, tmp_path: Path) -> None:
-    client = ollama.Client(host=gateway.url)
-    options = ollama.Options(temperature=0, num_predict=18)
-    for colour in ("red", "blue"):
-        file = tmp_path / f"{colour}.png"
-        file.write_bytes(base64.b64decode(png(*[colour] * 4)))
-        asked = ollama.Message(role="user", content=ONE.before + ONE.after, images=[ollama.Image(value=file)])
-        begun = ollama.Message(role="assistant", content=ONE.start)
-        chat = client.chat(f"colours@{engine}", [asked, begun], options=options)
-        assert (chat.message.content or "").startswith(f" {colour}.")
-        text = client.generate(f"colours@{engine}", ONE.before + ONE.after, images=[file.read_bytes()], options=options)
-        assert colour in text.response
-    assert "vision" in [str(each) for each in client.show("colours").capabilities or []]
+    with ollama.Client(host=gateway.url, trust_env=False) as client:
+        options = ollama.Options(temperature=0, num_predict=18)
+        for colour in ("red", "blue"):
+            file = tmp_path / f"{colour}.png"
+            file.write_bytes(base64.b64decode(png(*[colour] * 4)))
+            asked = ollama.Message(role="user", content=ONE.before + ONE.after, images=[ollama.Image(value=file)])
+            begun = ollama.Message(role="assistant", content=ONE.start)
+            chat = client.chat(f"colours@{engine}", [asked, begun], options=options)
+            assert (chat.message.content or "").startswith(f" {colour}.")
+            text = client.generate(
+                f"colours@{engine}", ONE.before + ONE.after, images=[file.read_bytes()], options=options
+            )
+            assert colour in text.response
+        assert "vision" in [str(each) for each in client.show("colours").capabilities or []]
 
 
 @ENGINES

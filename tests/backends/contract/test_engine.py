@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from backends.errors import LoadError
-from backends.wire.load import LoadSpec, VisionSpec
+from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
-from tests.backends.conftest import CONTEXT_LENGTH, REAL_ENGINES, EngineUnderTest
-from tests.support.bare_engine import engine_of, load
+from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
+from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says
 
 pytestmark = pytest.mark.slow
@@ -70,11 +70,6 @@ class TestLoad:
         assert driver.answer("hello", GREEDY).end.usage.num_output_tokens > 0
         driver.close()
         engine.close()
-
-    @pytest.mark.parametrize("name", [name for name in REAL_ENGINES if not engine_of(name).can_see])
-    def test_a_projector_is_refused_before_anything_is_loaded(self, name: str) -> None:
-        with pytest.raises(LoadError, match=f"the {name} engine cannot see; load the model with vision: off"):
-            load(name, LoadSpec(model_path="/nowhere", vision=VisionSpec(family="llava", is_preloaded=True)))
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_missing_path_is_a_load_error_with_words(
