@@ -86,7 +86,7 @@ class SequenceCaches:
 
     def cut(self, sequence: Sequence, num_tokens: int) -> int:
         """Drop all but a sequence's first tokens, or all where its memory cannot be cut; return how many are left."""
-        return self._cut(self._slots[sequence.sequence_id], num_tokens, sequence.spans)
+        return self._cut(self.slot_of(sequence.sequence_id), num_tokens, sequence.spans)
 
     def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> int:
         num_positions = self._positions.before(spans, num_tokens)

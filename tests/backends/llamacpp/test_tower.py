@@ -9,12 +9,12 @@ import numpy as np
 import psutil
 import pytest
 
-from backends.base import LoadedEngine
+from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.embedding import Floats
 from backends.errors import EngineError, LoadError
 from backends.wire.load import LoadSpec
-from tests.support.bare_engine import BareEngine, load
-from tests.support.image_prompts import ImagePrompts
+from tests.support.bare_engine import BareEngine, load, text_ids
+from tests.support.image_prompts import ImagePrompts, user
 from tests.support.tiny_vision import VisionModel, patchwork, write_vision_model
 from tests.support.tiny_vision.gguf_files import write_projector
 from tests.support.tiny_vision.weights import tower_weights
@@ -181,3 +181,22 @@ def test_encodings_on_another_thread_leave_a_text_alone(
     assert all(answer == alone for answer in answers)
     assert len(found) == 20
     assert all(np.array_equal(each, rows) for each in found)
+
+
+def test_a_step_that_is_given_up_in_a_pictures_rows_takes_up_texts_that_were_to_begin_in_it(
+    vision_model: Write, loaded: Callable[[LoadSpec], LoadedEngine]
+) -> None:
+    model = vision_model("llava")
+    engine = loaded(model.load_spec("llamacpp"))
+    bare, prompts = BareEngine(engine), ImagePrompts("llamacpp", engine, model)
+    prompt = prompts.chat(user("Look: ", patchwork(1, 32, 32), "What is it?"))
+    (span,) = prompt.spans
+    alone = [bare.fresh_answer(prompt.token_ids, 8, prompt.spans), bare.fresh_answer(text_ids(40), 8)]
+    seeing, text = bare.insert(prompt.token_ids, spans=prompt.spans), bare.insert(text_ids(40))
+    while seeing.num_computed < span.start:
+        bare.step(seeing)
+    chunks = (Chunk(seeing, span.start, span.tile.size), Chunk(text, 0, 40))
+    result = engine.step(StepPlan(chunks), lambda: True)
+    assert result.was_aborted
+    assert result.num_computed == {seeing.sequence_id: span.start, text.sequence_id: 0}
+    assert bare.run(seeing, text, num_tokens=8) == alone
