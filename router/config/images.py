@@ -18,7 +18,7 @@ class ImagesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_per_request: Pictures in one request, those of earlier turns included.
         fetch: Whether pictures may be named by their address: `public` = in the public internet.
         model: Who answers a question with a picture where the model that was asked for cannot see, or None.
-        in_history: What becomes there of pictures in results of tools and earlier turns: `words` stand in their place,
+        in_history: What becomes of earlier pictures, also of tools, that cannot be shown: `words` stand in their place,
             or the request is refused.
     """
 

@@ -19,7 +19,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
             leaves that to the model's settings and the config.
         adapter: What is to be laid over the model, or None.
         size: How much work it is, about; None = it does not say.
-        image_param: Its field that has the first picture, for errors; None = it has none.
+        image_param: Its field that has a picture, for errors; None = it has none.
     """
 
     model: str

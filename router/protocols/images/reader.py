@@ -13,7 +13,7 @@ from backends.wire.prompts import MAX_IMAGE_BYTES, ImagePart, image_too_large
 from registry.errors import InvalidModelNameError, ModelNotFoundError
 from router.config import CurrentConfig
 from router.config.images import ImagesConfig
-from router.errors import InvalidRequestError, ModelCannotSeeError, RouterError
+from router.errors import FileNotFoundHereError, InvalidRequestError, ModelCannotSeeError
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import Target
@@ -27,6 +27,8 @@ MAX_IMAGES_BYTES: Final = 30 << 20
 _SEND_DATA: Final = "send the file's content as a data: URI (data:image/png;base64,...)"
 _BY_ADDRESS: Final = "it is named by an address, which is not fetched here"
 _TOO_MANY: Final = "there are too many images"
+_MISSING: Final = "it was not sent"
+_UNUSABLE: Final = "it cannot be used"
 
 ReadFile = Callable[[str, int], Awaitable[bytes]]
 """Reads an uploaded file by its id, with a limit of bytes."""
@@ -83,12 +85,15 @@ class ImageReader:
         parts: dict[str, ImagePart] = {}
         num_left = MAX_IMAGES_BYTES
         for image in kept:
-            data = await self._bytes(image)
-            num_left -= len(data)
-            if num_left < 0:
-                problem = f"all images of a request together are larger than {MAX_IMAGES_BYTES >> 20} MiB; shrink them"
-                raise ImageError(f"{image.param}: {problem}", param=image.param)
-            parts[image.place] = ImagePart(data, image.param, longest_side(image, wish, sides))
+            try:
+                data = await self._bytes(image, num_left)
+            except ImageError:
+                if not _may_be_left_out(image, config):
+                    raise
+                reasons[image.place] = _UNUSABLE
+            else:
+                num_left -= len(data)
+                parts[image.place] = ImagePart(data, image.param, longest_side(image, wish, sides))
         stand_in = served.label if served.model != model_request.model else None
         return served, ReadImages(parts, reasons, stand_in=stand_in)
 
@@ -96,17 +101,16 @@ class ImageReader:
         self, model_request: ModelRequest, kept: Sequence[SentImage], config: ImagesConfig
     ) -> ModelRequest | None:
         """Return what answers with the pictures in view; None = the model does without them."""
-        asked = [image for image in kept if image.is_asked]
-        param = (asked or kept)[0].param
-        seeing = replace(model_request, image_param=param)
+        first = kept[0]
+        seeing = replace(model_request, image_param=first.param)
         try:
             self._models.resolve(seeing)
         except ModelCannotSeeError:
-            if not asked and config.in_history == "words":
+            if _may_be_left_out(first, config):
                 return None
-            if not asked or config.model is None:
+            if not first.is_asked or config.model is None:
                 raise
-            seeing = self._stand_in(config.model, param)
+            seeing = self._stand_in(config.model, first.param)
         return seeing
 
     def _stand_in(self, name: str, param: str) -> ModelRequest:
@@ -124,12 +128,16 @@ class ImageReader:
             raise InvalidRequestError(problem, param) from exc
         return stand_in
 
-    async def _bytes(self, image: SentImage) -> bytes:
-        """Return a picture's file; errors name its field."""
+    async def _bytes(self, image: SentImage, num_left: int) -> bytes:
+        """Return a picture's file, of at most so many bytes; errors name its field."""
         try:
-            return await self._read(image)
+            data = await self._read(image)
         except ImageError as exc:
             raise ImageError(f"{image.param}: {exc}", param=image.param) from exc
+        if len(data) > num_left:
+            problem = f"all images of a request together are larger than {MAX_IMAGES_BYTES >> 20} MiB; shrink them"
+            raise ImageError(f"{image.param}: {problem}", param=image.param)
+        return data
 
     async def _read(self, image: SentImage) -> bytes:
         if image.text is not None:
@@ -139,46 +147,48 @@ class ImageReader:
             return await self._fetch(address)
         assert image.file_id is not None, "what has neither was left out"
         if self.read_file is None:
-            raise InvalidRequestError(f"{image.param}: there are no files here; {_SEND_DATA}", image.param)
+            raise ImageError(f"there are no files here; {_SEND_DATA}")
         try:
             data = await self.read_file(image.file_id, MAX_IMAGE_BYTES + 1)
-        except RouterError as exc:
-            raise InvalidRequestError(f"{image.param}: {exc}", image.param) from exc
+        except FileNotFoundHereError as exc:
+            raise ImageError(str(exc)) from exc
         if len(data) > MAX_IMAGE_BYTES:
             raise image_too_large()
         return data
 
 
+def _may_be_left_out(image: SentImage, config: ImagesConfig) -> bool:
+    """Tell whether words may stand for a picture: what was said and done before is no reason to refuse a request."""
+    return not image.is_asked and config.in_history == "words"
+
+
 def _readable(sent: Sequence[SentImage], config: ImagesConfig) -> tuple[list[SentImage], dict[str, str]]:
-    """Return the pictures that can be read, and why others are left out, by their places; earlier ones may be.
+    """Return the pictures to read, those of the question first, then the newest; and why others are left out.
 
     Raises:
-        InvalidRequestError: One of the question cannot be, or there are too many.
+        InvalidRequestError: One cannot be read and not be left out, or there are too many.
     """
     kept: list[SentImage] = []
     reasons: dict[str, str] = {}
-    is_lenient = config.in_history == "words"
-    num_left = config.max_per_request
-    for image in reversed(sent):
-        problem, reason = _problem(image, config, num_left)
-        if problem is None:
+    asked = [image for image in sent if image.is_asked]
+    for image in (*asked, *(image for image in reversed(sent) if not image.is_asked)):
+        found = _problem(image, config, len(kept))
+        if found is None:
             kept.append(image)
-            num_left -= 1
-        elif image.is_asked or not is_lenient:
+            continue
+        problem, reasons[image.place] = found
+        if not _may_be_left_out(image, config):
             raise InvalidRequestError(f"{image.param}: {problem}", image.param)
-        elif reason is not None:
-            reasons[image.place] = reason
-    return kept[::-1], reasons
+    return kept, reasons
 
 
-def _problem(image: SentImage, config: ImagesConfig, num_left: int) -> tuple[str | None, str | None]:
-    """Return why a picture cannot be read, for whoever sent it and in its place; None = it can."""
+def _problem(image: SentImage, config: ImagesConfig, num_kept: int) -> tuple[str, str] | None:
+    """Return why a picture is not read, for whoever sent it and in its place; None = it is."""
     if image.text is None and image.file_id is None:
-        return f"the image is missing; {_SEND_DATA}", None
+        return f"the image is missing; {_SEND_DATA}", _MISSING
     if image.text is not None and config.fetch == "off" and address_in(image.text) is not None:
         way_out = f"addresses are not fetched here (images.fetch: off in the config); {_SEND_DATA}"
         return f"the image is named by an address; {way_out}", _BY_ADDRESS
-    if num_left <= 0:
-        most = config.max_per_request
-        return f"at most {most} images in one request (images.max_per_request in the config)", _TOO_MANY
-    return None, None
+    if num_kept == config.max_per_request:
+        return f"at most {num_kept} images in one request (images.max_per_request in the config)", _TOO_MANY
+    return None

@@ -11,7 +11,7 @@ from registry.engines import Engine, EngineKind
 from registry.errors import ModelNotFoundError
 from router.config import Config, CurrentConfig
 from router.config.images import ImagesConfig
-from router.errors import FileNotFoundHereError, InvalidRequestError, ModelCannotSeeError
+from router.errors import FileNotFoundHereError, InvalidRequestError, ModelCannotSeeError, StoreUnavailableError
 from router.http.ignored import noting_ignored
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
@@ -54,9 +54,13 @@ async def read(
         return SIDES
 
     async def fetch(address: str) -> bytes:
+        if "gone" in address:
+            raise ImageError("the address answers with status 404")
         return address.encode()
 
     async def read_file(file_id: str, max_bytes: int) -> bytes:
+        if file_id == "file-busy":
+            raise StoreUnavailableError("the database is locked")
         if file_id != "file-1":
             raise FileNotFoundHereError(file_id, "file_id")
         return PHOTO[:max_bytes]
@@ -171,9 +175,41 @@ async def test_of_too_many_the_oldest_are_left_out_and_a_question_is_refused() -
         await read([image_at(index) for index in range(3)], max_per_request=2)
 
 
+async def test_a_questions_picture_outlasts_those_of_the_work_on_it() -> None:
+    """An agent that was shown one goes on to look at more of its own than fit."""
+    sent = [image_at(index, is_asked=index == 0) for index in range(4)]
+    _, images = await read(sent, max_per_request=2)
+    assert [type(shown(images, index)) for index in range(4)] == [ImagePart, TextPart, TextPart, ImagePart]
+
+
 async def test_all_pictures_together_fit_a_frame_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "MAX_IMAGES_BYTES", 2 * len(PHOTO))
     await read([image_at(0), image_at(1)])
     with pytest.raises(ImageError, match="together are larger") as caught:
         await read([image_at(index) for index in range(3)])
     assert caught.value.param == "messages[0].content[2].image_url"
+    _, images = await read([image_at(index, is_asked=index == 0) for index in range(4)])
+    assert [type(shown(images, index)) for index in range(4)] == [ImagePart, TextPart, TextPart, ImagePart]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({"text": None}, "it was not sent"),
+        ({"text": "@@@"}, "it cannot be used"),
+        ({"text": None, "file_id": "file-2"}, "it cannot be used"),
+        ({"text": "https://gone.example/a.png"}, "it cannot be used"),
+    ],
+)
+async def test_an_earlier_picture_that_is_gone_ends_no_conversation(source: dict[str, Any], reason: str) -> None:
+    earlier = image_at(0, **source, is_asked=False)
+    _, images = await read([earlier, image_at(1)], fetch="public")
+    assert shown(images) == TextPart(f"[image left out: {reason}]")
+    assert isinstance(shown(images, 1), ImagePart)
+    with pytest.raises((InvalidRequestError, ImageError)):
+        await read([earlier, image_at(1)], fetch="public", in_history="refuse")
+
+
+async def test_a_store_that_cannot_be_read_is_no_mistake_of_the_request() -> None:
+    with pytest.raises(StoreUnavailableError):
+        await read([image_at(text=None, file_id="file-busy")])
