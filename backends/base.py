@@ -15,7 +15,7 @@ import msgspec
 from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor, TokenScore
-from backends.sequence import Sequence, Tile
+from backends.sequence import EmbeddingSpan, Sequence, Tile
 from backends.tokenizer import Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -102,9 +102,14 @@ class Chunk(NamedTuple):
         return self.start + self.num_tokens
 
     @property
+    def span(self) -> EmbeddingSpan | None:
+        """The span whose rows it has; None for tokens."""
+        return self.sequence.span_at(self.start)
+
+    @property
     def rows(self) -> Floats | None:
         """The rows to evaluate, shape (num_tokens, model width); None for tokens."""
-        span = self.sequence.span_at(self.start)
+        span = self.span
         if span is None:
             return None
         assert span.tile.rows is not None, "its tile comes before its chunks"

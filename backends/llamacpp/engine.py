@@ -42,7 +42,6 @@ from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
 if TYPE_CHECKING:
-    from backends.llamacpp.vision.rows import RowChunk
     from backends.llamacpp.vision.vision import Vision
 
 _ABORTABLE_TOKENS = 32
@@ -198,8 +197,8 @@ class LoadedLlamaCpp(LoadedEngine):
         if not plan.chunks:
             return StepResult()
         self._listen_for_abort(plan, should_abort)
-        rows = [] if self._vision is None else self._vision.rows_of(plan.chunks)
-        texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.rows is None)
+        rows = [chunk for chunk in plan.chunks if chunk.span is not None]
+        texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.span is None)
         firsts: list[int] = []
         status = self._evaluate_rows(rows)
         if texts and status == _DECODE_OK:
@@ -212,7 +211,7 @@ class LoadedLlamaCpp(LoadedEngine):
             reason = "no free KV cells" if status == _DECODE_NO_SLOT else f"status {status}"
             raise EngineError(f"llama.cpp could not decode the batch: {reason}; {self._log.words}".rstrip("; "))
         result = self._draw(texts, firsts)
-        result.num_computed |= {item.chunk.sequence.sequence_id: item.chunk.end for item in rows}
+        result.num_computed |= {chunk.sequence.sequence_id: chunk.end for chunk in rows}
         return result
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
@@ -256,11 +255,11 @@ class LoadedLlamaCpp(LoadedEngine):
         callback = self._on_abort if is_abortable else self._no_abort
         llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
 
-    def _evaluate_rows(self, rows: "list[RowChunk]") -> int:
-        """Evaluate rows of pictures; return the library's status."""
-        if self._vision is None or not rows:
+    def _evaluate_rows(self, chunks: list[Chunk]) -> int:
+        """Evaluate chunks of rows; return the library's status."""
+        if self._vision is None or not chunks:
             return _DECODE_OK
-        return self._vision.evaluate(self._context, rows, self._caches.slot_of)
+        return self._vision.evaluate(self._context, chunks, self._caches.slot_of)
 
     def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int]:
         """Write chunks of tokens into the batch; return the batch index of each one's first token."""

@@ -7,30 +7,16 @@ one section only, so that the arrays are numpy's.
 
 import ctypes
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import llama_cpp
 import numpy as np
 
 from backends.base import Chunk
-from backends.embedding import Floats
 from backends.images.geometry import Grid, mrope_positions
 from backends.llamacpp.positions import Positions
-from backends.sequence import EmbeddingSpan
 
 _NUM_SECTIONS = 4
-
-
-class RowChunk(NamedTuple):
-    """A chunk of a picture's rows.
-
-    Attributes:
-        rows: Shape (chunk.num_tokens, width).
-    """
-
-    chunk: Chunk
-    span: EmbeddingSpan
-    rows: Floats
 
 
 class RowBatch:
@@ -63,40 +49,41 @@ class RowBatch:
             _pointer(self._no_logits, ctypes.c_int8),
         )
 
-    def groups(self, chunks: Iterable[RowChunk]) -> Iterator[list[RowChunk]]:
-        """Divide chunks so that each group can be one batch: within the capacity, and all see each other or none."""
-        group: list[RowChunk] = []
+    def groups(self, chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+        """Divide chunks of rows so that each group can be one batch: within the capacity, and all whole or none."""
+        group: list[Chunk] = []
         num_rows = 0
-        for item in sorted(chunks, key=lambda item: item.span.is_whole):
-            num = item.chunk.num_tokens
-            if group and (num_rows + num > self._capacity or group[0].span.is_whole != item.span.is_whole):
+        for chunk in sorted(chunks, key=is_whole):
+            if group and (num_rows + chunk.num_tokens > self._capacity or is_whole(group[0]) != is_whole(chunk)):
                 yield group
                 group, num_rows = [], 0
-            group.append(item)
-            num_rows += num
+            group.append(chunk)
+            num_rows += chunk.num_tokens
         if group:
             yield group
 
-    def filled(self, group: list[RowChunk], slots: list[int], positions: Positions) -> Any:
+    def filled(self, group: list[Chunk], slots: list[int], positions: Positions) -> Any:
         """Return the `llama_batch` of a group, valid until the next one.
 
         Args:
             slots: Each chunk's sequence's.
         """
-        num_rows = sum(item.chunk.num_tokens for item in group)
+        num_rows = sum(chunk.num_tokens for chunk in group)
         at = self._positions[: self._num_sections * num_rows].reshape(self._num_sections, num_rows)
         start = 0
-        for (chunk, span, rows), slot in zip(group, slots, strict=True):
+        for chunk, slot in zip(group, slots, strict=True):
             end = start + chunk.num_tokens
-            self._rows[start:end] = rows
+            self._rows[start:end] = chunk.rows
             self._slots[start:end] = slot
-            at[:, start:end] = self._positions_of(chunk, span, positions)
+            at[:, start:end] = self._positions_of(chunk, positions)
             start = end
         self._batch.n_tokens = num_rows
         return self._batch
 
-    def _positions_of(self, chunk: Chunk, span: EmbeddingSpan, positions: Positions) -> np.ndarray[Any, Any]:
+    def _positions_of(self, chunk: Chunk, positions: Positions) -> np.ndarray[Any, Any]:
         """Return the chunk's positions, shape (sections, rows)."""
+        span = chunk.span
+        assert span is not None, "it has rows"
         first, end = chunk.start - span.start, chunk.end - span.start
         begin = positions.before(chunk.sequence.spans, span.start)
         if self._num_sections == 1:
@@ -105,15 +92,9 @@ class RowBatch:
         return np.pad(inside.T + np.int32(begin), ((0, 1), (0, 0)))
 
 
-def row_chunks(chunks: Iterable[Chunk]) -> list[RowChunk]:
-    """Return those chunks that are rows of pictures."""
-    found = []
-    for chunk in chunks:
-        rows = chunk.rows
-        if rows is not None:
-            spans = chunk.sequence.spans
-            found.append(RowChunk(chunk, next(span for span in spans if span.start <= chunk.start < span.end), rows))
-    return found
+def is_whole(chunk: Chunk) -> bool:
+    """Tell whether a chunk's rows see each other."""
+    return chunk.span is not None and chunk.span.is_whole
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:

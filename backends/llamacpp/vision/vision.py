@@ -14,7 +14,7 @@ from backends.images.processor import tower_of
 from backends.images.tower import Tower
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.positions import MropePositions, Positions
-from backends.llamacpp.vision.rows import RowBatch, RowChunk, row_chunks
+from backends.llamacpp.vision.rows import RowBatch, is_whole
 from backends.llamacpp.vision.tower import VisionTower
 from backends.sequence import Tile
 from backends.wire.load import VisionSpec
@@ -76,17 +76,13 @@ class Vision:
             tile.rows = rows
         return rows is not None
 
-    def rows_of(self, chunks: Iterable[Chunk]) -> list[RowChunk]:
-        """Return those of a step's chunks that are rows of pictures."""
-        return row_chunks(chunks)
-
-    def evaluate(self, context: object, rows: list[RowChunk], slot_of: Callable[[int], int]) -> int:
-        """Evaluate rows of pictures, of several sequences at once; return the status of `llama_decode`."""
+    def evaluate(self, context: object, chunks: Iterable[Chunk], slot_of: Callable[[int], int]) -> int:
+        """Evaluate chunks of rows, of several sequences at once; return the status of `llama_decode`."""
         assert self._batch is not None
-        for group in self._batch.groups(rows):
-            slots = [slot_of(item.chunk.sequence.sequence_id) for item in group]
+        for group in self._batch.groups(chunks):
+            slots = [slot_of(chunk.sequence.sequence_id) for chunk in group]
             batch = self._batch.filled(group, slots, self.positions)
-            is_causal = not group[0].span.is_whole
+            is_causal = not is_whole(group[0])
             if not is_causal:
                 llama_cpp.llama_set_causal_attn(context, False)
             try:

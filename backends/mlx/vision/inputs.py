@@ -48,7 +48,7 @@ class VisionInputs(SequenceInputs):
 
     def before_step(self, chunks: list[Chunk]) -> int:
         """Put the rows of a step's chunks into the table."""
-        spans = [span for chunk in chunks if (span := chunk.sequence.span_at(chunk.start)) is not None]
+        spans = [span for chunk in chunks if (span := chunk.span) is not None]
         for span in spans:
             self._rows.write(span.tile)
         self._model.reads_rows = bool(spans)
