@@ -91,8 +91,7 @@ def read_summaries(database: CatalogueDatabase) -> tuple[ModelSummary, ...]:
         ):
             row["is_owned"] = bool(row["is_owned"])
             facts = row.pop("facts")
-            engine = ENGINE_OF_FORMAT[ArtifactFormat(row["format"])]
-            row["sees"] = facts is not None and why_text_only(_decode_tower(facts).vision, engine) is None
+            row["sees"] = facts is not None and _sees(row["format"], facts)
             artifacts[row["model_id"]].append(row)
         adapters: defaultdict[int, list[tuple[str, EngineKind]]] = defaultdict(list)
         for model_id, name, kind in database.rows("SELECT model_id, name, format FROM adapters ORDER BY name, format"):
@@ -107,16 +106,24 @@ def read_artifact(database: CatalogueDatabase, artifact_id: int) -> Artifact:
     return artifact
 
 
+def _sees(kind: str, facts: str) -> bool:
+    return why_text_only(_decode_tower(facts).vision, ENGINE_OF_FORMAT[ArtifactFormat(kind)]) is None
+
+
 def _model_rows(database: CatalogueDatabase, where: str, *values: object) -> list[dict[str, Any]]:
     sql = f"SELECT id, name, engine, created_at, last_used_at FROM models WHERE {where} ORDER BY name"  # noqa: S608 - own text
     return list(database.records(sql, *values))
 
 
 def _put_together(kind: type[_T], rows: list[dict[str, Any]], **parts: defaultdict[int, Any]) -> tuple[_T, ...]:
-    """Make the models of rows, as far as they have artifacts; each of the parts is by the model's row."""
-    models = [
-        row | {name: part[row["id"]] for name, part in parts.items()} for row in rows if row["id"] in parts["artifacts"]
-    ]
+    """Make the models of rows, as far as they have artifacts; each of the parts is by the model's row.
+
+    The rows are completed in place.
+    """
+    models = [row for row in rows if row["id"] in parts["artifacts"]]
+    for name, part in parts.items():
+        for row in models:
+            row[name] = part[row["id"]]
     return msgspec.convert(models, tuple[kind, ...])  # type: ignore[valid-type]
 
 
