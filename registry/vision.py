@@ -13,8 +13,6 @@ from registry.engines import EngineKind
 
 MetadataValue = bool | int | float | str | tuple[bool | int | float, ...]
 
-BOTH_ENGINES: Final = frozenset(EngineKind)
-
 
 class VisionFamily(NamedTuple):
     """How models of a family are known by their files.
@@ -26,14 +24,12 @@ class VisionFamily(NamedTuple):
             one is 0). Source: llama.cpp, tools/mtmd/clip.cpp, clip_n_mmproj_embd.
         most_patches: Of one picture, for towers that see pictures of any size; None = they see squares of their own.
             Source: the published preprocessor_config.json.
-        engines: Those that can use it.
     """
 
     model_types: frozenset[str]
     projector_types: frozenset[str]
     output: tuple[str, int]
     most_patches: int | None = None
-    engines: frozenset[EngineKind] = BOTH_ENGINES
 
 
 VISION_FAMILIES: Final[dict[str, VisionFamily]] = {
@@ -122,12 +118,9 @@ def why_text_only(vision: VisionFacts | None, engine: EngineKind) -> str | None:
 def _objections(vision: VisionFacts, engine: EngineKind) -> Iterator[str]:
     if not vision.has_vision:
         yield "what it has beside the language model is for sounds only" if vision.has_audio else "it has no tower"
-    family = vision.family_on(engine)
-    if family is None:
+    if vision.family_on(engine) is None:
         what = "projectors" if engine is EngineKind.LLAMACPP else "models"
         yield f"{what} of type {vision.kind!r} are not used for pictures here"
-    elif engine not in VISION_FAMILIES[family].engines:
-        yield f"the {engine} engine cannot use towers of the family {family}"
     if engine is EngineKind.MLX:
         yield from _objections_to_folder(vision)
     elif vision.has_class_token or vision.cuts_by_pinpoints:
