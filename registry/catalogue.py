@@ -282,6 +282,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     root: str | None = None
 
 
+def all_files(artifact: Artifact | Place) -> tuple[str, ...]:
+    """Give all files of an artifact, its projector last."""
+    return artifact.files if artifact.mmproj_path is None else (*artifact.files, artifact.mmproj_path)
+
+
 class ArtifactDraft(Place, frozen=True, kw_only=True):
     """An artifact as found on disk, before it has a model.
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, combined_sha256, file_version
+from registry.catalogue import Artifact, FileHash, all_files, combined_sha256, file_version
 from registry.checksums.sha256 import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
@@ -55,11 +55,6 @@ def read_facts(artifact: Artifact) -> ModelFacts:
     return msgspec.structs.replace(facts, vision=vision)
 
 
-def _files_of(artifact: Artifact) -> tuple[str, ...]:
-    """Give all files of an artifact, its projector last."""
-    return artifact.files if artifact.mmproj_path is None else (*artifact.files, artifact.mmproj_path)
-
-
 def size_to_verify(artifacts: Iterable[Artifact]) -> int:
     """Add up what `verify` will read of some artifacts, bytes."""
     return sum(
@@ -80,9 +75,9 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
         format=artifact.format,
         path=artifact.path,
         state="ok",
-        num_files=len(_files_of(artifact)),
+        num_files=len(all_files(artifact)),
     )
-    gone = next((file for file in _files_of(artifact) if not Path(file).exists()), None)
+    gone = next((file for file in all_files(artifact) if not Path(file).exists()), None)
     if gone is not None:
         reason = f"{gone} is gone"
         registry.artifacts.mark(artifact.id, "missing", reason)
@@ -110,7 +105,7 @@ def _read_again(
     computed: list[FileHash] = []
     problem: str | None = None
     try:
-        for file in _files_of(artifact):
+        for file in all_files(artifact):
             computed.append(hash_file(file, on_progress=on_progress))
             problem = problem or _contradiction(computed[-1], known.get(file))
         facts = read_facts(artifact)
@@ -135,7 +130,7 @@ def _read_again(
 def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
     """Give what each file's checksum should be: `<64 hex>` of its bytes, or `git:<40 hex>` as git names them."""
     known: dict[str, str] = {}
-    files = _files_of(artifact)
+    files = all_files(artifact)
     for file in files:
         named = sha256_of_blob_name(Path(file).resolve().name)
         if named is not None:

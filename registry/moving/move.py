@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, Place
+from registry.catalogue import Artifact, FileHash, Place, all_files
 from registry.checksums.sha256 import CHUNK_BYTES, hash_file
 from registry.disk import DISK_FULL, RESERVE_BYTES, existing, free_bytes, make_folder, sync_file, sync_folder
 from registry.errors import ArtifactError, PullDiskFullError, PullStoreError
@@ -69,14 +69,13 @@ def plan_move(artifact: Artifact, directory: Path, own_folders: Sequence[Path]) 
     """
     if artifact.layout == "ollama":
         raise ArtifactError("not_movable", "it is in Ollama's store; `mlxr models create` makes a model of its files")
-    own = [Path(file) for file in artifact.files]
-    extra = [] if artifact.mmproj_path is None else [Path(artifact.mmproj_path)]
-    folder = Path(artifact.path) if artifact.format is ArtifactFormat.MLX else own[0].parent
+    files = [Path(file) for file in all_files(artifact)]
+    folder = Path(artifact.path) if artifact.format is ArtifactFormat.MLX else files[0].parent
     target = directory / _place_below(artifact, folder, own_folders)
     if Path(os.path.realpath(target)) == Path(os.path.realpath(folder)):
         return None
     size_bytes = 0
-    for file in (*own, *extra):
+    for file in files:
         try:
             size_bytes += size_and_time([file])[0]
         except OSError as exc:
@@ -85,8 +84,8 @@ def plan_move(artifact: Artifact, directory: Path, own_folders: Sequence[Path]) 
     is_folder = artifact.format is ArtifactFormat.MLX
     return PlannedMove(
         artifact=artifact,
-        files=tuple((file, target / file.name) for file in (*own, *extra)),
-        path=target if is_folder else target / own[0].name,
+        files=tuple((file, target / file.name) for file in files),
+        path=target if is_folder else target / files[0].name,
         stage=directory / PARTIAL_NAME / f"move-{key[:40]}",
         size_bytes=size_bytes,
         is_copied=existing(directory).stat().st_dev != folder.stat().st_dev,

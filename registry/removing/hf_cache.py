@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from registry.catalogue import Deletion, Place
+from registry.catalogue import Deletion, Place, all_files
 from registry.facts import ArtifactFormat
 from registry.places.hf_cache import blob_of, commit_of_ref, is_blob_needed, repository_of
 
@@ -52,7 +52,7 @@ def is_hf_file_free(path: Path, root: str) -> bool:
 
 def _links(place: Place) -> Iterator[Path]:
     """Give a place's files; of a snapshot that is a model as a whole also the hidden ones, `.gitattributes`."""
-    yield from map(Path, (*place.files, *([place.mmproj_path] if place.mmproj_path is not None else [])))
+    yield from map(Path, all_files(place))
     if place.format is ArtifactFormat.MLX:
         yield from (path for path in sorted(Path(place.path).glob(".*")) if blob_of(path) is not None)
 

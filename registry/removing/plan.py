@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.catalogue import Artifact, Deletion, Place
+from registry.catalogue import Artifact, Deletion, Place, all_files
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.places import ollama
@@ -86,13 +86,9 @@ def report_of(planned: Iterable[PlannedRemoval]) -> RemovalReport:
 
 def _resolved(place: Place) -> Iterator[str]:
     """Give the files that a place needs, each with what it is a link to."""
-    for file in _files(place):
+    for file in all_files(place):
         yield file
         yield os.path.realpath(file)
-
-
-def _files(place: Place) -> tuple[str, ...]:
-    return (*place.files, *([place.mmproj_path] if place.mmproj_path is not None else []))
 
 
 def _plan_one(
@@ -108,7 +104,7 @@ def _plan_one(
         if item not in deletions and is_inside(Path(item.path), item.root) and not _is_needed(item.path, needed):
             deletions.append(item)
     gone = {item.path for item in deletions}
-    kept = [file for place in places for file in _files(place) if file not in gone]
+    kept = [file for place in places for file in all_files(place) if file not in gone]
     return PlannedRemoval(artifact_id=artifact_id, deletions=tuple(deletions), kept=tuple(dict.fromkeys(kept)))
 
 
@@ -134,7 +130,7 @@ def _wanted(place: Place) -> Iterator[Deletion]:
         yield from _wanted_of_ollama(place, Path(place.root))
         return
     root = place.root or os.path.realpath(folder)
-    for file in _files(place):
+    for file in all_files(place):
         yield Deletion(file, place.layout, root)
     if place.format is ArtifactFormat.MLX:
         yield Deletion(folder, place.layout, root)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from registry.catalogue import Artifact, FileHash, Model
+from registry.catalogue import Artifact, FileHash, Model, all_files
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
@@ -50,7 +50,7 @@ def show(name: str, template: bool, is_json: bool) -> None:
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
         model = registry.models.get(name)
-        hashes = registry.files.hashes(file for artifact in model.artifacts for file in _files_of(artifact))
+        hashes = registry.files.hashes(file for artifact in model.artifacts for file in all_files(artifact))
     if template:
         print(shown_answer(_template(model)))
         return
@@ -104,7 +104,7 @@ def _description(model: Model, hashes: dict[str, FileHash], config: Config, budg
     for artifact, source in zip(plain["artifacts"], model.artifacts, strict=True):
         artifact["files"] = [
             {"path": file, "sha256": item.sha256 if (item := _valid(file, hashes)) is not None else None}
-            for file in _files_of(source)
+            for file in all_files(source)
         ]
         artifact.update(UNMEASURED)
         artifact["conversion"] = to_builtins(stored_report(source))
@@ -258,16 +258,11 @@ def _keeper(artifact: Artifact) -> str:
     return f"{others.get(artifact.layout, 'you')} (removing the model leaves the files)"
 
 
-def _files_of(artifact: Artifact) -> tuple[str, ...]:
-    """Give all files of an artifact, its projector last."""
-    return artifact.files if artifact.mmproj_path is None else (*artifact.files, artifact.mmproj_path)
-
-
 def _print_files(artifact: Artifact, hashes: dict[str, FileHash]) -> None:
     """Print a line for each file in the form of `sha256sum`, so that it can be checked with that."""
     folder = Path(artifact.path) if len(artifact.files) > 1 else Path(artifact.path).parent
     print(f"files in {shown(folder if folder.is_dir() else folder.parent)}")
-    for file in _files_of(artifact):
+    for file in all_files(artifact):
         known = _valid(file, hashes)
         note = "" if known is None or known.is_computed else "  (by its name)"
         sha256 = "sha256 not known yet".ljust(64) if known is None else known.sha256
