@@ -26,7 +26,7 @@ from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
-from router.models.vision import NOTHING_LACKS, seeing
+from router.models.vision import NOTHING_LACKS, PictureNeed, seeing
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class ModelDirectory:
             RouterError: The request cannot be met.
             RegistryError: The model is gone, or the registry cannot be read.
         """
-        model = self.get(model_request.model)
+        model, param = self.get(model_request.model), model_request.image_param
         choice = choose(
             model,
             requested=model_request.engine,
@@ -179,9 +179,7 @@ class ModelDirectory:
             purpose=model_request.purpose,
             load=model_request.load,
             adapter=model_request.adapter,
-            image_param=model_request.image_param,
-            another_that_sees=self.model_that_sees,
-            cannot_see=self._cannot_see,
+            picture=None if param is None else PictureNeed(param, self.model_that_sees, self._cannot_see),
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
         )
         for artifact in model.artifacts:

@@ -30,7 +30,7 @@ from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
-from router.models.vision import NOTHING_LACKS, VisionSource, artifacts_that_see, check_vision, vision_source
+from router.models.vision import PictureNeed, VisionSource, artifacts_that_see, check_vision, vision_source
 
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
@@ -123,9 +123,7 @@ def choose(
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
     adapter: str | None = None,
-    image_param: str | None = None,
-    another_that_sees: Callable[[], str | None] = lambda: None,
-    cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS,
+    picture: PictureNeed | None = None,
     pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
 ) -> Choice:
     """Return what serves a request for `model`.
@@ -134,9 +132,7 @@ def choose(
         requested: The request's own setting, or None.
         load: What the request itself wants of the load; it goes before the model's settings.
         adapter: What is to be laid over the model, or None.
-        image_param: The request's field that has the first picture; None = it has none.
-        another_that_sees: Names a model that sees, for the refusal.
-        cannot_see: Engines that lack here what they need for pictures, with what it is.
+        picture: What a request with a picture needs; None = it has none.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
 
     Raises:
@@ -148,25 +144,12 @@ def choose(
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
     setting, reason = _setting(model, requested, global_setting)
-    by_engine = usable_artifacts(model, purpose)
-    if not by_engine and purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
-        message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
-        raise InvalidRequestError(message, "model")
-    if not by_engine:
-        raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
+    loaded_with = overlaid(load_settings_of(model.settings), load)
+    by_engine = _artifacts_that_serve(model, purpose)
     adapters = {} if adapter is None else find_adapters(model, adapter)
     wanted = None if setting.engine is None else setting.engine.kind
-    loaded_with = overlaid(load_settings_of(model.settings), load)
-    if image_param is not None:
-        by_engine = artifacts_that_see(
-            model,
-            by_engine,
-            wanted,
-            mode=loaded_with.vision,
-            param=image_param,
-            another=another_that_sees,
-            cannot_see=cannot_see,
-        )
+    if picture is not None:
+        by_engine = artifacts_that_see(model, by_engine, wanted, picture, loaded_with.vision)
     if adapter is not None:
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     engine = setting.engine
@@ -184,10 +167,20 @@ def choose(
     _check_requested_load(model.name, engine.kind, load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
     check_vision(model.name, artifact, loaded_with.vision, load.vision)
-    overlay = adapters[engine.kind] if adapter is not None else None
     source = LocalArtifact(artifact.id, artifact.path, artifact.version, vision_source(artifact))
-    target = Target(model.name, engine, source, loaded_with, overlay)
+    target = Target(model.name, engine, source, loaded_with, adapters.get(engine.kind))
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
+
+
+def _artifacts_that_serve(model: Model, purpose: Purpose) -> dict[EngineKind, Artifact]:
+    """Return the usable artifacts, one at least."""
+    by_engine = usable_artifacts(model, purpose)
+    if by_engine:
+        return by_engine
+    if purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
+        message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
+        raise InvalidRequestError(message, "model")
+    raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
 
 
 def _setting(

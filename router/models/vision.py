@@ -16,6 +16,20 @@ from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFai
 NOTHING_LACKS: Final[Mapping[EngineKind, str]] = {}
 
 
+class PictureNeed(msgspec.Struct, frozen=True):
+    """What a request with a picture brings to the choice of what serves it.
+
+    Attributes:
+        param: Its field that has the first picture.
+        another: Names a model here that sees, for the refusal.
+        cannot_see: Engines that lack here what they need for pictures, with what it is.
+    """
+
+    param: str
+    another: Callable[[], str | None] = lambda: None
+    cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS
+
+
 class VisionSource(msgspec.Struct, frozen=True, kw_only=True):
     """What an artifact that sees does it with.
 
@@ -96,11 +110,8 @@ def artifacts_that_see(
     model: Model,
     artifacts: Mapping[EngineKind, Artifact],
     wanted: EngineKind | None,
-    *,
+    need: PictureNeed,
     mode: VisionMode | None,
-    param: str,
-    another: Callable[[], str | None],
-    cannot_see: Mapping[EngineKind, str] = NOTHING_LACKS,
 ) -> dict[EngineKind, Artifact]:
     """Return the artifacts that can serve a request with pictures.
 
@@ -108,30 +119,27 @@ def artifacts_that_see(
         artifacts: The usable ones.
         wanted: The engine that is set; None for `auto`.
         mode: The setting in force.
-        param: The request's field that has the first picture.
-        another: Names a model here that sees.
-        cannot_see: Engines that lack here what they need for pictures, with what it is.
 
     Raises:
         ModelCannotSeeError: None sees, or not the one of the engine that is set.
     """
-    those = seeing(artifacts, cannot_see)
+    those = seeing(artifacts, need.cannot_see)
     if those and mode == "off":
         way_out = f"`mlxr models set {model.name} vision=auto`, or vision=auto in the header X-Mlxr-Load"
-        raise ModelCannotSeeError(model.name, "it is to be loaded with vision: off", way_out, param)
+        raise ModelCannotSeeError(model.name, "it is to be loaded with vision: off", way_out, need.param)
     if those and (wanted is None or wanted in those or wanted not in artifacts):
         return those
     if those:
         assert wanted is not None
         way_out = f"ask '{model.name}@{next(iter(those))}', or leave the engine to mlxr"
-        raise ModelCannotSeeError(f"{model.name}@{wanted}", _reasons([artifacts[wanted]], cannot_see), way_out, param)
-    name = another()
+        raise ModelCannotSeeError(f"{model.name}@{wanted}", _reasons([artifacts[wanted]], need), way_out, need.param)
+    name = need.another()
     way_out = (
         f"ask '{name}', or name it in images.model of the config for all such requests"
         if name is not None
         else "no model here does: `mlxr models pull` gets one, with its projector"
     )
-    raise ModelCannotSeeError(model.name, _reasons(artifacts.values(), cannot_see), way_out, param)
+    raise ModelCannotSeeError(model.name, _reasons(artifacts.values(), need), way_out, need.param)
 
 
 def check_vision(name: str, artifact: Artifact, mode: VisionMode | None, requested: VisionMode | None) -> None:
@@ -156,7 +164,7 @@ def check_vision(name: str, artifact: Artifact, mode: VisionMode | None, request
     )
 
 
-def _reasons(artifacts: Iterable[Artifact], cannot_see: Mapping[EngineKind, str]) -> str:
+def _reasons(artifacts: Iterable[Artifact], need: PictureNeed) -> str:
     return "; ".join(
-        f"{artifact.text_only_reason or cannot_see[artifact.engine]} ({artifact.engine})" for artifact in artifacts
+        f"{artifact.text_only_reason or need.cannot_see[artifact.engine]} ({artifact.engine})" for artifact in artifacts
     )

@@ -11,7 +11,7 @@ from registry.vision import VisionFacts
 from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFailedError
 from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Choice, Target, choose
-from router.models.vision import VisionSource, engines_that_cannot_see, vision_source, vision_spec
+from router.models.vision import PictureNeed, VisionSource, engines_that_cannot_see, vision_source, vision_spec
 from tests.router.models.test_targets import AUTO, LLAMACPP, MLX, artifact, model
 
 TOWER = VisionFacts(kind="gemma3", has_vision=True, size_bytes=9)
@@ -44,8 +44,7 @@ def chosen(
         global_setting=setting,
         is_apple_silicon=True,
         load=load,
-        image_param=PARAM,
-        another_that_sees=lambda: "other",
+        picture=PictureNeed(PARAM, lambda: "other"),
     )
 
 
@@ -62,7 +61,7 @@ def test_what_auto_measured_is_asked_of_those_that_see_only() -> None:
             requested=None,
             global_setting=AUTO,
             is_apple_silicon=False,
-            image_param=PARAM,
+            picture=PictureNeed(PARAM),
             pick_auto=asked.append,
         )
     assert [sorted(each) for each in asked] == [["llamacpp", "mlx"]]
@@ -91,7 +90,7 @@ def test_where_nothing_sees_the_way_out_is_to_pull_a_model() -> None:
             requested=None,
             global_setting=AUTO,
             is_apple_silicon=False,
-            image_param=PARAM,
+            picture=PictureNeed(PARAM),
         )
 
 
@@ -118,16 +117,16 @@ def test_a_target_knows_what_it_sees_with_and_is_another_when_that_changes() -> 
 
 
 def test_pictures_make_no_other_target_of_a_model() -> None:
-    def target(param: str | None) -> Target:
+    def target(picture: PictureNeed | None) -> Target:
         return choose(
             model(that_sees("llamacpp")),
             requested=None,
             global_setting=AUTO,
             is_apple_silicon=False,
-            image_param=param,
+            picture=picture,
         ).target
 
-    assert target(PARAM) == target(None)
+    assert target(PictureNeed(PARAM)) == target(None)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +194,7 @@ def test_an_engine_that_lacks_its_library_is_no_candidate_and_says_so() -> None:
             requested=None,
             global_setting=AUTO,
             is_apple_silicon=True,
-            image_param=PARAM,
-            cannot_see=cannot_see,
+            picture=PictureNeed(PARAM, cannot_see=cannot_see),
         ).target.engine.kind
 
     assert engine(*both) is EngineKind.LLAMACPP
