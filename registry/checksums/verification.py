@@ -78,6 +78,9 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
         num_files=len(all_files(artifact)),
     )
     gone = next((file for file in all_files(artifact) if not Path(file).exists()), None)
+    if gone is not None and gone == artifact.mmproj_path:  # the model itself is there
+        problem = f"{gone} is gone; `mlxr models scan` goes on without it"
+        return msgspec.structs.replace(base, state="changed", problem=problem)
     if gone is not None:
         reason = f"{gone} is gone"
         registry.artifacts.mark(artifact.id, "missing", reason)
