@@ -212,8 +212,9 @@ async def test_uploaded_files_websockets_and_batches_have_pictures_too(front: Fa
     body = {"model": SEEING, "max_tokens": 40, "messages": turns}
     assert (await front.client.post("/v1/messages", json=body)).json()["content"][0]["text"] == "red"
     missing = [{"role": "user", "content": [{"type": "input_image", "file_id": "file-0"}]}]
-    refused = await front.client.post("/v1/responses", json={"model": SEEING, "input": missing})
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0].content[0].file_id")
+    for path, field in (("/v1/responses", "input"), ("/v1/chat/completions", "messages")):
+        refused = await front.client.post(path, json={"model": SEEING, field: missing})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, f"{field}[0].content[0].file_id")
 
     url = f"{front.services.server.url}/v1/responses".replace("http://", "ws://")
     async with connect(url) as socket:
