@@ -102,6 +102,11 @@ class RequestService:
         return self._current_config.config
 
     @property
+    def fetches_images(self) -> bool:
+        """Whether pictures may be named by their address, so that reading a request may take long."""
+        return self.config.images.fetch != "off"
+
+    @property
     def config_error(self) -> str | None:
         """Why the last edit of the config file was refused, or None."""
         return self._current_config.error
@@ -140,9 +145,8 @@ class RequestService:
         if running is not None:
             note_ignored(running.facts.ignored)
             return running
-        may_fetch = self.config.images.fetch != "off"  # which may take long
         return self.start(
-            await (until_disconnect(arrival.request.receive, answering()) if may_fetch else answering()),
+            await (until_disconnect(arrival.request.receive, answering()) if self.fetches_images else answering()),
             client=client_of(arrival.request),
             fingerprint=arrival.fingerprint,
             timeout_s=arrival.headers.timeout_s,

@@ -45,8 +45,15 @@ async def read_request(
     headers: RequestHeaders,
     receive: Receive | None = None,
 ) -> ResponseHead:
-    """Read a request, by whatever way it came; otherwise as `head_for`."""
-    return await head_for(serving, conversations, decode_body(raw, ResponseRequest), headers, receive=receive)
+    """Read a request, by whatever way it came; otherwise as `head_for`.
+
+    Args:
+        receive: The channel of a client that may go away; None = there is none.
+    """
+    body = decode_body(raw, ResponseRequest)
+    reading = head_for(serving, conversations, body, headers)
+    may_take_long = body.truncation == "auto" or serving.fetches_images
+    return await (until_disconnect(receive, reading) if receive is not None and may_take_long else reading)
 
 
 async def head_for(
@@ -55,13 +62,11 @@ async def head_for(
     body: ResponseRequest,
     headers: RequestHeaders,
     *,
-    receive: Receive | None = None,
     local: LocalConversation | None = None,
 ) -> ResponseHead:
     """Return what a request asks for, with what it goes on from.
 
     Args:
-        receive: The channel of a client that may go away; None = there is none.
         local: A conversation that may be gone on from although it is not stored.
 
     Raises:
@@ -75,22 +80,20 @@ async def head_for(
     items = await request_items(conversations, body, local)
     tools = read_tools(body.tools)
     note_left_out(tools, items)
-    reading = images_of(serving, body, items, model_request, headers)
-    model_request, images = await (reading if receive is None else until_disconnect(receive, reading))
+    model_request, images = await images_of(serving, body, items, model_request, headers)
     wanted = generation_for(body, items, tools, chosen_model(serving, model_request), headers, images)
     if body.truncation == "auto":
-        fitting = fitted(serving, wanted)
-        wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
+        wanted = await fitted(serving, wanted)
     return ResponseHead(
         response_id=fresh_id("resp"),
         created_at=int(time.time()),
+        model=images.stand_in or body.model,
         request=body,
         items=items,
         wanted=wanted,
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
         tools=tools,
-        stand_in=images.stand_in,
     )
 
 
@@ -143,7 +146,7 @@ def response_answering(
             generation.request,
             answer_id=head.response_id,
             created=head.created_at,
-            model=head.request.model,
+            model=head.model,
         )
         return WatchedEncoder(own, watch)
 

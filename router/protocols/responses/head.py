@@ -49,20 +49,20 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         response_id: `resp_…`.
         created_at: Seconds since 1970.
+        model: Who answers, as the client is told.
         wanted: What is generated for it: what it left open has its value here.
         service_tier: By which it is scheduled; None = the client did not ask.
-        stand_in: Who answers in the place of a model that cannot see, or None.
     """
 
     response_id: str
     created_at: int
+    model: str
     request: ResponseRequest
     items: RequestItems
     wanted: GenerationRequest
     service_tier: ServiceTier | None
     is_stored: bool
     tools: ClientTools = ClientTools()
-    stand_in: str | None = None
 
     def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
@@ -95,7 +95,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             top_p=sampling.top_p if request.top_p is None else request.top_p,
             truncation=request.truncation or "disabled",
             metadata=request.metadata or {},
-            model=self.stand_in or request.model,
+            model=self.model,
             **{name: getattr(request, name) for name in _AS_SAID},
             **later,
         )

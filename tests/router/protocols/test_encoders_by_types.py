@@ -90,6 +90,7 @@ def response(*, is_stream: bool, **fields: Any) -> ResponseEncoder:
     head = ResponseHead(
         response_id="r",
         created_at=7,
+        model="m",
         request=request,
         items=RequestItems(history=[], own=[], root_id=None),
         wanted=WANTED,

@@ -266,6 +266,11 @@ async def test_the_model_of_the_config_answers_and_is_named(front: FakeFront) ->
     for path, body in ASKED[:-1]:
         answer = (await front.client.post(path, json={"model": "m", **body})).json()
         assert answer["model"] == SEEING, path
+    for path in ("/v1/chat/completions", "/v1/responses"):
+        body = {"model": "m", **dict(ASKED)[path], "stream": True}
+        events = await front.client.post(path, json=body, headers={"X-Mlxr-Prefill-Progress": "true"})
+        named = [each for each in streamed(path, events.text) if "prefill" in each or "n_past" in each]
+        assert {each["model"] for each in named} == {SEEING}, path
 
 
 @with_front()

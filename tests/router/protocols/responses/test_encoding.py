@@ -43,6 +43,7 @@ class Written:
         head = ResponseHead(
             response_id="resp_1",
             created_at=7,
+            model="m",
             request=request,
             items=RequestItems(history=[], own=[], root_id=None),
             wanted=WANTED,
