@@ -243,8 +243,8 @@ class LoadedMLX(LoadedEngine):
             live = self._live[chunk.sequence.sequence_id]
             if live.uid is None:
                 self._submit(live)
-        self._set_chunk(chunks, self._inputs.before_step(chunks))
         with mlx_errors(EngineError, "compute the step"):
+            self._set_chunk(chunks, self._inputs.before_step(chunks))
             started_at = time.monotonic()
             prompts, answers = self._generator.next()
             duration_s = time.monotonic() - started_at

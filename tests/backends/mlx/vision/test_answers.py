@@ -10,9 +10,11 @@ import pytest
 from mlx_vlm.utils import load_model
 
 from backends.embedding import Floats
+from backends.errors import EngineError
 from backends.images.families import family_of
 from backends.images.preparing import tower_input
 from backends.mlx.engine import LoadedMLX
+from backends.mlx.vision.rows import RowTable
 from backends.prompting.intake import PreparedPrompt
 from backends.sequence import Tile
 from tests.backends.mlx.vision.conftest import FAMILIES, WITH_SHORT_WINDOWS, Seeing
@@ -262,6 +264,24 @@ def test_what_is_given_up_or_done_leaves_no_rows_behind(seeing: Seeing) -> None:
     done = seeing.insert(prompt)
     seeing.bare.run(done, num_tokens=1)
     assert table.is_empty
+
+
+@pytest.mark.parametrize("seeing", ["llava"], indirect=True)
+def test_rows_that_there_is_no_memory_for_fail_their_step_and_not_the_worker(
+    seeing: Seeing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_table: RowTable, _tile: Tile) -> None:
+        raise RuntimeError("[malloc] Unable to allocate")
+
+    prompt = seeing.ask(PICTURE, "What is it?")
+    sequence = seeing.insert(prompt)
+    seeing.bare.step(sequence, max_tokens=prompt.spans[0].start)
+    monkeypatch.setattr(RowTable, "write", write)
+    with pytest.raises(EngineError, match="Unable to allocate"):
+        seeing.bare.step(sequence)
+    monkeypatch.undo()
+    seeing.bare.remove(sequence)
+    assert len(seeing.alone(prompt, NUM)) == NUM
 
 
 def test_another_picture_is_another_answer(seeing: Seeing) -> None:
