@@ -7,7 +7,7 @@ from PIL import Image
 
 from backends.images.decoding import RGB, Picture, Size, decode
 from backends.images.families import FAMILIES, Piece
-from backends.images.geometry import Layout
+from backends.images.geometry import Grid, Layout
 from backends.images.tower import Fit, Tower
 
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
@@ -108,10 +108,13 @@ def tower_input(tile: RGB, tower: Tower) -> Pixels:
     return frames.reshape(down * across * merge**2, -1)
 
 
-def patch_grid(layout: Layout, tower: Tower) -> tuple[int, int, int]:
-    """Return the (time, height, width) of a tile in patches, which towers that take patches are told with them."""
-    rows, columns = layout.tile_grid
-    return (1, rows * tower.merge, columns * tower.merge)
+def patch_grid(grid: Grid, tower: Tower) -> tuple[int, int, int]:
+    """Return the (time, height, width) of a tile in patches, which towers that take patches are told with them.
+
+    Args:
+        grid: Of the tile's rows.
+    """
+    return (1, grid.rows * tower.merge, grid.columns * tower.merge)
 
 
 def _normalized(tile: RGB, tower: Tower) -> Pixels:

@@ -79,7 +79,7 @@ def test_the_grid_of_patches_is_the_one_that_transformers_tells_the_tower(family
         picture = noise(size)
         out = processor([picture.rgb], return_tensors="np", input_data_format="channels_last")
         layout = fitted(picture, tower).layout
-        assert patch_grid(layout, tower) == tuple(out["image_grid_thw"][0])
+        assert patch_grid(layout.tile_grid, tower) == tuple(out["image_grid_thw"][0])
         assert layout.num_rows == len(out["pixel_values"]) // tower.merge**2
 
 
