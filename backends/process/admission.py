@@ -175,10 +175,8 @@ class Admission:
             if images is None:
                 return None
             if isinstance(message, Ask):
-                own = {part: image.with_tiles(lambda tile: tile) for part, image in images.items()}
-                return Answered(
-                    message.sequence_id, TokenCount(len(self.intake.prepare(request.prompt, own).token_ids))
-                )
+                num_tokens = len(self.intake.prepare(request.prompt, images).token_ids)
+                return Answered(message.sequence_id, TokenCount(num_tokens))
             self._prepare(request, message, images)
         assert request.answer is not None
         matcher: Matcher | None = None

@@ -47,11 +47,10 @@ class PendingImages:
         self.max_rows = max_rows
         self.is_cancelled = False
         self._result: Mapping[ImagePart, PromptImage] | PromptError | None = None
-        self._is_done = threading.Event()
 
     def poll(self) -> Mapping[ImagePart, PromptImage] | PromptError | None:
         """Return what each picture is in a prompt, why it cannot be in one, or None while that is not known."""
-        return self._result if self._is_done.is_set() else None
+        return self._result
 
     def cancel(self) -> None:
         """Want them no more: the next picture is not begun."""
@@ -60,7 +59,6 @@ class PendingImages:
     def finish(self, result: Mapping[ImagePart, PromptImage] | PromptError) -> None:
         """Tell what came of it."""
         self._result = result
-        self._is_done.set()
 
 
 class ImageLoader:

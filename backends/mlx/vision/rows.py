@@ -20,7 +20,7 @@ class RowTable:
     """Places for rows; the array behind them exists while a tile is in use only, and grows without moving any.
 
     Args:
-        first_id: The vocabulary's size.
+        first_id: Above any token's.
         dtype: Of the table; that of the model's own embeddings.
     """
 
