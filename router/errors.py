@@ -167,8 +167,8 @@ class ReportCutError(InvalidRequestError, code="report_cut"):
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__(
-            f"max_tokens: the report was not complete after {num_tokens} tokens; send more, or a schema whose texts "
-            "and lists are bounded (maxLength, maxItems)",
+            f"max_tokens: the report was not complete after {num_tokens} tokens; send more if the context has room for "
+            "them, or a schema whose texts and lists are bounded (maxLength, maxItems)",
             "max_tokens",
         )
 

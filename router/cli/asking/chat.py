@@ -64,7 +64,7 @@ class ChatSession:
         self._messages.append({"role": "user", "content": message_content(text, images)})
         answer: list[str] = []
         try:
-            with naming_files(images):
+            with naming_files(images, f"messages[{len(self._messages) - 1}].content"):
                 reason, timings, seen = self._print(answer)
         except ClientError:
             self._messages.pop()
@@ -129,7 +129,7 @@ class ChatSession:
                 case "/bye":
                     return
                 case "/clear":
-                    self._messages = list(self._beginning)
+                    self._messages, waiting = list(self._beginning), []
                     print(dim("Forgotten."))
                 case command if command.startswith("/") and " " not in command and not split_paths(text)[1]:
                     print(f"There is no {shown(command)}. {HELP_TEXT}")

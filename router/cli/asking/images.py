@@ -19,8 +19,6 @@ SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|[^\s\\])+""")
 """How terminals write a file that is dropped on them: bare with escapes, or in quotes."""
 _FILE_SCHEME: Final = "file://"
-_FIELD: Final = re.compile(r"(?:messages\[\d+\]\.content|images)\[(\d+)\](?:\.image_url(?:\.url)?)?: ")
-"""How the server names a picture; they go before the text, in their order."""
 
 
 def data_uri(path: Path) -> str:
@@ -46,12 +44,16 @@ def message_content(text: str, paths: Iterable[Path]) -> str | list[dict[str, An
 
 
 @contextlib.contextmanager
-def naming_files(paths: Sequence[Path]) -> Iterator[None]:
-    """Name a picture that the server refuses by its file, and not by the request's field."""
+def naming_files(paths: Sequence[Path], place: str) -> Iterator[None]:
+    """Name a picture that the server refuses by its file, and not by the request's field.
+
+    Args:
+        place: Path of the list that the pictures are the first of.
+    """
     try:
         yield
     except ServerAnswerError as exc:
-        field = _FIELD.match(str(exc))
+        field = re.match(re.escape(place) + r"\[(\d+)\][\w.]*: ", str(exc))
         if field is None or int(field[1]) >= len(paths):
             raise
         message = f"{paths[int(field[1])].name}: {str(exc)[field.end() :]}"

@@ -19,20 +19,13 @@ from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import plural, print_json, shown
 from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
+from router.protocols.control.report_schemas import DEFAULT_TOKENS, ReportAnswer
 
 _ANSWER_S: Final = 86_400.0
 """Reports are background work: they wait as long as others want the model."""
 
 _QUEUE_S: Final = 2.0
 """Until the next try where the queue is full."""
-
-
-class ReportAnswer(msgspec.Struct):
-    """What of the server's answer is used here; all of it is printed with --json."""
-
-    model: str
-    report: Any
-    images: list[Any]
 
 
 @verb
@@ -48,7 +41,7 @@ class ReportAnswer(msgspec.Struct):
 @option("--prompt", metavar="TEXT", help="What to ask, instead of a report by the schema.")
 @option("--model", metavar="NAME", help="Who reports; else images.model of the config, or a model that sees.")
 @engine_option("auto, mlx or llamacpp.")
-@option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Longest report.")
+@option("--max-tokens", type=click.IntRange(1), default=DEFAULT_TOKENS, show_default=True, help="Longest report.")
 @option("--side", type=click.IntRange(1), metavar="PIXELS", help="What the longer side is shrunk to.")
 @option(
     "--output",
@@ -85,8 +78,9 @@ def report(
     with client_or_error(current_paths()) as client:
         if folders:
             return _report_each(client, folders[0], body, engine, output)
-        answer = _ask(client, paths, body, engine)
-    print_json(answer if is_json else answer["report"])
+        with naming_files(paths, "images"):
+            answer = _ask(client, paths, body, engine)
+    print_json(answer if is_json else answer.report)
     return 0
 
 
@@ -99,13 +93,12 @@ def _read_schema(path: Path | None) -> Any:
         raise CommandError(f"The schema {shown(path)} cannot be used: {exc}.", exit_code=2) from exc
 
 
-def _ask(client: Client, paths: Sequence[Path], body: dict[str, Any], engine: str | None) -> dict[str, Any]:
+def _ask(client: Client, paths: Sequence[Path], body: dict[str, Any], engine: str | None) -> ReportAnswer:
     """Have pictures reported; where there is no place in the queue, wait for one."""
     asked = body | {"images": [data_uri(path) for path in paths]}
     while True:
         try:
-            with naming_files(paths):
-                return client.post("/v1/mlxr/report", dict, asked, _ANSWER_S, engine=engine)
+            return client.post("/v1/mlxr/report", ReportAnswer, asked, _ANSWER_S, engine=engine)
         except ServerAnswerError as exc:
             if exc.code != "queue_full":
                 raise
@@ -128,13 +121,12 @@ def _report_each(client: Client, folder: Path, body: dict[str, Any], engine: str
                 continue
             print(f"[{number}/{len(pictures)}] {shown(path.name)}", file=sys.stderr, flush=True)
             try:
-                answer = msgspec.convert(_ask(client, [path], body, engine), ReportAnswer)
+                answer = _ask(client, [path], body, engine)
             except (ServerAnswerError, CommandError) as exc:
                 if isinstance(exc, ServerAnswerError) and not _is_the_pictures_fault(exc):
                     raise
                 num_failed += 1
-                words = str(exc) if path.name in str(exc) else f"{path.name}: {exc}"
-                print(f"mlxr: {shown(words)}", file=sys.stderr)
+                print(f"mlxr: {shown(path.name)}: {shown(str(exc).removeprefix('images[0]: '))}", file=sys.stderr)
                 continue
             lines.add(
                 ReportLine(

@@ -1,13 +1,16 @@
 """Reports as lines of JSON: printed, or added to a file with which an interrupted work goes on."""
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import msgspec
 
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import shown
+from router.protocols.answers import SeenImage
+from router.protocols.fields.json_types import JSONValue
 
 
 class ReportLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +23,8 @@ class ReportLine(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     file: str
-    report: Any
-    images: list[Any]
+    report: JSONValue
+    images: list[SeenImage]
     model: str
     sha256: str
     asked: str
@@ -47,17 +50,14 @@ class ReportLines:
     def __enter__(self) -> Self:
         if self._path is None:
             return self
-        try:
-            file = self._path.open("a+b")
-        except OSError as exc:
-            problem = f"{shown(self._path)} cannot be written: {exc.strerror or exc}."
-            raise CommandError(problem, exit_code=2) from exc
-        try:
-            self._take_up(file, self._path)
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
+        with contextlib.ExitStack() as stack:
+            try:
+                self._file = stack.enter_context(self._path.open("a+b"))
+            except OSError as exc:
+                problem = f"{shown(self._path)} cannot be written: {exc.strerror or exc}."
+                raise CommandError(problem, exit_code=2) from exc
+            self._take_up(self._file, self._path)
+            stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,15 +7,14 @@ same is asked for once more with twice the room, and never given out half.
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from litestar.types import ASGIApp
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from backends.wire.prompts import ChatPrompt, TextPart
 from backends.wire.request import OutputSpec, Priority, SamplingParams, SequenceSpec
-from router.config.images import Side
 from router.errors import MissingFieldError, ReportCutError
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
@@ -23,11 +22,11 @@ from router.http.streaming import until_disconnect
 from router.models.model_request import ModelRequest
 from router.protocols.answers import SeenImage
 from router.protocols.control.api import MLXR_API
+from router.protocols.control.report_schemas import ReportAnswer, ReportRequest
 from router.protocols.fields.constraints import schema_constraint
-from router.protocols.fields.json_types import JSONSchema, JSONValue
 from router.protocols.fields.support import decode_body
 from router.protocols.images.seen import seen_images
-from router.protocols.images.sent import SentImage
+from router.protocols.images.sent import MlxrFields, SentImage, wished_side
 from router.protocols.openai.answer import timings_of, usage_of
 from router.protocols.openai.answer_schemas import Timings, Usage
 from router.protocols.parts import AnyRequest, ServingPart
@@ -36,11 +35,6 @@ from router.requests.collected import CollectedOutput, WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.register import whole_answer
 
-MAX_IMAGES: Final = 256
-DEFAULT_TOKENS: Final = 512
-MAX_TOKENS: Final = 65_536
-MORE_ROOM: Final = 2
-"""By how much the second try may be longer."""
 PROMPT: Final = "Report what can be seen as JSON of this schema: "
 
 
@@ -75,45 +69,6 @@ SCHEMA: Final[dict[str, Any]] = {
 """What is reported where nobody says otherwise."""
 
 
-class ReportRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Body of POST /v1/mlxr/report.
-
-    Attributes:
-        images: Each a data: URI, bare base64, or an address where the config lets them be fetched; one report of all.
-        model: Missing = the config's `images.model`, or one that sees.
-        schema: JSON schema of the report; missing = title, description, objects, text and colours.
-        prompt: What to ask instead of a report by the schema, which holds the answer all the same.
-        max_tokens: Of the report; one that is cut is tried once more with twice as many.
-        image_side_px: What the longer side of pictures is shrunk to.
-    """
-
-    images: Annotated[list[str], Meta(min_length=1, max_length=MAX_IMAGES)]
-    model: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
-    schema: JSONSchema | None = None
-    prompt: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS)] = DEFAULT_TOKENS
-    image_side_px: Side | None = None
-
-
-class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /v1/mlxr/report.
-
-    Attributes:
-        id: By which it was listed.
-        report: By the schema.
-        images: What the model was shown.
-        attempts: 2 where the first report was cut.
-    """
-
-    id: str
-    model: str
-    report: JSONValue
-    images: list[SeenImage]
-    attempts: int
-    usage: Usage
-    timings: Timings
-
-
 class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one question; `text` is missing where it was cut."""
 
@@ -138,13 +93,17 @@ async def _report(serving: RequestService, arrival: Arrival, body: ReportRequest
     asked = serving.models.model_request(body.model or _model_that_sees(serving), headers.engine, load=headers.load)
     places = [f"images[{index}]" for index in range(len(body.images))]
     sent = [SentImage(place=place, param=place, text=text) for place, text in zip(places, body.images, strict=True)]
-    model, images = await serving.images.read(asked, sent, headers.image_side_px or body.image_side_px)
-    content = [*(images.at(place, "image") for place in places), TextPart(_question(body))]
+    wish = wished_side(headers.image_side_px, MlxrFields(image_side_px=body.image_side_px))
+    model, images = await serving.images.read(asked, sent, wish)
+    schema = SCHEMA if body.schema is None else body.schema
+    question = body.prompt or PROMPT + msgspec.json.encode(schema).decode()
+    content = [*(images.at(place, "image") for place in places), TextPart(question)]
     prompt = ChatPrompt([{"role": "user", "content": content}], enable_thinking=False, is_thinking_optional=True)
     report_id = f"report-{secrets.token_hex(12)}"
-    for attempt in range(1, MORE_ROOM + 1):
-        wanted = _wanted(body, arrival, model, prompt, body.max_tokens * attempt)
-        result = await _ask(serving, arrival, wanted, report_id)
+    num_tokens = 0
+    for attempt in (1, 2):
+        room = body.max_tokens * attempt
+        result = await _ask(serving, arrival, _wanted(arrival, model, prompt, schema, room), report_id)
         if result.text is not UNSET:
             return ReportAnswer(
                 id=report_id,
@@ -155,7 +114,10 @@ async def _report(serving: RequestService, arrival: Arrival, body: ReportRequest
                 usage=result.usage,
                 timings=result.timings,
             )
-    raise ReportCutError(body.max_tokens * MORE_ROOM)
+        num_tokens = result.usage.completion_tokens
+        if num_tokens < room:
+            break  # the context was full, and would be again
+    raise ReportCutError(num_tokens)
 
 
 def _model_that_sees(serving: RequestService) -> str:
@@ -172,19 +134,13 @@ def _model_that_sees(serving: RequestService) -> str:
     return found
 
 
-def _question(body: ReportRequest) -> str:
-    if body.prompt is not None:
-        return body.prompt
-    return PROMPT + msgspec.json.encode(body.schema or SCHEMA).decode()
-
-
 def _wanted(
-    body: ReportRequest, arrival: Arrival, model: ModelRequest, prompt: ChatPrompt, max_tokens: int
+    arrival: Arrival, model: ModelRequest, prompt: ChatPrompt, schema: dict[str, Any], max_tokens: int
 ) -> GenerationRequest:
     spec = SequenceSpec(
         sampling=SamplingParams(temperature=0.0),
         max_tokens=max_tokens,
-        constraint=schema_constraint(SCHEMA if body.schema is None else body.schema, "schema"),
+        constraint=schema_constraint(schema, "schema"),
         output=OutputSpec(),
         priority=arrival.headers.priority or Priority.BACKGROUND,
         session_id=arrival.headers.session_id,

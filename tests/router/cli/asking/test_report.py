@@ -5,13 +5,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from router.protocols.answers import CachedTokens, ReasoningTokens, SeenImage
+from router.protocols.control.report_schemas import ReportAnswer
+from router.protocols.openai.answer_schemas import Usage
 from tests.router.cli.conftest import Mlxr
-from tests.router.cli.stub_gateway import StubGateway
+from tests.router.cli.stub_gateway import TIMINGS, StubGateway
 
 PATH = "/v1/mlxr/report"
-SEEN = {"original": [4, 3], "seen": [4, 3], "tokens": 1, "cached": False, "encode_ms": 0.0}
+SEEN = SeenImage(original=(4, 3), seen=(4, 3), tokens=1, cached=False, encode_ms=0.0)
+USAGE = Usage(
+    prompt_tokens=1,
+    completion_tokens=1,
+    total_tokens=2,
+    prompt_tokens_details=CachedTokens(0),
+    completion_tokens_details=ReasoningTokens(0),
+)
 
 
 def bytes_of(uri: str) -> bytes:
@@ -27,8 +38,16 @@ def reporting(stub: StubGateway) -> StubGateway:
         if "bad" in texts:
             error = {"message": "images[0]: the file is no picture", "code": "invalid_image", "param": "images[0]"}
             return 400, json.dumps({"error": error})
-        report = {"id": "report-1", "model": "m", "report": {"title": "+".join(texts)}, "images": [SEEN], "attempts": 1}
-        return 200, json.dumps(report)
+        report = ReportAnswer(
+            id="report-1",
+            model="m",
+            report={"title": "+".join(texts)},
+            images=[SEEN],
+            attempts=1,
+            usage=USAGE,
+            timings=TIMINGS,
+        )
+        return 200, msgspec.json.encode(report).decode()
 
     stub.answers[PATH] = answer
     return stub
@@ -64,7 +83,7 @@ def test_several_pictures_are_one_report(mlxr: Mlxr, reporting: StubGateway, fol
         "schema": {"type": "object"}, "prompt": "P", "model": "m", "image_side_px": 448, "max_tokens": 512,
     }  # fmt: skip
     assert {key.lower(): value for key, value in reporting.requests[-1][2].items()}["x-mlxr-engine"] == "mlx"
-    assert json.loads(mlxr(*asked, "--json").out)["images"] == [SEEN]
+    assert json.loads(mlxr(*asked, "--json").out)["images"] == [json.loads(msgspec.json.encode(SEEN))]
 
 
 def test_a_folder_is_a_line_for_each_picture_and_what_fails_is_named(

@@ -201,6 +201,8 @@ def test_a_bad_picture_is_named_by_its_file(mlxr: Mlxr, stub: StubGateway, photo
     error = {"message": "messages[0].content[0].image_url: it is damaged", "code": "invalid_image"}
     stub.answers["/v1/chat/completions"] = (400, json.dumps({"error": error}))
     assert mlxr("run", "m", "what?", "--image", str(photo)) == (1, "", "mlxr: my photo.jpg: it is damaged\n")
+    result = mlxr("run", "m", "what?", "--image", str(photo), "--system", "S")
+    assert result.err.startswith("mlxr: messages[0].content[0]"), "which is none of the question's"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -9,6 +9,8 @@ import pytest
 from backends.fake.engine import FakeOptions
 from router.config import Config, ImagesConfig
 from router.protocols.control import report
+from router.protocols.serving import Answering, RequestService
+from router.requests.register import RunningRequest
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.seeing_model import SEEING, add_seeing_model, data_uri, photo
@@ -58,6 +60,26 @@ async def test_a_report_that_was_cut_is_asked_for_once_more_and_never_given_out_
     status, code, words = await refused(front, images=[RED], schema=SIMPLE, max_tokens=50)
     assert (status, code) == (400, "report_cut")
     assert words.startswith("max_tokens: the report was not complete after 100 tokens")
+
+
+@with_front(
+    config=make_config(context_length=512), llamacpp=FakeOptions(answers=(("", '{"title":"' + "x" * 500 + '"}'),))
+)
+async def test_a_report_that_fills_the_context_is_not_asked_for_again(
+    front: FakeFront, *, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_seeing_model(front.registry)
+    started: list[str] = []
+    start = RequestService.start
+
+    def noted(serving: RequestService, answering: Answering, **more: Any) -> RunningRequest:
+        started.append(answering.answer_id)
+        return start(serving, answering, **more)
+
+    monkeypatch.setattr(RequestService, "start", noted)
+    _, code, words = await refused(front, images=[RED], schema=SIMPLE, prompt="P")
+    assert (code, len(started)) == ("report_cut", 1)
+    assert 0 < int(words.partition("after ")[2].split()[0]) < 512 - 256
 
 
 @pytest.mark.parametrize(
