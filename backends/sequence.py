@@ -8,6 +8,26 @@ import numpy as np
 from backends.wire.request import Priority, SamplingParams
 
 
+class Grid(NamedTuple):
+    """Rows and columns, of tiles or of what a tower makes of one."""
+
+    rows: int
+    columns: int
+
+    @property
+    def num_cells(self) -> int:
+        """Rows times columns."""
+        return self.rows * self.columns
+
+    @property
+    def mrope_extent(self) -> int:
+        """How far it moves what comes after it, where a cell's position is one in time, height and width.
+
+        Source: transformers 5.23, modeling_qwen2_vl.py, get_rope_index: `max(grid_thw[1], grid_thw[2])`.
+        """
+        return max(self)
+
+
 @dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
 class Tile:
     """A picture, or a part of one, that the model's tower makes rows of hidden states of; equal ones are one object.
@@ -15,20 +35,19 @@ class Tile:
     Attributes:
         digest: SHA-256 of all that the rows depend on.
         pixels: As the tower sees them, uint8, shape (height, width, 3), RGB; without a pixel once there are rows.
-        num_rows: Lines of the grid in which the rows lie; a row's index is line * num_columns + column.
+        grid: In which the rows of hidden states lie, line by line.
         rows: float32, shape (size, model width), on the host; None until the tower has made them.
     """
 
     digest: bytes
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
-    num_rows: int
-    num_columns: int
+    grid: Grid
     rows: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
     @property
     def size(self) -> int:
         """Rows of hidden states, thus places in a prompt."""
-        return self.num_rows * self.num_columns
+        return self.grid.num_cells
 
 
 class EmbeddingSpan(NamedTuple):

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from PIL import Image
 
 from backends.images.decoding import Size
-from backends.images.geometry import Grid, Layout, aligned, budgeted, fixed, tiled
+from backends.images.geometry import Layout, aligned, budgeted, fixed, tiled
 from backends.images.tower import Tower, unsupported
+from backends.sequence import Grid
 
 Piece = str | int
 """A text with special tokens, or the number of a tile, whose rows stand there."""

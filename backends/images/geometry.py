@@ -6,30 +6,19 @@ are (`Family.token_limits`).
 """
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from backends.images.decoding import Size, bounded
 from backends.images.tower import Tower
+from backends.sequence import Grid
 
 Positions = np.ndarray[Any, np.dtype[np.int32]]
 
 _BUDGETS: Final = (70, 140, 280, 560, 1120)
 """Source: transformers 5.23, image_processing_pil_gemma4.py, _SUPPORTED_SOFT_TOKENS."""
-
-
-class Grid(NamedTuple):
-    """Rows and columns, of tiles or of what a tower makes of one."""
-
-    rows: int
-    columns: int
-
-    @property
-    def num_cells(self) -> int:
-        """Rows times columns."""
-        return self.rows * self.columns
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,14 +164,6 @@ def budgeted(size: Size, tower: Tower, max_side: int | None) -> Layout:
 def _rows_of(tile: Size, tower: Tower) -> Grid:
     patch, merge = tower.patch_size, tower.merge
     return Grid(tile.height // patch // merge, tile.width // patch // merge)
-
-
-def num_positions(grid: Grid, *, uses_mrope: bool) -> int:
-    """Return how far a tile moves the positions of what comes after it.
-
-    Source: transformers 5.23, modeling_qwen2_vl.py, get_rope_index: `max(grid_thw[1], grid_thw[2])` of merged patches.
-    """
-    return max(grid) if uses_mrope else grid.num_cells
 
 
 def mrope_positions(grid: Grid) -> Positions:

@@ -7,8 +7,9 @@ from PIL import Image
 
 from backends.images.decoding import RGB, Picture, Size, decode
 from backends.images.families import FAMILIES, Piece
-from backends.images.geometry import Grid, Layout
+from backends.images.geometry import Layout
 from backends.images.tower import Fit, Tower
+from backends.sequence import Grid
 
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -100,7 +100,7 @@ class ImageProcessor:
     def _placed(self, prepared: Prepared) -> PromptImage:
         family, grid = self.tower.family, prepared.layout.tile_grid
         tiles = [
-            Tile(tile_digest(pixels, grid, family=family, fingerprint=self._fingerprint), pixels, *grid)
+            Tile(tile_digest(pixels, grid, family=family, fingerprint=self._fingerprint), pixels, grid)
             for pixels in prepared.tiles
         ]
         pieces = tuple(tiles[piece] if isinstance(piece, int) else piece for piece in prepared.around)

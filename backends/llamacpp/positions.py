@@ -28,7 +28,7 @@ class MropePositions(Positions):
         for span in spans:
             if num_places < span.end:
                 return min(num_places, span.start) - num_fewer
-            num_fewer += span.tile.size - _extent(span)
+            num_fewer += span.tile.size - span.tile.grid.mrope_extent
         return num_places - num_fewer
 
     def num_places(self, spans: tuple[EmbeddingSpan, ...], num_positions: int) -> int:
@@ -36,12 +36,7 @@ class MropePositions(Positions):
         num_fewer = 0
         for span in spans:
             first = span.start - num_fewer
-            if num_positions < first + _extent(span):
+            if num_positions < first + span.tile.grid.mrope_extent:
                 return min(num_positions, first) + num_fewer
-            num_fewer += span.tile.size - _extent(span)
+            num_fewer += span.tile.size - span.tile.grid.mrope_extent
         return num_positions + num_fewer
-
-
-def _extent(span: EmbeddingSpan) -> int:
-    """Return how far a picture moves the positions after it, as `images.geometry.num_positions` does."""
-    return max(span.tile.num_rows, span.tile.num_columns)

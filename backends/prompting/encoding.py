@@ -78,4 +78,4 @@ class PromptEncoder:
 
 def ids_of(tile: Tile) -> list[int]:
     """Return the ids of a tile's rows."""
-    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))
+    return row_ids(tile.digest, tile.grid)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.images.decoding import RGB
-from backends.images.geometry import Grid
 from backends.row_ids import is_row, key_of_first, row_ids, tile_digest, tile_key
+from backends.sequence import Grid
 
 GRID = Grid(2, 3)
 RGB_OF_ONE: RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)

@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from backends.errors import ImageError
 from backends.row_ids import row_ids, tile_digest
-from backends.sequence import Tile
+from backends.sequence import Grid, Tile
 from backends.tile_cache import TileCache
 from tests.support.waiting import WITHIN_S
 
-ROWS, COLUMNS, WIDTH = 2, 3, 8
-ROW_BYTES = ROWS * COLUMNS * WIDTH * 4
+GRID, WIDTH = Grid(2, 3), 8
+ROW_BYTES = GRID.num_cells * WIDTH * 4
 PIXEL_BYTES = 4 * 4 * 3
 
 
 def tile_of(colour: int) -> Tile:
     pixels = np.full((4, 4, 3), colour, np.uint8)
-    return Tile(tile_digest(pixels, (ROWS, COLUMNS), family="llava", fingerprint="f"), pixels, ROWS, COLUMNS)
+    return Tile(tile_digest(pixels, GRID, family="llava", fingerprint="f"), pixels, GRID)
 
 
 def id_in(tile: Tile, row: int = 0) -> int:
-    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))[row]
+    return row_ids(tile.digest, tile.grid)[row]
 
 
 def encode(cache: TileCache, tile: Tile) -> None:
@@ -60,7 +60,7 @@ def test_a_tile_is_found_by_the_id_of_its_first_row_and_by_no_other() -> None:
 def test_ids_that_have_been_doubles_find_their_tile(digest: bytes) -> None:
     """As JavaScript reads and writes them: the shortest decimals that give the same double."""
     cache = TileCache()
-    tile = cache.intern(Tile(digest, np.zeros((1, 1, 3), np.uint8), 200, 201))
+    tile = cache.intern(Tile(digest, np.zeros((1, 1, 3), np.uint8), Grid(200, 201)))
     written = Decimal(repr(float(id_in(tile))))
     assert cache.find(int(written)) is tile
 
@@ -70,7 +70,7 @@ def test_another_digest_with_the_same_ids_is_refused() -> None:
     tile = cache.intern(tile_of(1))
     digest = tile.digest[:-1] + bytes([tile.digest[-1] ^ 1])
     with pytest.raises(ImageError, match="cannot be told from another"):
-        cache.intern(Tile(digest, tile.pixels, ROWS, COLUMNS))
+        cache.intern(Tile(digest, tile.pixels, GRID))
     assert cache.find(id_in(tile)) is tile
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from backends.images.families import FAMILIES
 from backends.images.prompt_image import ImageFacts, PromptImage
-from backends.sequence import Tile
+from backends.sequence import Grid, Tile
 from backends.wire.prompts import ContentPart, ImagePart, PromptMessage, TextPart
 
 _OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -72,7 +72,7 @@ def shown(parts: Sequence[ImagePart], *, num_rows: int = 2) -> dict[ImagePart, P
     pixels = np.zeros((1, 1, 3), np.uint8)
     images = {}
     for each in parts:
-        tile = Tile(hashlib.sha256(each.data).digest(), pixels, 1, num_rows)
+        tile = Tile(hashlib.sha256(each.data).digest(), pixels, Grid(1, num_rows))
         images[each] = PromptImage(("(", tile, ")"), (640, 480), (28, 14))
     return images
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from backends.row_ids import row_ids, tile_digest
-from backends.sequence import EmbeddingSpan, Tile
+from backends.sequence import EmbeddingSpan, Grid, Tile
 
 SIDE = 8
 """Pixels of a tile's side."""
@@ -13,12 +13,12 @@ Colour = tuple[int, int, int]
 def tile_of(colour: Colour, num_rows: int = 2, num_columns: int = 3) -> Tile:
     """Return a new tile of one colour, without rows."""
     pixels = np.full((SIDE, SIDE, 3), colour, np.uint8)
-    digest = tile_digest(pixels, (num_rows, num_columns), family="llava", fingerprint="test")
-    return Tile(digest, pixels, num_rows, num_columns)
+    grid = Grid(num_rows, num_columns)
+    return Tile(tile_digest(pixels, grid, family="llava", fingerprint="test"), pixels, grid)
 
 
 def ids_of(tile: Tile) -> list[int]:
-    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))
+    return row_ids(tile.digest, tile.grid)
 
 
 def spliced(*pieces: list[int] | Tile, is_whole: bool = False) -> tuple[list[int], tuple[EmbeddingSpan, ...]]:

@@ -13,7 +13,7 @@ import llama_cpp
 import numpy as np
 
 from backends.base import Chunk
-from backends.images.geometry import Grid, mrope_positions
+from backends.images.geometry import mrope_positions
 from backends.llamacpp.positions import Positions
 
 _NUM_SECTIONS = 4
@@ -88,7 +88,7 @@ class RowBatch:
         begin = positions.before(chunk.sequence.spans, span.start)
         if self._num_sections == 1:
             return np.arange(begin + first, begin + end, dtype=np.int32)[None]
-        inside = mrope_positions(Grid(span.tile.num_rows, span.tile.num_columns))[first:end]
+        inside = mrope_positions(span.tile.grid)[first:end]
         return np.pad(inside.T + np.int32(begin), ((0, 1), (0, 0)))
 
 

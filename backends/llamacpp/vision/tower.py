@@ -19,10 +19,9 @@ from llama_cpp import mtmd_cpp
 from backends.embedding import Floats
 from backends.errors import EngineError
 from backends.images.families import family_of
-from backends.images.geometry import Grid
 from backends.images.tower import Tower
 from backends.llamacpp.library import LibraryLog
-from backends.sequence import Tile
+from backends.sequence import Grid, Tile
 
 _POLL_S: Final = 0.08
 """Computing this long between two looks at whether an encoding is to be given up."""
@@ -86,8 +85,7 @@ class VisionTower:
         Raises:
             EngineError: The projector cannot be loaded, or failed.
         """
-        grid = Grid(tile.num_rows, tile.num_columns)
-        self.load(grid)
+        self.load(tile.grid)
         with self._image_chunk(tile.pixels) as chunk, self._polls.asking(should_abort) as polls:
             num_rows = mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk)
             if num_rows != tile.size:

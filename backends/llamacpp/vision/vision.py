@@ -8,7 +8,6 @@ from backends.base import Chunk
 from backends.errors import LoadError
 from backends.images.decoding import Size
 from backends.images.families import family_of
-from backends.images.geometry import Grid
 from backends.images.preparing import num_whole_rows, planned
 from backends.images.processor import tower_of
 from backends.images.tower import Tower
@@ -16,7 +15,7 @@ from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.positions import MropePositions, Positions
 from backends.llamacpp.vision.rows import RowBatch, is_whole
 from backends.llamacpp.vision.tower import VisionTower
-from backends.sequence import Tile
+from backends.sequence import Grid, Tile
 from backends.wire.load import VisionSpec
 
 _DECODE_OK = 0

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from backends.base import Chunk
-from backends.images.geometry import Grid, mrope_positions, num_positions
+from backends.images.geometry import mrope_positions
 from backends.mlx.inputs import (
     TEXT_POSITIONS,
     GeneratorInput,
@@ -77,10 +77,9 @@ def positions_of(spans: tuple[EmbeddingSpan, ...]) -> PromptPositions:
     parts: list[Positions] = []
     end = position = 0
     for span in spans:
-        grid = Grid(span.tile.num_rows, span.tile.num_columns)
         text = np.arange(position, position + span.start - end, dtype=np.int32)
         position += len(text)
-        parts += [np.broadcast_to(text, (3, len(text))), mrope_positions(grid).T + np.int32(position)]
-        position += num_positions(grid, uses_mrope=True)
+        parts += [np.broadcast_to(text, (3, len(text))), mrope_positions(span.tile.grid).T + np.int32(position)]
+        position += span.tile.grid.mrope_extent
         end = span.end
     return PromptPositions(np.concatenate(parts, axis=1), position - end)

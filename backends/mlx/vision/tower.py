@@ -14,7 +14,6 @@ from mlx.utils import tree_flatten
 
 from backends.embedding import Floats
 from backends.images.families import family_of
-from backends.images.geometry import Grid
 from backends.images.preparing import Pixels, patch_grid, tower_input
 from backends.images.tower import Tower
 from backends.sequence import Tile
@@ -103,7 +102,7 @@ class VisionTower:
             case "gemma3":
                 inputs["mask"] = mx.ones((1, tile.size))  # which it wants, for a mask that nobody uses
             case family if family_of(family).takes_patches:
-                inputs["image_grid_thw"] = mx.array([patch_grid(Grid(tile.num_rows, tile.num_columns), self._tower)])
+                inputs["image_grid_thw"] = mx.array([patch_grid(tile.grid, self._tower)])
         return inputs
 
 

@@ -85,7 +85,7 @@ def test_both_engines_make_the_same_rows_of_larger_pictures(family: str, see: Se
     rows = []
     for engine in (see(name, family) for name in REAL_ENGINES):
         tile = engine.prompts.tile(patchwork(1, 224, 170))
-        assert min(tile.num_rows, tile.num_columns) > 4
+        assert min(tile.grid) > 4
         assert engine.engine.encode(tile, lambda: False)
         assert tile.rows is not None
         rows.append(tile.rows)

@@ -11,7 +11,7 @@ import pytest
 
 from backends.images.decoding import RGB, Size
 from backends.images.families import FAMILIES
-from backends.images.geometry import mrope_positions, num_positions
+from backends.images.geometry import mrope_positions
 from backends.images.preparing import fitted, planned, tower_input
 from backends.images.tower import Tower
 from tests.backends.images.families import gguf_tower, noise, sizes
@@ -58,7 +58,7 @@ def test_libmtmd_takes_a_prepared_tile_as_it_is(family: str, load: Load) -> None
             # A tiled tower's one tile comes as such and once more as the overview.
             assert len(chunks) == (2 if row.layout.__name__ == "tiled" else 1)
             assert chunks[0].num_rows == grid.num_cells
-            assert chunks[0].num_positions == num_positions(grid, uses_mrope=row.uses_mrope)
+            assert chunks[0].num_positions == (grid.mrope_extent if row.uses_mrope else grid.num_cells)
             if row.uses_mrope:
                 assert np.array_equal(mrope_positions(grid), chunks[0].places)
 

@@ -94,7 +94,7 @@ def test_tiles_are_given_as_the_tower_sees_them() -> None:
     (tile,) = ImageProcessor(gguf_tower("gemma3"), "f").prepare(part()).tiles
     assert tile.pixels.shape == (896, 896, 3)
     assert tile.pixels.dtype == np.uint8
-    assert (tile.num_rows, tile.num_columns) == (16, 16)
+    assert tile.grid == (16, 16)
 
 
 def test_another_use_of_a_picture_has_tiles_of_its_own() -> None:

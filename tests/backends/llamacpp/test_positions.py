@@ -4,9 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.images.geometry import Grid, num_positions
 from backends.llamacpp.positions import MropePositions, Positions
-from backends.sequence import EmbeddingSpan, Tile
+from backends.sequence import EmbeddingSpan, Grid, Tile
 
 Spans = tuple[EmbeddingSpan, ...]
 GAPS_AND_GRIDS = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)), max_size=4)
@@ -17,7 +16,7 @@ def spans_of(layout: list[tuple[int, int, int]]) -> Spans:
     spans: list[EmbeddingSpan] = []
     end = 0
     for gap, rows, columns in layout:
-        tile = Tile(b"", np.empty((0, 0, 3), np.uint8), rows, columns)
+        tile = Tile(b"", np.empty((0, 0, 3), np.uint8), Grid(rows, columns))
         spans.append(EmbeddingSpan(end + gap, tile))
         end += gap + tile.size
     return tuple(spans)
@@ -32,7 +31,7 @@ def counted(spans: Spans, num_places: int) -> list[int]:
         positions += range(now, now + num_text)
         now += num_text
         positions += [now] * span.tile.size
-        now += num_positions(Grid(span.tile.num_rows, span.tile.num_columns), uses_mrope=True)
+        now += span.tile.grid.mrope_extent
     return [*positions, *range(now, now + num_places - len(positions))]
 
 

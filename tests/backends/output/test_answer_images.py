@@ -5,17 +5,18 @@ import numpy as np
 from backends.fake.engine import FakeTokenizer
 from backends.output.answer import RunningAnswer
 from backends.row_ids import row_ids, tile_digest
-from backends.sequence import EmbeddingSpan, PlacedImage, Sequence, Tile
+from backends.sequence import EmbeddingSpan, Grid, PlacedImage, Sequence, Tile
 from backends.wire.messages import Finished, Generate, SeenImage, SequenceEnd, Usage
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 
 END = 257
+GRID = Grid(2, 3)
 
 
 def tile_of(colour: int) -> Tile:
     pixels = np.full((4, 6, 3), colour, np.uint8)
-    return Tile(tile_digest(pixels, (2, 3), family="llava", fingerprint="f"), pixels, 2, 3)
+    return Tile(tile_digest(pixels, GRID, family="llava", fingerprint="f"), pixels, GRID)
 
 
 def end_of(images: tuple[PlacedImage, ...], encode_ms: dict[bytes, float]) -> SequenceEnd:
@@ -23,7 +24,7 @@ def end_of(images: tuple[PlacedImage, ...], encode_ms: dict[bytes, float]) -> Se
     token_ids, spans = [97], []
     for tile in (tile for image in images for tile in image.tiles):
         spans.append(EmbeddingSpan(len(token_ids), tile))
-        token_ids += row_ids(tile.digest, (tile.num_rows, tile.num_columns))
+        token_ids += row_ids(tile.digest, tile.grid)
     token_ids.append(97)
     sequence = Sequence(1, token_ids, len(token_ids), 5, SamplingParams(), spans=tuple(spans), images=images)
     answer = RunningAnswer(

@@ -48,7 +48,7 @@ def ids_of(image: PromptImage) -> list[int]:
 
 
 def ids_of_tile(tile: Tile) -> list[int]:
-    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))
+    return row_ids(tile.digest, tile.grid)
 
 
 def prepared(prompt: Prompt, images: list[ImagePart], **limits: Any) -> PreparedPrompt:

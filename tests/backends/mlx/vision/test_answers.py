@@ -96,7 +96,7 @@ class OwnModel:
                 inputs["mask"] = mx.ones((1, len(ids)))
             case family if family_of(family).takes_patches:
                 merge = self._tower.merge
-                grids = [[1, tile.num_rows * merge, tile.num_columns * merge] for tile in tiles_of(prompt)]
+                grids = [[1, tile.grid.rows * merge, tile.grid.columns * merge] for tile in tiles_of(prompt)]
                 inputs["image_grid_thw"] = mx.array(grids)
         return mx.array([ids], mx.int32), inputs
 

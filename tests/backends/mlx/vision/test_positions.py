@@ -7,11 +7,11 @@ import numpy as np
 
 from backends.mlx.inputs import TEXT_POSITIONS, PositionLayer, PromptPositions
 from backends.mlx.vision.inputs import positions_of
-from backends.sequence import EmbeddingSpan, Tile
+from backends.sequence import EmbeddingSpan, Grid, Tile
 
 
 def span(start: int, num_rows: int, num_columns: int) -> EmbeddingSpan:
-    return EmbeddingSpan(start, Tile(b"", np.empty((0, 0, 3), np.uint8), num_rows, num_columns))
+    return EmbeddingSpan(start, Tile(b"", np.empty((0, 0, 3), np.uint8), Grid(num_rows, num_columns)))
 
 
 SPANS = (span(2, 2, 3), span(10, 1, 2))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from backends.mlx.vision.rows import RowTable
-from backends.sequence import Tile
+from backends.sequence import Grid, Tile
 
 WIDTH = 3
 FIRST_ID = 1000
@@ -18,7 +18,7 @@ FIRST_ID = 1000
 def tile_of(number: int, size: int) -> Tile:
     rows = (np.full((size, WIDTH), number) + np.arange(size)[:, None] / 1000).astype(np.float32)
     digest = hashlib.sha256(f"{number} {size}".encode()).digest()
-    return Tile(digest, np.empty((0, 0, 3), np.uint8), 1, size, rows)
+    return Tile(digest, np.empty((0, 0, 3), np.uint8), Grid(1, size), rows)
 
 
 @pytest.mark.slow
