@@ -1,5 +1,6 @@
 """A picture by each protocol, over the fake engine: what is shown, what the answer says of it, how it is counted."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from router.config.images import ImagesConfig
 from tests.router.jobs.batches.test_batches import begun, content, ended, results
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.seeing_model import SEEING, add_seeing_model, as_base64, chat_part, data_uri, photo
+from tests.support.waiting import WITHIN_S, until
 
 PHOTO = photo()
 TEXT = {"type": "text", "text": "What is it?"}
@@ -256,6 +258,40 @@ async def test_no_address_leads_to_this_machine(front: FakeFront) -> None:
         assert (refused.status_code, error["code"]) == (400, "invalid_image")
         assert error["param"] == "messages[0].content[0].image_url"
         assert "not in the public internet" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "part"),
+    [
+        ("/v1/chat/completions", "messages", {"type": "image_url", "image_url": "https://a.example/"}),
+        ("/v1/responses", "input", {"type": "input_image", "image_url": "https://a.example/"}),
+    ],
+)
+@with_front()
+async def test_a_client_that_goes_away_ends_the_fetching(
+    front: FakeFront, monkeypatch: pytest.MonkeyPatch, *, path: str, field: str, part: dict[str, Any]
+) -> None:
+    add_seeing_model(front.registry)
+    config = front.fleet.current_config.config
+    front.fleet.set_config(msgspec.structs.replace(config, images=ImagesConfig(fetch="public")))
+    asked: list[str] = []
+    ended = asyncio.Event()
+
+    async def fetch(address: str) -> bytes:
+        asked.append(address)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return b""
+
+    monkeypatch.setattr(front.services.serving.images, "_fetch", fetch)
+    body = {"model": SEEING, field: [{"role": "user", "content": [part]}]}
+    asking = asyncio.create_task(front.client.post(path, json=body))
+    await until(lambda: bool(asked), "it is fetched")
+    asking.cancel()
+    await asyncio.wait_for(ended.wait(), WITHIN_S)
+    assert not front.running
 
 
 @with_front(llamacpp=TELLS)
