@@ -61,6 +61,8 @@ def _block(data: str, media_type: str = "image/png") -> Body:
 
 _SIZE: Final = {f"{_SEEN}.original": [40, 30]}
 
+_LATER: Final = ({"role": "assistant", "content": "A red picture."}, {"role": "user", "content": "Say hi."})
+
 CASES: Final[list[Case]] = [
     # tools/server/tests/unit/test_vision_api.py, `test_vision_chat_completion`
     _chat("a data: URI", {"url": _URI}, has=_SIZE, engines=_ALL),
@@ -153,12 +155,24 @@ CASES: Final[list[Case]] = [
         {
             "messages": [
                 {"role": "user", "content": [{"type": "image_url", "image_url": {"url": _URI}}]},
-                {"role": "assistant", "content": "A red picture."},
-                {"role": "user", "content": "Say hi."},
+                *_LATER,
             ]
         },
         ignored=("messages[].content[].type=image_url",),
         check=_is_short,
+    ),
+    *(
+        _ask(
+            "held",
+            "an earlier image of which nothing is left",
+            path,
+            {field: [{"role": "user", "content": [part]}, *_LATER]},
+            ignored=(f"{field}[].content[].type={part['type']}",),
+        )
+        for path, field, part in (
+            (CHAT, "messages", {"type": "image_url", "image_url": {"url": ""}}),
+            (RESPONSES, "input", {"type": "input_image", "image_url": ""}),
+        )
     ),
     ask(
         "held",

@@ -33,12 +33,12 @@ def _sent(part: TextPart, place: str, *, is_asked: bool) -> SentImage:
     given: Any = part.image_url
     param = f"{place}.image_url"
     url, detail = (given.get("url"), given.get("detail")) if isinstance(given, dict) else (given, None)
-    is_file = url is None and part.file_id is not None
+    is_file = not url and part.file_id is not None
     detail, path = (part.detail, place) if detail is None else (detail, param)
     return SentImage(
         place=place,
         param=f"{place}.file_id" if is_file else param,
-        text=url if isinstance(url, str) else None,
+        text=url if isinstance(url, str) and url else None,
         file_id=part.file_id if is_file else None,
         detail=detail_of(detail, f"{path}.detail", is_asked=is_asked),
         is_asked=is_asked,

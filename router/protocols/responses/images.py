@@ -71,7 +71,7 @@ def parts_in(item: Mapping[str, Any], path: str) -> Iterator[tuple[dict[str, Any
 
 
 def _sent(part: dict[str, Any], place: str, *, is_asked: bool) -> SentImage:
-    url, file_id = part["image_url"], part["file_id"]
+    url, file_id = part["image_url"] or None, part["file_id"]
     return SentImage(
         place=place,
         param=f"{place}.file_id" if url is None and file_id is not None else f"{place}.image_url",
