@@ -13,7 +13,7 @@ from backends.sequence import Sequence, Tile
 
 ROW_WIDTH: Final = 8
 _NUM_CHANNELS: Final = 3
-_COLOURS: Final = {
+COLOURS: Final = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
     "red": (255, 0, 0),
@@ -22,6 +22,7 @@ _COLOURS: Final = {
     "yellow": (255, 255, 0),
     "purple": (255, 0, 255),
 }
+"""Corners of the cube of colours."""
 _Values = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -71,4 +72,4 @@ def _mean_colour(tile: Tile) -> _Values:
 
 
 def _word(colour: _Values) -> str:
-    return min(_COLOURS, key=lambda name: float(np.square(colour - np.array(_COLOURS[name])).sum()))
+    return min(COLOURS, key=lambda name: float(np.square(colour - np.array(COLOURS[name])).sum()))

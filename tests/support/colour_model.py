@@ -10,21 +10,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tests.support.tiny_model import Floats, Tensors
+from backends.fake.tower import COLOURS
+from tests.support.tiny_model import BYTE_LEVEL, Floats, Tensors, tokenizer_json, write_tokenizer
 from tests.support.tiny_vision.folder import SIGLIP_NAMES, TEXT_NAMES, write_weights
 from tests.support.tiny_vision.gguf_files import Metadata, write_gguf
 from tests.support.tiny_vision.model import RGB, VisionModel
 
-COLOURS: Final = {
-    "black": (0, 0, 0),
-    "white": (255, 255, 255),
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "yellow": (255, 255, 0),
-    "purple": (255, 0, 255),
-}
-"""Those with a corner of the cube of colours."""
 _SIDE, _PATCH, _WIDTH = 16, 8, 4
 _EPS = 1e-5
 CONTEXT_LENGTH = 2048
@@ -162,23 +153,10 @@ def _clip_metadata(width: int) -> Metadata:
 def _write_folder(folder: Path, reader: Any, tower: Tensors) -> Path:
     write_weights(folder, _text_tensors(reader) | _siglip_tensors(tower))
     preprocessor = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": _SIDE, "width": _SIDE}}
-    files = {
-        "config.json": _config(reader),
-        "preprocessor_config.json": preprocessor,
-        "tokenizer.json": _tokenizer_json(reader),
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": CONTEXT_LENGTH,
-            "bos_token": "<|im_start|>",
-            "eos_token": "<|im_end|>",
-            "pad_token": "<|im_end|>",
-            "unk_token": "<|endoftext|>",
-            "chat_template": _said(reader, "tokenizer.chat_template"),
-        },
-    }
-    for name, value in files.items():
+    for name, value in {"config.json": _config(reader), "preprocessor_config.json": preprocessor}.items():
         (folder / name).write_text(json.dumps(value))
+    template = _said(reader, "tokenizer.chat_template")
+    write_tokenizer(folder, _tokenizer_json(reader), template, CONTEXT_LENGTH, unk_token="<|endoftext|>")
     return folder
 
 
@@ -273,28 +251,7 @@ def _config(reader: Any) -> dict[str, Any]:
 def _tokenizer_json(reader: Any) -> dict[str, Any]:
     """Source: the published tokenizer.json of SmolLM2: single digits, then bytes."""
     tokens, kinds = _said(reader, "tokenizer.ggml.tokens"), _said(reader, "tokenizer.ggml.token_type")
-    is_as_written = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     control = [index for index, kind in enumerate(kinds) if kind == 3]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     digits = {"type": "Digits", "individual_digits": True}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": index, "content": tokens[index], "special": True} | is_as_written for index in control],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "vocab": {token: index for index, token in enumerate(tokens)},
-            "merges": [merge.split(" ") for merge in _said(reader, "tokenizer.ggml.merges")],
-        },
-    }
+    pre_tokenizer = {"type": "Sequence", "pretokenizers": [digits, BYTE_LEVEL]}
+    return tokenizer_json(tokens, control, _said(reader, "tokenizer.ggml.merges")) | {"pre_tokenizer": pre_tokenizer}

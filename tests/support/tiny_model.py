@@ -4,6 +4,7 @@ With greedy sampling both engines must give the same tokens on it.
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Tensors = dict[str, Floats]
 
 # GGUF tensor name -> safetensors name, per layer.
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -171,44 +172,52 @@ def write_mlx(
         "eos_token_id": EOS_ID,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer_json()))
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": context_length,
-        "bos_token": CONTROL_TOKENS[0],
-        "eos_token": CONTROL_TOKENS[1],
-        "pad_token": CONTROL_TOKENS[1],
-    }
-    if chat_template is not None:
-        tokenizer_config["chat_template"] = chat_template
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    control = range(BOS_ID, BOS_ID + len(CONTROL_TOKENS))
+    write_tokenizer(folder, tokenizer_json(vocabulary(), control, MERGES), chat_template, context_length)
     return folder
 
 
-def _tokenizer_json() -> dict[str, Any]:
-    added = [
-        {
-            "id": 257 + i,
-            "content": token,
-            "special": True,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-        }
-        for i, token in enumerate(CONTROL_TOKENS)
-    ]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+def write_tokenizer(
+    folder: Path, tokenizer: dict[str, Any], chat_template: str | None, context_length: int, **more: str
+) -> None:
+    """Write a tokenizer's two files.
+
+    Args:
+        **more: Further values of tokenizer_config.json.
+    """
+    begin, end = CONTROL_TOKENS
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": context_length,
+        "bos_token": begin,
+        "eos_token": end,
+        "pad_token": end,
+        **more,
+    }
+    if chat_template is not None:
+        config["chat_template"] = chat_template
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+
+
+def tokenizer_json(tokens: Sequence[str], control_ids: Iterable[int], merges: Iterable[str]) -> dict[str, Any]:
+    """Return tokenizer.json of a byte-level vocabulary."""
+    is_as_written = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": [
+            {"id": each, "content": tokens[each], "special": True} | is_as_written for each in control_ids
+        ],
         "normalizer": None,
-        "pre_tokenizer": byte_level,
+        "pre_tokenizer": BYTE_LEVEL,
         "post_processor": None,
-        "decoder": byte_level,
+        "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -217,8 +226,8 @@ def _tokenizer_json() -> dict[str, Any]:
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "vocab": {token: index for index, token in enumerate(vocabulary())},
-            "merges": [merge.split(" ") for merge in MERGES],
+            "vocab": {token: index for index, token in enumerate(tokens)},
+            "merges": [merge.split(" ") for merge in merges],
         },
     }
 
@@ -229,7 +238,7 @@ def mlx_name(gguf_name: str) -> str:
     if gguf_name in flat:
         return flat[gguf_name] + ".weight"
     _, layer, part = gguf_name.split(".")
-    return f"model.layers.{layer}.{_LAYER_NAMES[part]}.weight"
+    return f"model.layers.{layer}.{LAYER_NAMES[part]}.weight"
 
 
 def in_gguf_order(gguf_name: str, tensor: Floats) -> Floats:

@@ -4,17 +4,15 @@ They say nothing of what is seen, but libmtmd counts with them as with the real 
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tests.support import tiny_model
+from tests.support.tiny_model import Floats
+from tests.support.tiny_vision.gguf_files import Metadata, write_gguf
 
 WIDTH, NUM_HEADS, FEED_FORWARD = 32, 2, 64
 TEXT_WIDTH = tiny_model.WIDTH
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Metadata = dict[str, Any]
 
 _CLIP_COLOURS: Metadata = {
     "clip.vision.image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -81,42 +79,13 @@ def metadata_of(family: str) -> Metadata:
 
 
 def write_projector(path: Path, family: str, seed: int = 0) -> Path:
-    import gguf
-
     rng = np.random.default_rng(seed)
 
     def random(*shape: int) -> Floats:
         return (rng.standard_normal(shape) * 0.1).astype(np.float32)
 
-    writer = gguf.GGUFWriter(str(path), "clip")
-    writer.add_type("mmproj")
-    for key, value in metadata_of(family).items():
-        _add(writer, key, value)
-    for name, shape in _tensor_shapes(family).items():
-        writer.add_tensor(name, random(*shape))
-    _finish(writer)
-    return path
-
-
-def _add(writer: Any, key: str, value: Any) -> None:
-    match value:
-        case bool():
-            writer.add_bool(key, value)
-        case int():
-            writer.add_uint32(key, value)
-        case float():
-            writer.add_float32(key, value)
-        case str():
-            writer.add_string(key, value)
-        case list():
-            writer.add_array(key, value)
-
-
-def _finish(writer: Any) -> None:
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tensors = {name: random(*shape) for name, shape in _tensor_shapes(family).items()}
+    return write_gguf(path, "clip", {"general.type": "mmproj"} | metadata_of(family), tensors)
 
 
 def _tensor_shapes(family: str) -> dict[str, tuple[int, ...]]:
@@ -184,43 +153,41 @@ def write_text_model(path: Path, family: str) -> Path:
 
 
 def _write_qwen(path: Path, architecture: str) -> Path:
-    import gguf
-
-    vocabulary = tiny_model.vocabulary()
     head = TEXT_WIDTH // tiny_model.NUM_HEADS
     kv_width = tiny_model.NUM_KV_HEADS * head
-    added = {"attn_q": TEXT_WIDTH, "attn_k": kv_width, "attn_v": kv_width}
-    writer = gguf.GGUFWriter(str(path), architecture)
-    writer.add_context_length(tiny_model.CONTEXT_LENGTH)
-    writer.add_embedding_length(TEXT_WIDTH)
-    writer.add_block_count(tiny_model.NUM_LAYERS)
-    writer.add_feed_forward_length(tiny_model.FEED_FORWARD)
-    writer.add_head_count(tiny_model.NUM_HEADS)
-    writer.add_head_count_kv(tiny_model.NUM_KV_HEADS)
-    writer.add_key_length(head)
-    writer.add_value_length(head)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_sections([2, 3, 3, 0])
-    writer.add_vocab_size(len(vocabulary))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(vocabulary)
-    writer.add_token_types([1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS))
-    writer.add_token_merges(tiny_model.MERGES)
-    writer.add_bos_token_id(tiny_model.BOS_ID)
-    writer.add_eos_token_id(tiny_model.EOS_ID)
+    values: Metadata = {
+        "context_length": tiny_model.CONTEXT_LENGTH,
+        "embedding_length": TEXT_WIDTH,
+        "block_count": tiny_model.NUM_LAYERS,
+        "feed_forward_length": tiny_model.FEED_FORWARD,
+        "attention.head_count": tiny_model.NUM_HEADS,
+        "attention.head_count_kv": tiny_model.NUM_KV_HEADS,
+        "attention.key_length": head,
+        "attention.value_length": head,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "rope.freq_base": 10000.0,
+        "rope.dimension_sections": [2, 3, 3, 0],
+        "vocab_size": len(tiny_model.vocabulary()),
+    }
+    tokenizer: Metadata = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tiny_model.vocabulary(),
+        "tokenizer.ggml.token_type": [1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS),
+        "tokenizer.ggml.merges": tiny_model.MERGES,
+        "tokenizer.ggml.bos_token_id": tiny_model.BOS_ID,
+        "tokenizer.ggml.eos_token_id": tiny_model.EOS_ID,
+    }
+    added = {"attn_q": TEXT_WIDTH, "attn_k": kv_width, "attn_v": kv_width} if architecture == "qwen2vl" else {}
+    normed = ("attn_q", "attn_k") if architecture == "qwen3vl" else ()
+    tensors: tiny_model.Tensors = {}
     for name, tensor in tiny_model.weights().items():
-        writer.add_tensor(name + ".weight", tensor)
-        added = {
-            "attn_q": TEXT_WIDTH,
-            "attn_k": tiny_model.NUM_KV_HEADS * head,
-            "attn_v": tiny_model.NUM_KV_HEADS * head,
-        }
+        tensors[f"{name}.weight"] = tensor
         kind = name.rpartition(".")[2]
-        if architecture == "qwen2vl" and kind in added:
-            writer.add_tensor(name + ".bias", np.zeros(added[kind], np.float32))
-        if architecture == "qwen3vl" and kind in ("attn_q", "attn_k"):
-            writer.add_tensor(name + "_norm.weight", np.ones(head, np.float32))
-    _finish(writer)
-    return path
+        if kind in added:
+            tensors[f"{name}.bias"] = np.zeros(added[kind], np.float32)
+        if kind in normed:
+            tensors[f"{name}_norm.weight"] = np.ones(head, np.float32)
+    return write_gguf(
+        path, architecture, {f"{architecture}.{key}": each for key, each in values.items()} | tokenizer, tensors
+    )

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from backends.fake.tower import COLOURS
 from backends.wire.messages import Generate, Loaded
 from backends.wire.prompts import ChatPrompt, ImagePart, PromptMessage
 from backends.wire.request import Constraint, ConstraintKind, SamplingParams, SequenceSpec
 from tests.backends.conftest import REAL_ENGINES
-from tests.support.colour_model import COLOURS, QUESTIONS, Question, painted
+from tests.support.colour_model import QUESTIONS, Question, painted
 from tests.support.engine_driver import Answer
 from tests.support.image_prompts import png, user
 from tests.support.tiny_vision import VisionModel

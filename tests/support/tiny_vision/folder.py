@@ -6,24 +6,13 @@ from typing import Final
 
 import numpy as np
 
+from tests.support import tiny_model
 from tests.support.tiny_model import Tensors
 from tests.support.tiny_vision import vocabulary
 from tests.support.tiny_vision.configuration import config, preprocessor_config, processor_config
 from tests.support.tiny_vision.families import CONTEXT_LENGTH, DEEP_LAYERS, TOWER_LAYERS, TOWER_WIDTH
 
-TEXT_NAMES: Final = {
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-}
+TEXT_NAMES: Final = tiny_model.LAYER_NAMES | {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
 _GEMMA_NAMES: Final = TEXT_NAMES | {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_attention_norm": "post_attention_layernorm",
@@ -95,17 +84,8 @@ def write_folder(folder: Path, family: str, text: Tensors, tower: Tensors) -> Pa
 
 
 def write_tokenizer(folder: Path, family: str) -> None:
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": CONTEXT_LENGTH,
-        "bos_token": "<|im_start|>",
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|im_end|>",
-        "chat_template": vocabulary.chat_template(family),
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(vocabulary.tokenizer_json()))
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    template = vocabulary.chat_template(family)
+    tiny_model.write_tokenizer(folder, vocabulary.tokenizer_json(), template, CONTEXT_LENGTH)
 
 
 def write_weights(folder: Path, tensors: Tensors) -> None:

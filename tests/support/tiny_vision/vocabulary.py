@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from backends.images.families import FAMILIES
-from tests.support.tiny_model import byte_characters
+from tests.support import tiny_model
 
 MERGES: Final = ("Ġ t", "Ċ Ċ")
 CONTROL_TOKENS: Final = (
@@ -24,7 +24,7 @@ CONTROL_TOKENS: Final = (
     "<image|>",
     "<|image|>",
 )
-VOCABULARY: Final = (*byte_characters(), "Ġt", "ĊĊ", *CONTROL_TOKENS)
+VOCABULARY: Final = (*tiny_model.byte_characters(), "Ġt", "ĊĊ", *CONTROL_TOKENS)
 NUM_PLAIN: Final = len(VOCABULARY) - len(CONTROL_TOKENS)
 NUM_TOKENS: Final = len(VOCABULARY)
 
@@ -49,28 +49,4 @@ def chat_template(family: str) -> str:
 
 def tokenizer_json() -> dict[str, Any]:
     """Return tokenizer.json."""
-    is_as_written = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": token_id(token), "content": token, "special": True} | is_as_written for token in CONTROL_TOKENS
-        ],
-        "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "vocab": {token: index for index, token in enumerate(VOCABULARY)},
-            "merges": [merge.split(" ") for merge in MERGES],
-        },
-    }
+    return tiny_model.tokenizer_json(VOCABULARY, range(NUM_PLAIN, NUM_TOKENS), MERGES)
