@@ -31,12 +31,13 @@ class TileCache:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._known: weakref.WeakValueDictionary[int, Tile] = weakref.WeakValueDictionary()
-        self._kept: dict[int, Tile] = {}  # by use, the latest last
+        self._kept: dict[int, tuple[Tile, int]] = {}  # with their bytes; by use, the latest last
+        self._num_bytes = 0
 
     @property
     def num_bytes(self) -> int:
         """Pixels and rows that are kept whether anybody holds them or not."""
-        return sum(_num_bytes(tile) for tile in self._kept.values())
+        return self._num_bytes
 
     def intern(self, tile: Tile) -> Tile:
         """Return the tile that is known of this digest, perhaps with its rows; this one if it is new.
@@ -72,11 +73,13 @@ class TileCache:
 
     def _use(self, key: int, tile: Tile) -> None:
         """Keep a tile as the last used one, and no more than there is room for."""
-        self._kept.pop(key, None)
-        self._kept[key] = tile
-        num_bytes = self.num_bytes
-        while num_bytes > self._max_bytes:
-            num_bytes -= _num_bytes(self._kept.pop(next(iter(self._kept))))
+        _, num_before = self._kept.pop(key, (tile, 0))
+        num_now = _num_bytes(tile)
+        self._kept[key] = tile, num_now
+        self._num_bytes += num_now - num_before
+        while self._num_bytes > self._max_bytes:
+            _, num_gone = self._kept.pop(next(iter(self._kept)))
+            self._num_bytes -= num_gone
 
 
 def _num_bytes(tile: Tile) -> int:
