@@ -327,6 +327,6 @@ def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | N
 def _check_sees(model: Model) -> None:
     """Refuse what would refuse every request, also those without a picture."""
     reasons = {str(artifact.engine): artifact.text_only_reason for artifact in model.artifacts}
-    if reasons and None not in reasons.values():
+    if None not in reasons.values():
         told = "; ".join(f"{engine}: {reason}" for engine, reason in reasons.items())
         raise InvalidSettingError(f"vision: {model.name} cannot see ({told}); leave it at auto")

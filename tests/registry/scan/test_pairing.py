@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from registry.catalogue import Artifact
-from registry.scan import register_path
+from registry.scan import ScanRoot, register_path, scan
 from registry.scan.pairing import projectors_for
 from registry.scan.watch import what_changed
 from registry.store import Registry
@@ -117,6 +117,38 @@ def test_a_model_that_was_added_by_its_path_goes_with_what_becomes_of_its_projec
     scan_plain(store, models)
     assert artifact_of(store, "vision").mmproj_path is None
     assert what_changed(artifact_of(store, "vision")) is None
+
+
+def test_a_projector_without_the_word_in_its_name_stays_with_a_model_that_was_added_by_its_path(
+    store: Registry, models: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "elsewhere" / "Vision-Q4_K_M.gguf")
+    projector = write(tmp_path / "elsewhere" / "eyes.gguf", gemma(64))
+    register_path(store, path.parent)
+    write(projector, gemma(64) + b"\0" * 64)
+    assert scan_plain(store, models).updated == (str(path),)
+    assert artifact_of(store, "vision").mmproj_path == str(projector)
+
+
+def test_one_file_may_be_the_projector_of_two_models(store: Registry, models: Path) -> None:
+    write(models / "v" / "One-Q4_K_M.gguf")
+    write(models / "w" / "Two-Q4_K_M.gguf", build({"general.architecture": text("llama")}))
+    projector = write(models / "v" / "mmproj-f16.gguf", gemma(64))
+    (models / "w" / "mmproj-f16.gguf").hardlink_to(projector)
+    scan_plain(store, models)
+    found = {artifact.mmproj_path for model in store.models.list() for artifact in model.artifacts}
+    assert found == {str(models / folder / "mmproj-f16.gguf") for folder in "vw"}
+
+
+def test_projectors_are_watched_beside_models_that_were_added_by_their_paths(
+    store: Registry, models: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "elsewhere" / "Vision-Q4_K_M.gguf")
+    projector = write(tmp_path / "elsewhere" / "mmproj-f16.gguf", gemma(64))
+    register_path(store, path)
+    watched: set[str] = set()
+    scan(store, [ScanRoot(path=models)], watched=watched)
+    assert {str(path), str(projector)} <= watched
 
 
 def test_one_that_says_nothing_of_its_width_is_taken(store: Registry, models: Path) -> None:

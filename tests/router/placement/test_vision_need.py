@@ -118,6 +118,9 @@ def test_the_longest_context_leaves_room_for_the_tower() -> None:
         for vision in (None, VISION)
     )
     assert (seeing or 0) < (text or 0)
+    spec = LoadSpec(model_path="", context_length=131_072, vision=VISION)
+    wide = largest_context(model, spec, PC, free_bytes=8 * GIB, image_side_px=3584)
+    assert (wide or 0) < (seeing or 0), "larger pictures take more of it"
 
 
 def sides(

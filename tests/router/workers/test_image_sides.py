@@ -15,11 +15,15 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Target
 from router.placement.memory import MemoryBudget
 from router.placement.vision_need import ImageSides
+from router.workers import image_sides
 from router.workers.image_sides import VALID_S, ImageSidesInForce
 from router.workers.residency import ManagedWorker
 from tests.registry.catalogue_builder import make_draft
 from tests.router.placement.test_memory_need import GIB, facts
 from tests.router.placement.test_vision_need import QWEN
+
+FOOTPRINT_BYTES = 8 * GIB
+"""Of every worker, and none of it mapped from files."""
 
 
 class Machine:
@@ -84,6 +88,31 @@ async def test_a_loaded_model_is_shown_pictures_of_one_size_until_it_is_unloaded
     assert await in_force.of(target) == first
     machine.workers = []
     assert await in_force.of(target) != first
+
+
+async def test_what_a_loaded_model_has_taken_is_not_taken_off_again(
+    directory: ModelDirectory, machine: Machine, in_force: ImageSidesInForce
+) -> None:
+    target = directory.resolve(ModelRequest("eye")).target
+    machine.available_bytes = 4 * GIB  # less than its weights and cache are
+    machine.load(target)
+    assert (await in_force.of(target)).usual == 384
+    machine.now += VALID_S
+    machine.workers = []
+    assert (await in_force.of(target)).usual == 192
+
+
+async def test_what_another_model_gives_back_counts_as_free(
+    directory: ModelDirectory, machine: Machine, in_force: ImageSidesInForce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = directory.resolve(ModelRequest("eye")).target
+    monkeypatch.setattr(image_sides, "reclaimable_bytes", lambda pids: FOOTPRINT_BYTES * len(pids))
+    machine.available_bytes = 8 * GIB
+    machine.load(directory.resolve(ModelRequest("text")).target)
+    assert (await in_force.of(target)).usual == 448
+    machine.now += VALID_S
+    machine.workers = []
+    assert (await in_force.of(target)).usual == 256
 
 
 async def test_the_config_is_followed_at_once(

@@ -175,6 +175,7 @@ def test_the_same_run_always_has_the_same_summary() -> None:
 def test_pictures_have_figures_of_their_own_and_a_hand_computes_them() -> None:
     found = figures(make_look_run())
     assert (found["ttft_p50_ms"].value, found["ttft_p95_ms"].value, found["ttft_again_ms"].value) == (500, 500, 50)
+    assert found["ttft_p95_ms"].num == 5, "of new pictures only"
     assert found["encode_ms"].value == 400
     assert found["rows_per_s"].value == pytest.approx(192 / 0.4)
     assert found["equal_answers_percent"] == Figure()
