@@ -25,6 +25,8 @@ from router.placement.memory import this_machine
 MODEL_NAME = "smollm2-135m-instruct"
 # What its makers ask it with. Source: the model card of HuggingFaceTB/SmolLM2-135M-Instruct, "How to use".
 RECOMMENDED = {"do_sample": True, "temperature": 0.2, "top_p": 0.9}
+# Its 4 bits fall into French when asked about France; with these words they stay with English and the point.
+SYSTEM = "You are a helpful AI assistant. Answer in one or two short English sentences."
 # Groups of 32: so wide are the GGUF's own blocks.
 CONVERSION = ["--quantize", "--q-bits", "4", "--q-group-size", "32"]
 
@@ -54,6 +56,8 @@ def register_gguf(registry: Registry, gguf: Path) -> None:
             return
         remove_artifacts(registry, [known])
     register_path(registry, gguf, name=MODEL_NAME)
+    if model is None:  # later on it is the user's to change
+        registry.models.change_settings(MODEL_NAME, {"system": SYSTEM})
 
 
 def dtype_here() -> str:

