@@ -53,6 +53,15 @@ class Pressure(enum.StrEnum):
     CRITICAL = "critical"
 
 
+class ThermalState(enum.StrEnum):
+    """How hot the machine is, in macOS' words. Source: NSProcessInfoThermalState."""
+
+    NOMINAL = "nominal"
+    FAIR = "fair"
+    SERIOUS = "serious"
+    CRITICAL = "critical"
+
+
 class Platform(abc.ABC):
     """The system that this runs on.
 

@@ -1,0 +1,70 @@
+"""The conditions that the server works under: short of memory, hot. One object, which says what follows for whom.
+
+Who reads the machine writes here (one writer for each), who acts on it asks or is told. Not here: the readings
+(`backends.machine`), what is unloaded when.
+"""
+
+import enum
+
+import msgspec
+
+from backends.machine.base import ThermalState
+from router.observers import Observers
+
+
+class PressureLevel(enum.StrEnum):
+    """How short of memory the machine is, or mlxr is of what it may have; in the order of what is done about it."""
+
+    NORMAL = "normal"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    EMERGENCY = "emergency"
+
+
+_PAUSES_BY_PRESSURE = frozenset({PressureLevel.CRITICAL, PressureLevel.EMERGENCY})
+_PAUSES_BY_HEAT = frozenset({ThermalState.SERIOUS, ThermalState.CRITICAL})
+
+
+class ConditionsChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What has changed to what.
+
+    Attributes:
+        reason: The reading behind the last change, in words.
+    """
+
+    pressure: PressureLevel
+    heat: ThermalState
+    reason: str
+
+
+class Conditions:
+    """Knows them; owned by the event loop.
+
+    Attributes:
+        changed: Told of every change, after it.
+    """
+
+    def __init__(self) -> None:
+        self.pressure = PressureLevel.NORMAL
+        self.heat = ThermalState.NOMINAL
+        self.changed: Observers[ConditionsChange] = Observers()
+
+    def set_pressure(self, level: PressureLevel, reason: str) -> None:
+        """Take over what the memory's readings say."""
+        if level is not self.pressure:
+            self.pressure = level
+            self._tell(reason)
+
+    def set_heat(self, state: ThermalState, reason: str) -> None:
+        """Take over what the system says of its heat."""
+        if state is not self.heat:
+            self.heat = state
+            self._tell(reason)
+
+    @property
+    def is_background_paused(self) -> bool:
+        """Whether what nobody waits for has to stand still: background work, shadowing, hashing."""
+        return self.pressure in _PAUSES_BY_PRESSURE or self.heat in _PAUSES_BY_HEAT
+
+    def _tell(self, reason: str) -> None:
+        self.changed.tell(ConditionsChange(pressure=self.pressure, heat=self.heat, reason=reason))
