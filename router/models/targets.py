@@ -145,31 +145,30 @@ def choose(
     """
     setting, reason = _setting(model, requested, global_setting)
     loaded_with = overlaid(load_settings_of(model.settings), load)
-    by_engine = _artifacts_that_serve(model, purpose)
-    adapters = {} if adapter is None else find_adapters(model, adapter)
     wanted = None if setting.engine is None else setting.engine.kind
+    by_engine = _artifacts_that_serve(model, purpose)
     if picture is not None:
         by_engine = artifacts_that_see(model, by_engine, wanted, picture, loaded_with.vision)
+    adapters = {} if adapter is None else find_adapters(model, adapter)
     if adapter is not None:
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     engine = setting.engine
     if engine is None:
-        picked = pick_auto(by_engine) if len(by_engine) > 1 else None
-        kind, reason = (
-            _auto(by_engine, is_apple_silicon=is_apple_silicon)
-            if picked is None
-            else (picked, EngineReason.AUTO_MEASURED)
-        )
-        engine = Engine(kind)
+        engine, reason = _auto(by_engine, pick_auto, is_apple_silicon=is_apple_silicon)
     artifact = by_engine.get(engine.kind)
     if artifact is None:
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
-    _check_requested_load(model.name, engine.kind, load)
-    _check_kv_type(model.name, artifact, loaded_with.kv_type)
-    check_vision(model.name, artifact, loaded_with.vision, load.vision)
+    _check_load(model.name, artifact, requested=load, load=loaded_with)
     source = LocalArtifact(artifact.id, artifact.path, artifact.version, vision_source(artifact))
     target = Target(model.name, engine, source, loaded_with, adapters.get(engine.kind))
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
+
+
+def _check_load(name: str, artifact: Artifact, *, requested: LoadSettings, load: LoadSettings) -> None:
+    """Refuse, before anything is unloaded for it, a load that the engine cannot do."""
+    _check_requested_load(name, artifact.engine, requested)
+    _check_kv_type(name, artifact, load.kv_type)
+    check_vision(name, artifact, load.vision, requested.vision)
 
 
 def _artifacts_that_serve(model: Model, purpose: Purpose) -> dict[EngineKind, Artifact]:
@@ -205,12 +204,20 @@ def usable_artifacts(model: Model, purpose: Purpose) -> dict[EngineKind, Artifac
     return by_engine
 
 
-def _auto(by_engine: dict[EngineKind, Artifact], *, is_apple_silicon: bool) -> tuple[EngineKind, EngineReason]:
+def _auto(
+    by_engine: Mapping[EngineKind, Artifact],
+    pick: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None],
+    *,
+    is_apple_silicon: bool,
+) -> tuple[Engine, EngineReason]:
+    picked = pick(by_engine) if len(by_engine) > 1 else None
+    if picked is not None:
+        return Engine(picked), EngineReason.AUTO_MEASURED
     if is_apple_silicon and EngineKind.MLX in by_engine:
-        return EngineKind.MLX, EngineReason.AUTO_APPLE_SILICON
+        return Engine(EngineKind.MLX), EngineReason.AUTO_APPLE_SILICON
     if EngineKind.LLAMACPP in by_engine:
-        return EngineKind.LLAMACPP, EngineReason.AUTO_GGUF
-    return next(iter(by_engine)), EngineReason.AUTO_ONLY
+        return Engine(EngineKind.LLAMACPP), EngineReason.AUTO_GGUF
+    return Engine(next(iter(by_engine))), EngineReason.AUTO_ONLY
 
 
 def _why_unusable(model: Model) -> str:
@@ -234,7 +241,7 @@ def _check_requested_load(name: str, engine: EngineKind, load: LoadSettings) -> 
 
 
 def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
-    """Refuse, before anything is unloaded for it, what the engine would refuse in the load.
+    """Refuse a type of the KV cache.
 
     Source: llama-context.cpp, "K cache type … does not divide n_embd_head_k"; `backends.mlx.caches.check_kv_type`.
     """
