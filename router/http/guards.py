@@ -20,6 +20,7 @@ from router.errors import (
     URLTooLongError,
 )
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send
+from router.http.caller import OWNER, set_caller
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.hosts import HostRules
@@ -57,6 +58,7 @@ class Guards:
             await self._pass_socket(scope, receive, send)
             return
         scope = _without_doubled_slash(scope)
+        set_caller(scope, OWNER)
         try:
             origin = self._check(scope)
         except RouterError as error:
@@ -74,6 +76,7 @@ class Guards:
 
     async def _pass_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a WebSocket on whose host and origin are as those of a request must be: no preflight asks before it."""
+        set_caller(scope, OWNER)
         try:
             self._check(scope)
         except RouterError as error:

@@ -1,0 +1,1 @@
+"""API keys: what they allow, how they are kept, what of their limits is used."""
