@@ -18,6 +18,7 @@ from router.models.making import ModelMaking
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
+from router.readiness import Readiness
 from router.stores.conversations import Conversations
 
 
@@ -26,6 +27,7 @@ class Services:
     """The parts of a gateway. A handler is given those whose names are names of its parameters.
 
     Attributes:
+        readiness: Knows what stands in the way of serving.
         serving: Answers requests for models.
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
@@ -33,6 +35,7 @@ class Services:
     """
 
     server: ServerFacts
+    readiness: Readiness
     serving: RequestService
     jobs: Jobs
     keeper: ModelKeeper

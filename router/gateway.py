@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from registry.bench_record import BenchRecord
+from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import Services, create_app
@@ -28,7 +29,7 @@ from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits, affordable_connections
-from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_signals
+from router.http.server import Addresses, HttpServer, guarded, run
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
@@ -43,9 +44,13 @@ from router.models.making import ModelMaking
 from router.models.vision import engines_that_cannot_see
 from router.placement.memory import read_budget, remember_working_set, this_machine
 from router.protocols.batches.execution import run_line
+from router.protocols.control.status import health
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
+from router.readiness import SHUTDOWN, Readiness
 from router.requests.register import RequestRegister
+from router.service.notify import Notifier
+from router.signals import EXIT_STOPPED, on_signals
 from router.sleep import keep_awake
 from router.stores.conversations import Conversations
 from router.version import VERSION
@@ -60,6 +65,9 @@ REGISTRY_POLL_S = 0.5
 
 REGISTRY_BUSY_TIMEOUT_S = 0.05
 """How long the event loop may wait for another writer; the one thing it writes, the time of last use, can be missed."""
+
+ENDING_S = 15.0
+"""What the end may take beside the drain and the workers: last words, stores that are written."""
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +94,14 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_gateway(options: GatewayOptions) -> int:
-    """Serve until SIGTERM or SIGINT; block meanwhile.
+    """Serve until SIGTERM or SIGINT; block meanwhile, and return the exit code.
 
     Raises:
         StartupError: An address is taken, another gateway uses the data folder, and the like.
         RegistryError: The registry cannot be opened.
     """
     run(_Gateway(options).serve())
-    return 0
+    return EXIT_STOPPED
 
 
 class _Gateway:
@@ -104,6 +112,10 @@ class _Gateway:
         self._config = CurrentConfig(options.config)
         self._environment = worker_environment(options.environment)
         self._models_dir = models_dir(options.config, options.paths)
+        self._notifier = Notifier.from_environment(options.environment)
+        self._watcher = ConfigWatcher(
+            options.config_file, current=options.file_config, user_home=options.paths.user_home
+        )
         self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment)
 
     async def serve(self) -> None:
@@ -113,12 +125,13 @@ class _Gateway:
             Registry(paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
         ):
             serving = self._serving(registry)
-            services = self._services(serving)
+            services = self._services(serving, Readiness(partial(_registry_fault, registry)))
             shadow = _shadow(self._config, serving, registry)
             serving.requests.ended.add(shadow.observe)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            with stopping_on_signals(services.jobs.close, server.stop):
+            stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
+            with on_signals(stop=stop, end_now=end_now, reload=self._reload):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server, shadow)
@@ -151,7 +164,7 @@ class _Gateway:
         )
         return RequestService(self._config, models, supervisor, RequestRegister(), read_budget=read)
 
-    def _services(self, serving: RequestService) -> Services:
+    def _services(self, serving: RequestService, readiness: Readiness) -> Services:
         """Compose what stands beside that."""
         paths, config = self._options.paths, self._config.config
         jobs = Jobs()
@@ -160,6 +173,7 @@ class _Gateway:
         serving.images.read_file = batches.file_bytes
         return Services(
             server=ServerFacts(VERSION),
+            readiness=readiness,
             serving=serving,
             jobs=jobs,
             keeper=ModelKeeper(
@@ -186,6 +200,7 @@ class _Gateway:
                 tasks.create_task(part)
                 for part in (
                     self._watch_config(supervisor),
+                    self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
                     services.keeper.run(),
                     shadow.run(),
@@ -220,14 +235,14 @@ class _Gateway:
             )
         )
         logger.info("serving on %s", facts.url)
+        self._notifier.ready(_description(services))
         if self._options.on_started is not None:
             self._options.on_started(services)
 
     async def _watch_config(self, supervisor: Supervisor) -> None:
         options = self._options
         overrides, engine = options.overrides, options.file_config.engine
-        watcher = ConfigWatcher(options.config_file, current=options.file_config, user_home=options.paths.user_home)
-        async for change in watcher.changes():
+        async for change in self._watcher.changes():
             try:
                 if isinstance(change, ConfigError):
                     raise change
@@ -240,6 +255,19 @@ class _Gateway:
                 logger.warning("the config file is not used: %s", exc)
             else:
                 _apply(self._config, supervisor, config)
+            self._notifier.reloaded()
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        self._watcher.read_now()
+
+    def _stop(self, services: Services, server: HttpServer) -> None:
+        """Let what runs for clients end, and take nothing new."""
+        services.readiness.hold(SHUTDOWN, "The server is shutting down.")
+        config = self._config.config
+        self._notifier.stopping(config.server.drain_timeout_s + config.limits.stop_timeout_s + ENDING_S)
+        services.jobs.close()
+        server.stop()
 
     async def _run_pulls(self, services: Services) -> None:
         """Let models be pulled; without a usable hub models are served all the same."""
@@ -258,6 +286,27 @@ class _Gateway:
             budget_bytes=weights_budget(read_budget(options.paths.working_set_file)),
         )
         await services.pulls.run(opening)
+
+
+def _end_now(services: Services, server: HttpServer) -> None:
+    """Cut what still runs, the workers as well."""
+    logger.warning("asked to stop again: what still runs is cut")
+    server.stop()
+    services.serving.supervisor.end_now()
+
+
+def _description(services: Services) -> str:
+    """Give one line on what is served."""
+    models = [f"{each.model} on {each.engine}" for each in health(services.serving).resident]
+    return f"serving on {services.server.url}; {', '.join(models) or 'no model is loaded'}"
+
+
+def _registry_fault(registry: Registry) -> str | None:
+    try:
+        registry.data_version  # noqa: B018 - reading it is the question
+    except RegistryError as exc:
+        return str(exc)
+    return None
 
 
 async def _watch_registry(serving: RequestService) -> None:

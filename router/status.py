@@ -1,4 +1,4 @@
-"""What a running gateway tells of itself: the bodies of `/health`, `/v1/mlxr/status` and `/v1/mlxr/requests`.
+"""What a running gateway tells of itself: the bodies of `/health`, `/ready`, `/v1/mlxr/status` and `/v1/mlxr/requests`.
 
 The gateway encodes them, the API's document shows them, the command line and the benchmark decode them. Units stand in
 the names; absent = not measured. Light on purpose: the command line imports it.
@@ -19,6 +19,18 @@ class Health(msgspec.Struct, frozen=True):
 
     status: str
     resident: list[ResidentModel]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Body of GET /ready.
+
+    Attributes:
+        status: `ready` or `not_ready`.
+        reasons: What stands in the way, one sentence each.
+    """
+
+    status: str
+    reasons: list[str]
 
 
 class ShownImages(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """`mlxr serve`: run the gateway until Ctrl-C, with its log on stderr and in a file. Not here: the gateway."""
 
+import faulthandler
 import json
 import logging
 import logging.handlers
@@ -16,18 +17,24 @@ import click
 
 from backends.lifeline import end_with_stdin
 from registry.catalogue import Model
-from router.cli.terminal.context import check_engine, config_file, current_paths
+from router.cli.detach import start_detached
+from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths
 from router.cli.terminal.options import config_option, engine_option
 from router.cli.terminal.output import shown
 from router.cli.terminal.verbs import option, verb
 from router.config.load import Overrides, apply_overrides, load_config
+from router.config.paths import Paths
 from router.config.reference import ensure_config_file
 from router.config.schema import LogFormat, LoggingConfig
-from router.gateway import GatewayOptions, run_gateway
+from router.errors import ConfigError
 from router.models.targets import Purpose, usable_artifacts
+from router.signals import exit_on_sigterm
 from router.version import VERSION
 
 MAX_PORT = 65_535
+
+EXIT_CONFIG: Final = 78
+"""The config cannot be used: to start again is of no use. Source: EX_CONFIG of sysexits(3)."""
 
 MAX_LOG_BYTES: Final = 10_000_000
 """A log file of that size is put aside."""
@@ -41,6 +48,8 @@ NUM_OLD_LOGS: Final = 3
 @config_option()
 @engine_option("auto, mlx or llamacpp.")
 @option("--unix-socket", metavar="PATH", help="Listen on this socket as well.")
+@option("--detach", is_flag=True, help="Return once it serves, and leave it running without this terminal.")
+@option("--log-file-only", is_flag=True, help="Write the log to its file alone, not to stderr as well.")
 @option("--owner", hidden=True, help="The command that this server is started for; it ends when its stdin does.")
 def serve(
     host: str | None,
@@ -48,26 +57,63 @@ def serve(
     config: str | None,
     engine: str | None,
     unix_socket: str | None,
+    detach: bool,
+    log_file_only: bool,
     owner: str | None,
 ) -> int:
     """Serve the models over HTTP until Ctrl-C.
 
-    Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`.
+    SIGTERM and Ctrl-C let running answers finish, a second one ends at once, SIGHUP reads the config file again.
+    Exit codes: 0 stopped as asked, 1 it cannot serve, 2 a call that makes no sense, 78 the config cannot be used.
+
+    Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`, `mlxr serve --detach`.
     """
-    setting = check_engine(engine)
-    paths = current_paths()
-    file = config_file(paths, config)
+    exit_on_sigterm()
+    faulthandler.enable()  # a watchdog's SIGABRT then says where the process hung
     overrides = Overrides(
         host=host,
         port=port,
         unix_socket=None if unix_socket is None else str(Path(unix_socket).absolute()),
-        engine=setting,
+        engine=check_engine(engine),
     )
+    paths = current_paths()
+    file = config_file(paths, config)
     paths.ensure_folders()
     ensure_config_file(file)
+    if detach:
+        _detach(paths, _arguments(overrides, file))
+        return 0
+    try:
+        return _serve(paths, file, overrides, owner=owner, has_stderr_log=not log_file_only)
+    except ConfigError as exc:
+        raise CommandError(str(exc), exit_code=EXIT_CONFIG) from exc
+
+
+def _arguments(overrides: Overrides, file: Path) -> list[str]:
+    """Write a call of this verb anew, for the process that is left running."""
+    given = {
+        "--host": overrides.host,
+        "--port": overrides.port,
+        "--unix-socket": overrides.unix_socket,
+        "--engine": overrides.engine,
+        "--config": file,
+    }
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return ["serve", "--log-file-only", *options]
+
+
+def _detach(paths: Paths, arguments: Sequence[str]) -> None:
+    instance = start_detached(paths, arguments, os.environ)
+    print(f"mlxr {VERSION} serves on {instance.url} as process {instance.pid}; `kill {instance.pid}` stops it.")
+    print(f"Its log: {paths.log_file}; what it prints: {paths.output_file}")
+
+
+def _serve(paths: Paths, file: Path, overrides: Overrides, *, owner: str | None, has_stderr_log: bool) -> int:
+    from router.gateway import GatewayOptions, run_gateway  # noqa: PLC0415 - half a second, of no use to `--detach`
+
     file_config = load_config(file, user_home=paths.user_home)
     loaded = apply_overrides(file_config, overrides)
-    configure_logging(loaded.logging, paths.log_file)
+    configure_logging(loaded.logging, paths.log_file, has_stderr=has_stderr_log)
     if owner is not None:
         end_with_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
     return run_gateway(
@@ -131,17 +177,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-def configure_logging(config: LoggingConfig, log_file: Path) -> None:
+def configure_logging(config: LoggingConfig, log_file: Path, *, has_stderr: bool = True) -> None:
     """Send the process's log to stderr, and to the log file if the config wants that.
 
     Args:
         log_file: Its folder exists.
+        has_stderr: Without it stderr has the log only where the config wants no file.
 
     Raises:
         OSError: The file cannot be opened.
     """
     formatter = JsonFormatter() if config.format is LogFormat.JSON else TextFormatter()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if has_stderr or not config.file else []
     if config.file:
         handlers.append(
             logging.handlers.RotatingFileHandler(

@@ -92,7 +92,8 @@ class InstanceLock:
             _lock_patiently(handle, paths)
             os.truncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
-            paths.instance_file.unlink(missing_ok=True)  # of a gateway that died
+            paths.instance_file.unlink(missing_ok=True)  # of a gateway that died, as is the next
+            paths.pid_file.unlink(missing_ok=True)
         except BaseException:
             os.close(handle)
             raise
@@ -105,6 +106,7 @@ class InstanceLock:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(instance))
         temporary.replace(self._paths.instance_file)
+        self._paths.pid_file.write_text(f"{os.getpid()}\n")
 
     def release(self) -> None:
         """Give the data folder back; doing it twice is allowed."""
@@ -112,6 +114,7 @@ class InstanceLock:
             return
         with contextlib.suppress(OSError):
             self._paths.instance_file.unlink(missing_ok=True)
+            self._paths.pid_file.unlink(missing_ok=True)
         os.close(self._handle)  # closing drops the lock
         self._handle = None
 

@@ -75,6 +75,16 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.log_dir / "mlxr.log"
 
     @property
+    def output_file(self) -> Path:
+        """What a server without a terminal printed, and its last words where it crashed."""
+        return self.log_dir / "serve.out"
+
+    @property
+    def pid_file(self) -> Path:
+        """The number of the gateway's process, while it serves."""
+        return self.runtime_dir / "mlxr.pid"
+
+    @property
     def lock_file(self) -> Path:
         """Locked by the one gateway that uses the data folder; it lies in that very folder."""
         return self.data_dir / "gateway.lock"

@@ -6,6 +6,7 @@ nothing, the caller keeps its config.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -37,6 +38,11 @@ class ConfigWatcher:
         self._interval_s = interval_s
         self._latest: Config | str = current
         self._is_present = False
+        self._is_asked = asyncio.Event()
+
+    def read_now(self) -> None:
+        """Read the file at once, and yield what it holds even if that is nothing new."""
+        self._is_asked.set()
 
     async def changes(self) -> AsyncGenerator[Config | ConfigError, None]:
         """Yield each new content of the file until the iterating task is cancelled.
@@ -52,23 +58,31 @@ class ConfigWatcher:
         seen = self._signature()
         self._is_present = seen is not None
         while True:
-            await asyncio.sleep(self._interval_s)
+            is_asked = await self._asked()
             previous, seen = seen, self._signature()
-            if seen != previous or seen == read:
+            if not is_asked and (seen != previous or seen == read):
                 continue
             read = seen
-            result = await self._read(seen)
+            result = await self._read(seen, is_asked=is_asked)
             if result is not None:
                 yield result
 
-    async def _read(self, signature: _Signature | None) -> Config | ConfigError | None:
-        """Read what there is; None when it says nothing new."""
+    async def _asked(self) -> bool:
+        """Wait for the next look; tell whether somebody asked for it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_asked.wait(), self._interval_s)
+        is_asked = self._is_asked.is_set()
+        self._is_asked.clear()
+        return is_asked
+
+    async def _read(self, signature: _Signature | None, *, is_asked: bool) -> Config | ConfigError | None:
+        """Read what there is; None when it says nothing new and nobody asked."""
         try:
             config = await asyncio.to_thread(self._load, signature)
         except ConfigError as exc:
-            return exc if self._is_news(str(exc)) else None
+            return exc if self._is_news(str(exc)) or is_asked else None
         self._is_present = signature is not None
-        return config if self._is_news(config) else None
+        return config if self._is_news(config) or is_asked else None
 
     def _load(self, signature: _Signature | None) -> Config:
         if signature is None and self._is_present:

@@ -23,7 +23,7 @@ _SECRET = re.compile(r"\b(?:sk-|hf_|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGNORECAS
 # A request that is cut at the end of a drain gets this long to take its last chunk.
 _LAST_WORD_S = 1.0
 
-POLLED_PATHS = frozenset({"/health", "/v1/mlxr/status"})
+POLLED_PATHS = frozenset({"/health", "/ready", "/v1/mlxr/status"})
 """Asked for again and again by monitors and by our own commands: at level INFO they would bury the rest."""
 
 

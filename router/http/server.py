@@ -11,9 +11,8 @@ import asyncio
 import contextlib
 import functools
 import logging
-import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,20 +83,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run the main coroutine on uvloop, on which a streamed chunk costs less CPU than on asyncio's own loop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
-
-
-@contextlib.contextmanager
-def stopping_on_signals(*stops: Callable[[], None]) -> Iterator[None]:
-    """Call some functions on each SIGTERM and SIGINT, in the event loop."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, lambda: [stop() for stop in stops])
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class HttpServer:

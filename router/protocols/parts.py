@@ -16,11 +16,13 @@ from router.models.making import ModelMaking
 from router.protocols.endpoint import Endpoint
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
+from router.readiness import Readiness
 from router.stores.conversations import Conversations
 
 AnyRequest = Request[Any, Any, Any]
 
 ServerPart = NamedDependency[ServerFacts]
+ReadinessPart = NamedDependency[Readiness]
 ServingPart = NamedDependency[RequestService]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]

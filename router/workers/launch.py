@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from router.service.notify import NOTIFY_VARIABLES
+
 _SECRET_PARTS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "CREDENTIAL")
-_DROPPED = frozenset({"MLX_LM_TRUST_REMOTE_CODE", "HF_ENDPOINT"})
+_DROPPED = frozenset({"MLX_LM_TRUST_REMOTE_CODE", "HF_ENDPOINT", *NOTIFY_VARIABLES})
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",

@@ -172,6 +172,13 @@ class Supervisor:
         """Refuse what waits, stop every worker, and let `run` return."""
         self._inbox.put_nowait(Close())
 
+    def end_now(self) -> None:
+        """Close, without giving the workers time to end in order."""
+        self.close()
+        for worker in self._fleet:
+            if worker.client is not None:
+                worker.client.kill()
+
     @property
     def workers(self) -> tuple[ManagedWorker, ...]:
         """A look at the workers, for the status page; nothing may be decided on it."""

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
 from typing import cast
 
 import msgspec
 import pytest
 
 from registry.engines import EngineSetting
+from registry.store import Registry
 from router import gateway
 from router.config import Config, CurrentConfig, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
 from router.errors import UnavailableError
@@ -65,3 +67,9 @@ def test_a_defect_in_pulls_ends_pulls_and_nothing_else(caplog: pytest.LogCapture
     with pytest.raises(UnavailableError):
         pulls.get()
     assert "a defect has ended pulls; restart mlxr" in caplog.text
+
+
+def test_a_registry_that_cannot_be_read_is_a_reason_not_to_be_ready(tmp_path: Path) -> None:
+    with Registry(tmp_path / "registry.sqlite3") as registry:
+        assert gateway._registry_fault(registry) is None
+    assert "The model catalogue" in str(gateway._registry_fault(registry))

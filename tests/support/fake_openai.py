@@ -36,6 +36,7 @@ from router.models.targets import Choice
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
+from router.readiness import Readiness
 from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
@@ -109,6 +110,7 @@ class FakeFront:
         serving.images.read_file = batches.file_bytes
         return Services(
             server=ServerFacts("0.0.0"),
+            readiness=Readiness(),
             serving=serving,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),

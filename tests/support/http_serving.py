@@ -6,7 +6,8 @@ from pathlib import Path
 from router.http.asgi import App
 from router.http.dialect import Dialects
 from router.http.limits import HttpLimits
-from router.http.server import Addresses, HttpServer, stopping_on_signals
+from router.http.server import Addresses, HttpServer
+from router.signals import on_signals
 
 
 async def serve(
@@ -14,6 +15,6 @@ async def serve(
 ) -> None:
     """Serve on a free port and a unix socket until SIGTERM or SIGINT, then drain; a second signal ends at once."""
     server = HttpServer(app, host="127.0.0.1", port=0, unix_socket=unix_socket, limits=limits, dialects=Dialects({}))
-    with stopping_on_signals(server.stop):
+    with on_signals(stop=server.stop, end_now=server.stop, reload=lambda: None):
         on_started(await server.start())
         await server.wait_stopped()

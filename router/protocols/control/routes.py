@@ -1,5 +1,6 @@
 """Routes of mlxr's own API; those of jobs are in `jobs`."""
 
+from http import HTTPStatus
 from typing import Annotated, Final
 
 import msgspec
@@ -16,11 +17,19 @@ from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, r
 from router.protocols.control.jobs import JOB_ROUTES
 from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
-from router.protocols.endpoint import Parameter
+from router.protocols.endpoint import Answer, Parameter
 from router.protocols.fields.json_types import JSONObject
-from router.protocols.parts import AnyRequest, DocumentPart, EndpointsPart, KeeperPart, ServerPart, ServingPart
+from router.protocols.parts import (
+    AnyRequest,
+    DocumentPart,
+    EndpointsPart,
+    KeeperPart,
+    ReadinessPart,
+    ServerPart,
+    ServingPart,
+)
 from router.protocols.queries import MODEL, model_in_query
-from router.status import CancelResponse, Health, RequestList, Status, StopResponse
+from router.status import CancelResponse, Health, Ready, RequestList, Status, StopResponse
 
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 _EXPLAINED: Final = (
@@ -50,6 +59,15 @@ class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 async def get_health(serving: ServingPart) -> ASGIApp:
     """Answer at once, whatever the engines do."""
     return json_reply(health(serving))
+
+
+@MLXR_API.get("/ready", answers={200: Answer((Ready,)), 503: Answer((Ready,))})
+async def get_ready(readiness: ReadinessPart) -> ASGIApp:
+    """Tell whether requests would be served now."""
+    reasons = readiness.reasons
+    if reasons:
+        return json_reply(Ready("not_ready", reasons), status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return json_reply(Ready("ready", []))
 
 
 @MLXR_API.get("/v1/mlxr/status", Status)
@@ -123,6 +141,7 @@ async def get_document(document: DocumentPart) -> ASGIApp:
 
 ROUTES: Final = (
     get_health,
+    get_ready,
     get_status,
     get_capabilities,
     stop_model,

@@ -111,3 +111,18 @@ async def test_an_edit_that_means_the_same_is_no_change(path: Path, changes: Cha
     content = await first
     assert isinstance(content, Config)
     assert content.engine is EngineSetting.MLX
+
+
+async def test_a_reading_that_is_asked_for_comes_at_once_and_tells_what_is_nothing_new(path: Path) -> None:
+    watcher = ConfigWatcher(path, current=load_config(path), interval_s=3600)
+    async with aclosing(watcher.changes()) as iterator:
+        changes = Changes(iterator)
+        watcher.read_now()
+        assert await changes.next_config() == Config()
+        write(path, "engine: mxl\n")
+        for _ in range(2):
+            watcher.read_now()
+            assert "expected one of auto, mlx, llamacpp" in await changes.next_error()
+        write(path, "engine: mlx\n")
+        watcher.read_now()
+        assert (await changes.next_config()).engine is EngineSetting.MLX

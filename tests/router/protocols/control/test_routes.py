@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
+from router.readiness import PRELOAD
 from router.status import HashProgress
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
@@ -43,6 +44,19 @@ async def test_health_answers_while_a_model_loads_and_names_what_is_resident(fro
     await request
     health = (await front.client.get("/health")).json()
     assert health == {"status": "ok", "resident": [{"model": "m", "engine": "llamacpp"}]}
+
+
+@with_front()
+async def test_ready_is_a_503_with_the_reasons_as_long_as_there_are_any(front: FakeFront) -> None:
+    ready = await front.client.get("/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "reasons": []})
+    front.services.readiness.hold(PRELOAD, "The model to preload, m, is being loaded.")
+    waiting = await front.client.get("/ready")
+    expected = {"status": "not_ready", "reasons": ["The model to preload, m, is being loaded."]}
+    assert (waiting.status_code, waiting.json()) == (503, expected)
+    assert (await front.client.get("/health")).status_code == 200, "which it has nothing to do with"
+    front.services.readiness.release(PRELOAD)
+    assert (await front.client.get("/ready")).status_code == 200
 
 
 @with_front()

@@ -1,0 +1,68 @@
+"""What the gateway's process does on signals: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads.
+
+Its exit code is its own, never that of a signal. docs/service.md has the table for users.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+EXIT_STOPPED: Final = 0
+"""Stopped because somebody asked for it, by whatever signal and however often."""
+
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def on_signals(*, stop: Callable[[], None], end_now: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """Call functions of the running event loop's thread on signals.
+
+    A SIGHUP by which the terminal went away that the process was started in means to stop: nobody would see what goes
+    on serving. Where the caller has SIGHUP ignored (nohup), it is always a reload. Afterwards these signals are
+    ignored: the process has ended its work, and says so by its own exit code.
+    """
+    loop = asyncio.get_running_loop()
+    is_bound = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    calls = iter([stop])
+
+    def on_stop() -> None:
+        next(calls, end_now)()
+
+    def on_hangup() -> None:
+        on_stop() if is_bound and not has_terminal() else reload()
+
+    handlers = {**dict.fromkeys(_STOPPING, on_stop), signal.SIGHUP: on_hangup}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        # Not for a moment as the system has them, and Python leaves alone at its own end what is ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+        for number in handlers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
+
+
+def exit_on_sigterm() -> None:
+    """End the process with an exit code of its own also before it serves, and after; what is open is closed."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(EXIT_STOPPED)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def has_terminal() -> bool:
+    """Tell whether the process has a controlling terminal, on which Ctrl-C works."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
