@@ -13,6 +13,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
+from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.protocols.openapi import ApiDocument
@@ -29,6 +30,7 @@ class Services:
     Attributes:
         readiness: Knows what stands in the way of serving.
         serving: Answers requests for models.
+        memory: Watches the machine's memory.
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
@@ -37,6 +39,7 @@ class Services:
     server: ServerFacts
     readiness: Readiness
     serving: RequestService
+    memory: MemoryMonitor
     jobs: Jobs
     keeper: ModelKeeper
     making: ModelMaking

@@ -14,12 +14,14 @@ from typing import Any
 
 import msgspec
 
+from backends.machine.current import current_platform
 from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import Services, create_app
 from router.bench.machine.machine import bench_machine, machine_id
+from router.conditions import Conditions
 from router.config import Config, CurrentConfig, Overrides, apply_overrides
 from router.config.hub import hub_settings
 from router.config.instance import InstanceLock, RunningInstance, ServerFacts
@@ -37,6 +39,7 @@ from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
+from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
@@ -109,7 +112,8 @@ class _Gateway:
 
     def __init__(self, options: GatewayOptions) -> None:
         self._options = options
-        self._config = CurrentConfig(options.config)
+        self._config = CurrentConfig(options.config, total_bytes=current_platform().memory().total_bytes)
+        self._conditions = Conditions()
         self._environment = worker_environment(options.environment)
         self._models_dir = models_dir(options.config, options.paths)
         self._notifier = Notifier.from_environment(options.environment)
@@ -168,6 +172,7 @@ class _Gateway:
         """Compose what stands beside that."""
         paths, config = self._options.paths, self._config.config
         jobs = Jobs()
+        memory = MemoryMonitor(self._config, self._conditions, current_platform(), lambda: serving.supervisor.pids)
         conversations = Conversations(paths.conversations_db, lambda: self._config.config.conversations)
         batches = Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations))
         serving.images.read_file = batches.file_bytes
@@ -175,13 +180,14 @@ class _Gateway:
             server=ServerFacts(VERSION),
             readiness=readiness,
             serving=serving,
+            memory=memory,
             jobs=jobs,
             keeper=ModelKeeper(
                 paths.registry_db,
                 scan_roots(config, paths),
                 is_watching=config.models.watch,
                 is_hashing=config.models.hash_files,
-                is_busy=lambda: any(worker.use.num_running for worker in serving.supervisor.workers),
+                is_busy=lambda: self._conditions.is_background_paused or serving.supervisor.is_answering,
             ),
             making=ModelMaking(self._models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
             pulls=PullAccess(),
@@ -203,6 +209,7 @@ class _Gateway:
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
                     services.keeper.run(),
+                    _outlived("the watch over memory", services.memory.run()),
                     shadow.run(),
                     keep_awake(lambda: any(services.serving.requests) or services.jobs.is_busy),
                     _outlived("pulls", self._run_pulls(services)),

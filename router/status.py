@@ -159,11 +159,54 @@ class HashProgress(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class MemorySetting(msgspec.Struct, frozen=True, kw_only=True):
+    """A default that hangs on the machine's memory, and who has the say about it.
+
+    Attributes:
+        name: The config's key.
+        value: null = no limit; for `mlx.cache_limit_bytes` 5 % of Metal's working set, for `images.max_side_px` the
+            model's own.
+        origin: `tier`, `config`, or `model` where a loaded model has its own.
+        model: The loaded model whose own setting it is.
+    """
+
+    name: str
+    value: float | int | str | bool | None
+    origin: str
+    model: str | None = None
+
+
+class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How short of memory the machine is, and what holds on it for that.
+
+    Attributes:
+        tier: Whose defaults hold: `ultra_low`, `low`, `standard`, `high` or `desktop`.
+        pressure: `normal`, `warning`, `critical` or `emergency`.
+        reason: The reading behind it.
+        used_share: Share of the machine's memory, or of the container's, in use; null = not judged by it, or not read.
+        stall_share: Share of the last 10 s in which everything waited for memory; null = the system does not tell.
+        system_level: The system's own word: `normal`, `warning` or `critical`; null = it has none.
+        own_bytes: What mlxr's processes have together; read where there is a budget.
+        budget_bytes: What they are to have.
+    """
+
+    tier: str
+    pressure: str
+    reason: str
+    used_share: float | None
+    stall_share: float | None
+    system_level: str | None
+    own_bytes: int | None
+    budget_bytes: int | None
+    settings: list[MemorySetting]
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Body of GET /v1/mlxr/status.
 
     Attributes:
         checksums: How far the checksums of model files are; null when none are being computed.
+        memory: null = not told, by older servers.
     """
 
     version: str
@@ -181,6 +224,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory_available_bytes: int
     gateway_rss_bytes: int | None
     checksums: HashProgress | None
+    memory: MemoryStatus | None = None
 
 
 class StopResponse(msgspec.Struct, frozen=True, kw_only=True):

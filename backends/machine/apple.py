@@ -158,6 +158,7 @@ class ApplePlatform(Platform):
         is_cpu_wanted: MLX is to leave the GPU alone.
     """
 
+    has_own_level = True
     memory_age_s = 1.1
     settling_s = 1.5
 
@@ -210,6 +211,10 @@ class ApplePlatform(Platform):
     def pressure(self) -> Pressure | None:
         """Ask for the level that the colours of Activity Monitor's graph stand for."""
         return _PRESSURES.get(self._sysctl_number("kern.memorystatus_vm_pressure_level") or 0)
+
+    def give_back_free_memory(self) -> None:
+        """Source: <malloc/malloc.h>, malloc_zone_pressure_relief; NULL = all zones, 0 = as much as possible."""
+        self._library.malloc_zone_pressure_relief(None, ctypes.c_size_t(0))
 
     def wired_limit_bytes(self) -> int | None:
         """Source: `sysctl iogpu.wired_limit_mb`, 0 unless somebody set it."""

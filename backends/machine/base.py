@@ -67,11 +67,13 @@ class Platform(abc.ABC):
 
     Attributes:
         has_metal: MLX computes on a GPU.
+        has_own_level: `pressure` alone says how short memory is: a healthy machine has most of it in use.
         memory_age_s: How old what `memory` tells may be.
         settling_s: How long `memory` may tell the same after a process's end before waiting for more makes no sense.
     """
 
     has_metal: bool = False
+    has_own_level: ClassVar[bool] = False
     memory_age_s: ClassVar[float] = 0.0
     settling_s: ClassVar[float]
 
@@ -94,6 +96,14 @@ class Platform(abc.ABC):
     @abc.abstractmethod
     def pressure(self) -> Pressure | None:
         """Return what the system says of its memory; None where it does not judge."""
+
+    def stall_share(self) -> float | None:
+        """Return the share of the last 10 s in which everything waited for memory, 0..1; None = it is not told."""
+        return None
+
+    @abc.abstractmethod
+    def give_back_free_memory(self) -> None:
+        """Let this process's allocator return to the system what was freed in it."""
 
     @abc.abstractmethod
     def wired_limit_bytes(self) -> int | None:

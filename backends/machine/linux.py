@@ -13,6 +13,7 @@ from typing import Final
 import psutil
 
 from backends.machine.base import Footprint, MachineMemory, Platform, Pressure
+from backends.machine.cgroup import ControlGroup, stall_share_of
 
 _PR_SET_PDEATHSIG: Final = 1
 _CPU_DIR: Final = Path("/sys/devices/system/cpu")
@@ -25,12 +26,14 @@ class LinuxPlatform(Platform):
 
     Args:
         cpu_dir: For tests.
+        group: What limits this process; for tests.
     """
 
     # A process's memory is free before the process can be reaped: what is missing then was taken by others meanwhile.
     settling_s = 0.25
 
-    def __init__(self, cpu_dir: Path = _CPU_DIR) -> None:
+    def __init__(self, cpu_dir: Path = _CPU_DIR, group: ControlGroup | None = None) -> None:
+        self._group = group or ControlGroup()
         # Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
         self._throttle_files = sorted(cpu_dir.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
 
@@ -38,13 +41,13 @@ class LinuxPlatform(Platform):
         """Take the system's own estimate, with the free pages that it leaves out.
 
         Those are on the processors' own lists, where freed memory goes first: hundreds of megabytes of it, after a
-        large process has ended.
+        large process has ended. In a container, or whatever else limits its processes, the limit is all there is.
         """
-        memory = psutil.virtual_memory()
-        available = int(memory.available) + _free_on_cpu_lists()
-        return MachineMemory(
-            total_bytes=int(memory.total), available_bytes=available, held_bytes=int(memory.total) - available
-        )
+        memory, group = psutil.virtual_memory(), self._group.memory()
+        total, available = int(memory.total), int(memory.available) + _free_on_cpu_lists()
+        if group is not None:
+            total, available = min(total, group.limit_bytes), min(available, group.available_bytes)
+        return MachineMemory(total_bytes=total, available_bytes=available, held_bytes=total - available)
 
     def footprint_of(self, pid: int) -> Footprint | None:
         """Read /proc/PID/status. Source: proc(5)."""
@@ -66,6 +69,17 @@ class LinuxPlatform(Platform):
     def pressure(self) -> Pressure | None:
         """Linux counts time that was lost for want of memory (`readings` has it) and judges nothing."""
         return None
+
+    def stall_share(self) -> float | None:
+        """Read the group's file where it has one, else the machine's."""
+        share = self._group.stall_share()
+        return stall_share_of(_text_of("/proc/pressure/memory")) if share is None else share
+
+    def give_back_free_memory(self) -> None:
+        """Source: malloc_trim(3), which only glibc has."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
     def wired_limit_bytes(self) -> int | None:
         """There is no Metal."""
@@ -105,6 +119,7 @@ class LinuxPlatform(Platform):
         return {
             "meminfo": (_text_of("/proc/meminfo") or "").splitlines(),
             "free_on_cpu_lists_bytes": _free_on_cpu_lists(),
+            "control_group": self._group.memory(),
             "memory_pressure": (_text_of("/proc/pressure/memory") or "").splitlines(),
             "num_throttled": self.num_throttled(),
             "num_usable_cpus": len(os.sched_getaffinity(0)),

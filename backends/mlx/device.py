@@ -7,7 +7,6 @@ import mlx.core as mx
 
 from backends.machine.base import is_cpu_wanted
 
-_SMALL_MAC_BYTES: Final = 16 << 30
 _POOL_SHARE: Final = 0.05
 _LEAST_POOL_BYTES: Final = 256 << 20
 _MOST_POOL_BYTES: Final = 4 << 30
@@ -35,12 +34,12 @@ def device_info() -> dict[str, str | int]:
 
 
 def default_pool_bytes(device: Mapping[str, str | int]) -> int | None:
-    """Return how much memory MLX may keep for reuse; None = what it allows itself, which is all of the machine's.
+    """Return how much memory MLX may keep for reuse on a large machine; None = there is no GPU that tells.
 
     Args:
         device: As `device_info` tells it.
     """
-    memory, working_set = device.get("memory_size"), device.get("max_recommended_working_set_size")
-    if not isinstance(memory, int) or not isinstance(working_set, int) or memory <= _SMALL_MAC_BYTES:
+    working_set = device.get("max_recommended_working_set_size")
+    if not isinstance(working_set, int):
         return None
     return max(_LEAST_POOL_BYTES, min(_MOST_POOL_BYTES, int(_POOL_SHARE * working_set)))

@@ -72,6 +72,8 @@ class MLXEngine(Engine):
                 pool_bytes = default_pool_bytes(device_info())
             if pool_bytes is not None:
                 mx.set_cache_limit(pool_bytes)
+            if spec.memory_limit_bytes is not None:
+                mx.set_memory_limit(spec.memory_limit_bytes)
             weights = load_weights(spec)
             if weights.vision is None:
                 spec = msgspec.structs.replace(spec, vision=None)

@@ -45,6 +45,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         flash_attention: `auto`, `on` or `off` (llamacpp).
         kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
+        memory_limit_bytes: From where MLX waits for memory before it takes more; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
         saved_caches_max_bytes: Cap of that folder and its siblings together.
@@ -69,6 +70,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: str = "auto"
     kv_type: str | None = None
     cache_limit_bytes: int | None = None
+    memory_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
     saved_caches_dir: str | None = None
     saved_caches_max_bytes: int = 0

@@ -5,6 +5,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from router.config.schema import Config
+from router.config.tiers import Tier, completed, settings_in_force, tier_for
+from router.status import MemorySetting
 
 READ_AT_START: Final = ("server", "models", "hub", "logging")
 """Sections of which a change takes effect after a restart."""
@@ -13,14 +15,29 @@ READ_AT_START: Final = ("server", "models", "hub", "logging")
 class CurrentConfig:
     """Holds the config in force; whoever replaces it tells those who have to act on it.
 
+    Args:
+        total_bytes: The memory of this machine, by which unset keys have their values; None = they stay unset.
+
     Attributes:
-        config: Replaced as a whole.
+        config: Completed by the defaults of the machine's tier; replaced as a whole.
         error: Why the last edit of the file was refused, or None.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, *, total_bytes: int | None = None) -> None:
+        self._total_bytes = total_bytes
+        self._said = config
+        self.config = self._completed(config)
         self.error: str | None = None
+
+    @property
+    def tier(self) -> Tier:
+        """Whose defaults hold."""
+        return Tier.DESKTOP if self._total_bytes is None else tier_for(self._said, self._total_bytes)
+
+    @property
+    def settings(self) -> list[MemorySetting]:
+        """What hangs on the machine's memory, and who has the say about it."""
+        return settings_in_force(self._said, self.tier)
 
     def take_over(self, config: Config) -> tuple[str, ...]:
         """Put another config into force, and return the sections whose changes have to wait for a restart.
@@ -29,5 +46,9 @@ class CurrentConfig:
         """
         self.error = None
         waiting = tuple(name for name in READ_AT_START if getattr(config, name) != getattr(self.config, name))
-        self.config = replace(config, server=self.config.server)
+        self._said = replace(config, server=self.config.server)
+        self.config = self._completed(self._said)
         return waiting
+
+    def _completed(self, config: Config) -> Config:
+        return config if self._total_bytes is None else completed(config, self.tier)

@@ -29,6 +29,7 @@ from registry.settings import (
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 from router.config.images import ImagesConfig
+from router.config.memory import MemoryConfig
 
 MAX_SOCKET_PATH_CHARS = 103
 """Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
@@ -169,7 +170,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         stop_timeout_s: From asking a worker to stop to killing it.
         reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
         check_memory: Whether a model that would not fit into memory is refused before another one is unloaded for it.
-        keep_alive_s: How long a model stays loaded without requests; None = until it must go for another one.
+        keep_alive_s: How long a model stays loaded without requests; `forever` = until it must go for another;
+            None = by the machine's memory.
         worker_memory_bytes: Memory over which a worker is replaced, mapped weights included; None = no limit.
         request_timeout_s: Longest time from a request's arrival to its last token; None = no limit.
         first_token_timeout_s: Longest time from an interactive request's arrival to its first token; None = no limit.
@@ -189,7 +191,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_timeout_s: Seconds = 5.0
     reclaim_timeout_s: Seconds = 5.0
     check_memory: bool = True
-    keep_alive_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
+    keep_alive_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | Literal["forever"] | None = None
     worker_memory_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     request_timeout_s: Seconds | None = None
     first_token_timeout_s: Seconds | None = None
@@ -204,7 +206,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         context_length: Tokens one request may use, prompt and answer together; lowered to the model's own limit.
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the loaded model; requests are spread over them.
-        max_tokens: Longest answer; None = what the context leaves.
+        max_tokens: Longest answer; None = by the machine's memory, on large ones what the context leaves.
         temperature: 0 is greedy.
         top_p: Smallest set of tokens whose probability reaches this.
         top_k: The k most likely tokens; None = all.
@@ -266,12 +268,14 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         prefill_step_tokens: Prompt tokens per step; None = 512 on Metal, 64 on a CPU; fewer where they take too long.
-        cache_limit_bytes: MLX's buffer cache; None = by the machine's memory where there is Metal, else MLX's own.
+        cache_limit_bytes: MLX's buffer cache; None = by the machine's memory.
+        memory_limit_bytes: From where MLX waits for memory before it takes more; None = by the machine's memory.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
     """
 
     prefill_step_tokens: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     cache_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
+    memory_limit_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     wired_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -350,6 +354,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         standby: Whether a waiting worker per engine is kept, its libraries imported.
         server: The HTTP front.
         limits: Waiting.
+        memory: What is done when memory gets short.
         generation: Defaults of requests.
         images: Pictures in requests.
         cache: What is kept of sequences that have ended.
@@ -368,6 +373,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     standby: bool = False
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    memory: MemoryConfig = MemoryConfig()
     generation: GenerationConfig = GenerationConfig()
     images: ImagesConfig = ImagesConfig()
     cache: CacheConfig = CacheConfig()

@@ -83,6 +83,7 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
             return {
                 "step_tokens": config.mlx.prefill_step_tokens,
                 "cache_limit_bytes": config.mlx.cache_limit_bytes,
+                "memory_limit_bytes": config.mlx.memory_limit_bytes,
                 "wired_limit_bytes": config.mlx.wired_limit_bytes,
             }
         case EngineKind.LLAMACPP:

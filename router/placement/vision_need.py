@@ -17,15 +17,15 @@ import msgspec
 from registry.engines import EngineKind
 from registry.vision import VISION_FAMILIES, VisionFacts
 from router.config import ImagesConfig
+from router.config.tiers import TIERS, tier_of
 
 COUNTED_SIDE_PX: Final = 448
 """What a load is counted with where the config leaves the side to mlxr: it then shows no larger pictures than fit."""
 
-_GIB: Final = 1 << 30
-_TIERS: Final = ((4, 192), (8, 256), (12, 384), (16, 448))
-"""GiB of the machine up to which -> longest side, pixels; larger machines leave it to the model."""
-_FREE_SHARE: Final = 4
-"""A tier is for machines that have a quarter of its memory free after the load; with less a lower one counts."""
+_LEAST_SIDE_PX: Final = 192
+"""However little is free."""
+_FREE_SHARE: Final = 2
+"""A tier is for machines that have half of its memory free after the load; with less a lower one counts."""
 _USED_SHARE: Final = 2
 """Of what is free after the load, a picture may take the half."""
 
@@ -110,7 +110,7 @@ def image_sides(
 
 
 def _tier(num_bytes: int) -> int | None:
-    return next((side for gib, side in _TIERS if num_bytes <= gib * _GIB), None)
+    return TIERS[tier_of(int(num_bytes))].image_side_px
 
 
 def _largest_side(vision: VisionFacts, family: str, free_bytes: int, *, keeps_scores: bool) -> int | None:
@@ -124,4 +124,4 @@ def _largest_side(vision: VisionFacts, family: str, free_bytes: int, *, keeps_sc
     num_patches = (root - linear) // (2 * square) if square else free_bytes // linear
     if num_patches >= most:
         return None
-    return max(_TIERS[0][1], math.isqrt(num_patches) * vision.patch_size)
+    return max(_LEAST_SIDE_PX, math.isqrt(num_patches) * vision.patch_size)

@@ -11,6 +11,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
+from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.protocols.endpoint import Endpoint
@@ -24,6 +25,7 @@ AnyRequest = Request[Any, Any, Any]
 ServerPart = NamedDependency[ServerFacts]
 ReadinessPart = NamedDependency[Readiness]
 ServingPart = NamedDependency[RequestService]
+MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]
 MakingPart = NamedDependency[ModelMaking]

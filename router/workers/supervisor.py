@@ -19,7 +19,7 @@ from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError
 from router.models.auto.learning import Resident
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, Target
+from router.models.targets import Choice, Target, keep_alive_seconds
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.keep_alive import expires_at
@@ -183,6 +183,16 @@ class Supervisor:
     def workers(self) -> tuple[ManagedWorker, ...]:
         """A look at the workers, for the status page; nothing may be decided on it."""
         return tuple(self._fleet)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes of all workers."""
+        return [worker.pid for worker in self._fleet if worker.pid is not None]
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether any worker computes for somebody."""
+        return any(worker.use.num_running for worker in self._fleet)
 
     @property
     def swaps(self) -> tuple[Swap, ...]:
@@ -402,5 +412,5 @@ class Supervisor:
             limits.swap_drain_timeout_s,
             limits.background_max_wait_s,
             self._faults.num_workers(self._config, now),
-            limits.keep_alive_s,
+            keep_alive_seconds(limits.keep_alive_s),
         )

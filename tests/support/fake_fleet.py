@@ -23,6 +23,7 @@ from backends.wire.prompts import Prompt, TextPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import ModelNotFoundError
+from router.conditions import Conditions
 from router.config import Config, CurrentConfig, GenerationConfig, LimitsConfig
 from router.errors import RouterError
 from router.http.server import run
@@ -78,6 +79,7 @@ class FakeFleet:
 
     def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
         self.current_config = CurrentConfig(config or make_config())
+        self.conditions = Conditions()
         self.scripts: dict[str, list[FakeOptions | str]] = {"mlx": [FakeOptions()], "llamacpp": [FakeOptions()]}
         for engine, script in scripts.items():
             self.scripts[engine] = script if isinstance(script, list) else [script]

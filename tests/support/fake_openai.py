@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
+from backends.machine.current import current_platform
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import Services, create_app
@@ -27,6 +28,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
+from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
@@ -112,6 +114,7 @@ class FakeFront:
             server=ServerFacts("0.0.0"),
             readiness=Readiness(),
             serving=serving,
+            memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),

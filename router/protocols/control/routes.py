@@ -24,6 +24,7 @@ from router.protocols.parts import (
     DocumentPart,
     EndpointsPart,
     KeeperPart,
+    MemoryPart,
     ReadinessPart,
     ServerPart,
     ServingPart,
@@ -71,9 +72,9 @@ async def get_ready(readiness: ReadinessPart) -> ASGIApp:
 
 
 @MLXR_API.get("/v1/mlxr/status", Status)
-async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart) -> ASGIApp:
+async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart, memory: MemoryPart) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
-    return json_reply(await status(serving, server, keeper))
+    return json_reply(await status(serving, server, keeper, memory))
 
 
 @MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest)

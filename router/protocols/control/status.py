@@ -14,11 +14,13 @@ from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.config.instance import ServerFacts
+from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.placement.lifecycle import WorkerState
+from router.protocols.control.memory_status import memory_status
 from router.protocols.serving import RequestService
 from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
@@ -46,7 +48,7 @@ def health(serving: RequestService) -> Health:
     return Health("ok", resident)
 
 
-async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper) -> Status:
+async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper, monitor: MemoryMonitor) -> Status:
     """Return everything that can be said at once."""
     memory = await asyncio.to_thread(current_platform().memory)
     own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
@@ -74,6 +76,7 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
         memory_total_bytes=memory.total_bytes,
         memory_available_bytes=memory.available_bytes,
         gateway_rss_bytes=None if own is None else own.rss_bytes,
+        memory=memory_status(serving, monitor),
         checksums=keeper.progress,
     )
 

@@ -36,7 +36,6 @@ def test_the_cpu_of_a_mac_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("memory_gib", "working_set_gib", "expected"),
     [
-        (16, 10.7, None),  # the operations of small machines have rules of their own
         (18, 12, int(0.05 * 12 * GIB)),
         (24, 2, 256 << 20),
         (512, 460, 4 * GIB),

@@ -39,7 +39,7 @@ CONFIG = Config(
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
     limits=LimitsConfig(background_max_wait_s=44.0),
     cache=CacheConfig(slots=9, session_ttl_s=33.0),
-    mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
+    mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, memory_limit_bytes=3 << 20, wired_limit_bytes=22),
 )
 
 
@@ -72,6 +72,7 @@ def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
         session_ttl_s=33.0,
         step_tokens=66,
         cache_limit_bytes=11,
+        memory_limit_bytes=3 << 20,
         wired_limit_bytes=22,
     )
 

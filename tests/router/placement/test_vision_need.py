@@ -138,16 +138,18 @@ def sides(
 @pytest.mark.parametrize(
     ("total_gib", "free_gib", "usual"),
     [
-        (4, 4, 192),
-        (8, 8, 256),
-        (12, 8, 384),
+        (2, 2, 192),
+        (3, 3, 256),
+        (4, 4, 384),
+        (8, 8, 448),
         (15.6, 8, 448),
         (16, 8, 448),
-        (17, 8, None),
+        (17, 8, 448),
+        (17, 9, None),
         (64, 32, None),
         (16, 3, 384),
         (64, 4, 448),
-        (64, 2, 256),
+        (64, 1.5, 256),
         (8, 0.5, 192),
         (64, 0, 192),
         (64, -3, 192),
@@ -165,8 +167,8 @@ def test_what_the_config_says_goes_before_the_tier() -> None:
 
 def test_pictures_of_any_size_are_no_larger_than_what_is_free_bears() -> None:
     # Half of 2 GiB: 3,644 patches with their scores, 60 along a side; 17,476 without, 132 along a side.
-    assert sides(16, 2, "qwen2_vl") == ImageSides(256, 60 * 14)
-    assert sides(16, 2, "qwen2_vl", keeps_scores=False) == ImageSides(256, 1344)
+    assert sides(16, 2, "qwen2_vl") == ImageSides(384, 60 * 14)
+    assert sides(16, 2, "qwen2_vl", keeps_scores=False) == ImageSides(384, 1344)
     assert sides(64, 512, "qwen2_vl") == ImageSides(1344, 1344), "12 megapixels would take minutes"
     assert sides(64, 8, "qwen2_vl", ImagesConfig(max_side_px=2000)) == ImageSides(2000, 1344), (
         "what the user says counts"

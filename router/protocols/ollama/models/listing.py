@@ -18,7 +18,7 @@ from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
-from router.models.targets import Target
+from router.models.targets import Target, keep_alive_seconds
 from router.protocols.abilities import VISION, Abilities, abilities_of, capabilities_of
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
@@ -163,7 +163,8 @@ def _expires_at(serving: RequestService, workers: list[ManagedWorker]) -> str:
     expires_at = serving.supervisor.expires_at
     if expires_at is None:
         last = max(workers, key=lambda worker: worker.use.used_at)
-        wish_s = serving.config.limits.keep_alive_s if last.use.keep_alive_s is None else last.use.keep_alive_s
+        by_config = keep_alive_seconds(serving.config.limits.keep_alive_s)
+        wish_s = by_config if last.use.keep_alive_s is None else last.use.keep_alive_s
         expires_at = now + (_FOREVER_S if wish_s is None or wish_s > MAX_KEEP_ALIVE_S else wish_s)
     return timestamp(time.time_ns() + round((expires_at - now) * 1e9))
 

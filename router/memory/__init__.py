@@ -1,0 +1,1 @@
+"""How short of memory the machine is: readings, the level that follows from them, and the watch over both."""

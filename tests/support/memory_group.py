@@ -1,0 +1,49 @@
+"""A control group of one's own with a limit of memory, where this machine lets a test make one."""
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.machine.cgroup import ControlGroup
+
+
+class MemoryGroup:
+    """A group; processes are moved into it one by one, and their children follow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, pid: int) -> None:
+        (self.folder / "cgroup.procs").write_text(str(pid))
+
+
+@contextlib.contextmanager
+def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
+    """Make one below this process's own, v1 or v2; the test is skipped where that is not allowed.
+
+    Every process in it has to end before it does.
+    """
+    own = ControlGroup()._folders
+    folder = (own[0] if own else Path("/nowhere")) / f"mlxr-test-{uuid.uuid4().hex[:8]}"
+    limit = "memory.limit_in_bytes" if own and (own[0] / "memory.limit_in_bytes").exists() else "memory.max"
+    try:
+        folder.mkdir()
+    except OSError as exc:
+        pytest.skip(f"no control group can be made here: {exc.strerror}")
+    try:
+        try:
+            (folder / limit).write_text(str(limit_bytes))
+        except OSError as exc:
+            pytest.skip(f"a control group cannot be limited here: {exc.strerror}")
+        yield MemoryGroup(folder)
+    finally:
+        for pid in re.findall(r"\d+", (folder / "cgroup.procs").read_text()):  # of a test that has failed
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        with contextlib.suppress(OSError):  # the kernel may still be ending them
+            folder.rmdir()
