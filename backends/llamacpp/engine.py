@@ -7,6 +7,7 @@ buffer that its log names must be the CPU's, or the load fails.
 import contextlib
 import ctypes
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -35,8 +36,10 @@ from backends.llamacpp.loading import (
 )
 from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
+from backends.llamacpp.threads import ThreadCount
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
+from backends.machine.current import current_platform
 from backends.sequence import Sequence, Tile
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -157,6 +160,9 @@ class LoadedLlamaCpp(LoadedEngine):
         self._fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
         self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
+        self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None)
+        self._begun = 0.0, 0.0
+        self._can_give_way = self._gives_way = False
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
@@ -199,11 +205,11 @@ class LoadedLlamaCpp(LoadedEngine):
         self._listen_for_abort(plan, should_abort)
         rows = [chunk for chunk in plan.chunks if chunk.span is not None]
         texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.span is None)
-        firsts: list[int] = []
-        status = self._evaluate_rows(rows)
-        if texts and status == _DECODE_OK:
-            firsts = self._fill_batch(texts)
-            status = llama_cpp.llama_decode(self._context, self._batch)
+        firsts = self._fill_batch(texts)
+        status = self._evaluate(rows)
+        while status == _DECODE_ABORTED and self._gives_way:
+            self._roll_back(plan.chunks)
+            status = self._evaluate(rows)
         if status == _DECODE_ABORTED:
             return StepResult(num_computed=self._roll_back(plan.chunks), was_aborted=True)
         if status != _DECODE_OK:
@@ -233,7 +239,7 @@ class LoadedLlamaCpp(LoadedEngine):
             is_whole=self._sees_whole_texts,
             is_exact=has_float32_weights(self._model),
             step_tokens=self.limits.step_tokens,
-            num_threads=self._params.n_threads,
+            num_threads=self._threads.num,
             adapter=self._adapter,
         )
 
@@ -248,12 +254,28 @@ class LoadedLlamaCpp(LoadedEngine):
         llama_cpp.llama_model_free(self._model)
 
     def _listen_for_abort(self, plan: StepPlan, should_abort: Callable[[], bool]) -> None:
-        """Let a step that prefills much be given up."""
+        """Let a step that prefills much be given up, also to begin it again with fewer threads."""
         num_prefill = sum(chunk.num_tokens for chunk in plan.chunks)
         is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
         self._should_abort = should_abort if is_abortable else None
+        self._can_give_way = self._caches.can_cut and all(chunk.span is None for chunk in plan.chunks)
         callback = self._on_abort if is_abortable else self._no_abort
         llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
+
+    def _evaluate(self, rows: list[Chunk]) -> int:
+        """Evaluate rows, then the tokens in the batch, with as many threads as have cores; return the last status."""
+        now = time.monotonic()
+        if self._threads.wants_look(now):
+            self._threads.look(now, current_platform().idle_s(), time.process_time())
+        llama_cpp.llama_set_n_threads(self._context, self._threads.num, self._threads.num)
+        self._gives_way = False
+        self._begun = wall_s, cpu_s = now, time.process_time()
+        status = self._evaluate_rows(rows)
+        if status == _DECODE_OK and self._batch.n_tokens:
+            status = llama_cpp.llama_decode(self._context, self._batch)
+        now = time.monotonic()
+        self._threads.on_step(now, now - wall_s, time.process_time() - cpu_s, was_given_up=self._gives_way)
+        return status
 
     def _evaluate_rows(self, chunks: list[Chunk]) -> int:
         """Evaluate chunks of rows; return the library's status."""
@@ -324,4 +346,7 @@ class LoadedLlamaCpp(LoadedEngine):
             live.sampler.close()
 
     def _is_abort_wanted(self) -> bool:
-        return self._should_abort is not None and self._should_abort()
+        if self._can_give_way:
+            wall_s, cpu_s = self._begun
+            self._gives_way = self._threads.is_crowded(time.monotonic() - wall_s, time.process_time() - cpu_s)
+        return self._gives_way or (self._should_abort is not None and self._should_abort())

@@ -98,7 +98,8 @@ def context_params(model: object, spec: LoadSpec, num_whole_rows: int) -> Any:
     params.op_offload = False
     params.no_perf = True
     set_cache_types(params, spec, has_float32_weights=has_float32_weights(model))
-    params.n_threads = params.n_threads_batch = spec.num_threads or current_platform().num_compute_threads()
+    num_threads = spec.num_threads or spec.max_threads or current_platform().num_compute_threads()
+    params.n_threads = params.n_threads_batch = num_threads
     return params
 
 

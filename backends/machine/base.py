@@ -131,6 +131,11 @@ class Platform(abc.ABC):
         """
         return max(1, psutil.cpu_count(logical=False) or os.cpu_count() or 1)
 
+    def idle_s(self) -> float:
+        """Return how long cores had nothing to do but what may wait, summed over all since the system was started."""
+        times = psutil.cpu_times()
+        return float(times.idle + times.nice + getattr(times, "iowait", 0.0))
+
     @abc.abstractmethod
     def end_with_parent(self) -> None:
         """Let this process be killed when its parent ends, whatever it does then."""

@@ -40,7 +40,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         max_sequences: Sequences that may be in the batch at once, >= 1.
         kv_cells: Tokens that all sequences together may hold; None = the context length, or what the engine needs.
         step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
-        num_threads: Compute threads; None = physical cores.
+        num_threads: Compute threads, whatever else runs; None = as many as others leave cores for (llamacpp).
+        max_threads: The most of those; None = one per physical core.
         use_mmap: Map the weights instead of reading them (llamacpp).
         flash_attention: `auto`, `on` or `off` (llamacpp).
         kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
@@ -66,6 +67,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     kv_cells: int | None = None
     step_tokens: int | None = None
     num_threads: int | None = None
+    max_threads: int | None = None
     use_mmap: bool = True
     flash_attention: str = "auto"
     kv_type: str | None = None

@@ -247,7 +247,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The llamacpp engine.
 
     Attributes:
-        threads: Compute threads of each worker; None = physical cores, shared by the workers.
+        threads: Compute threads of each worker; None = what others leave of the physical cores, shared by the workers.
         batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.

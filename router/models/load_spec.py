@@ -64,7 +64,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
     spec = load_spec(target.source.path, target.engine.kind, config, target.load, target.source.vision)
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
-        spec = replace(spec, num_threads=max(1, num_cores // num_workers))  # a single one chooses them itself
+        spec = replace(spec, max_threads=max(1, num_cores // num_workers))
     if target.adapter is not None:
         spec = replace(spec, adapter_path=target.adapter.path, adapter_scale=target.adapter.scale)
     if saved_caches_dir is not None:

@@ -139,7 +139,8 @@ def _num_threads(target: Target, config: Config) -> int | None:
     if target.engine.kind is not EngineKind.LLAMACPP:
         return None
     num_cores = current_platform().num_compute_threads()
-    return load_spec_for(target, config, num_cores=num_cores).num_threads or num_cores
+    spec = load_spec_for(target, config, num_cores=num_cores)
+    return spec.num_threads or spec.max_threads or num_cores
 
 
 def _state(worker: ManagedWorker) -> str:

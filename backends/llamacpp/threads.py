@@ -1,0 +1,122 @@
+"""How many threads compute, so that none waits for a core that others use.
+
+The threads of a step wait for each other at every node of its graph. One that the system does not let run holds up all
+of them, and those that wait spin meanwhile: on two cores beside busy processes two threads were seen to take up to a
+hundred times as long as one. So the count follows the machine. In a step each thread computes or spins: what the
+process did not get of its threads' time is time that they waited to run.
+
+It falls as soon as that is seen, in a long step by giving it up. It rises when cores have been idle; where that was
+wrong, it waits twice as long before the next time. Pure but for the object's own state: times come in, a count goes
+out.
+"""
+
+from typing import Final
+
+WINDOW_S: Final = 0.05
+"""What a verdict is made of, at least: short enough for the first step, long beside a switch of the scheduler."""
+
+LOOK_S: Final = 0.25
+"""How long the cores are looked at before what they did counts; systems count in hundredths of a second."""
+
+MAX_PATIENCE_S: Final = 8.0
+"""Longest wait before the next try with more threads."""
+
+PROVEN_S: Final = 1.0
+"""How long a count has to stand for what was wrong before it to be forgotten."""
+
+_PAUSE_SHARE: Final = 0.5
+"""Below this use of one core the process had a pause, in which idle cores show what others leave."""
+
+_LESS_WAITING: Final = 0.7
+"""What may be expected to be waited with one thread more, as a share of what makes the count fall."""
+
+
+def too_much_waiting(num: int) -> float:
+    """Return how many of `num` threads may wait to run, on average: one thread less costs 1/num of the speed."""
+    return max(0.12, 0.7 / num)
+
+
+class ThreadCount:
+    """Says how many threads are to compute the next step.
+
+    Args:
+        most: As many as there are cores for, >= 1.
+        follows: Whether it follows the machine; otherwise it stays at `most`.
+
+    Attributes:
+        num: Threads of the next step, 1 to `most`.
+        num_changes: How often it has moved.
+    """
+
+    def __init__(self, most: int, *, follows: bool = True) -> None:
+        self.most = most
+        self.num = most
+        self.num_changes = 0
+        self._follows = follows and most > 1
+        self._wall_s = self._cpu_s = 0.0
+        self._patience_s = LOOK_S
+        self._changed_at = self._raised_at = float("-inf")
+        self._looked: tuple[float, float, float] | None = None
+
+    def is_crowded(self, wall_s: float, cpu_s: float) -> bool:
+        """Tell whether so much of the threads' time was lost in a part of a step that fewer would do more.
+
+        Args:
+            cpu_s: Time that the process had on cores meanwhile.
+        """
+        if not self._follows or self.num == 1 or wall_s < WINDOW_S:
+            return False
+        return self.num - cpu_s / wall_s >= too_much_waiting(self.num)
+
+    def on_step(self, now: float, wall_s: float, cpu_s: float, *, was_given_up: bool = False) -> None:
+        """Learn how long a step took, and what the process had of the cores meanwhile.
+
+        Args:
+            now: Monotonic seconds, at its end.
+            was_given_up: Because it was found crowded: there are to be fewer threads, whatever has come since.
+        """
+        if not self._follows:
+            return
+        if wall_s >= WINDOW_S:
+            self._wall_s = self._cpu_s = 0.0  # it says enough by itself
+        self._wall_s += wall_s
+        self._cpu_s += cpu_s
+        if self._wall_s < WINDOW_S:
+            return
+        waiting = self.num - self._cpu_s / self._wall_s
+        if self.num > 1 and (was_given_up or waiting >= too_much_waiting(self.num)):
+            was_wrong = now - self._raised_at < PROVEN_S
+            self._patience_s = min(MAX_PATIENCE_S, self._patience_s * 2) if was_wrong else LOOK_S
+            self._change(now, self.num - max(1, min(self.num - 1, round(waiting))))
+        self._wall_s = self._cpu_s = 0.0
+
+    def wants_look(self, now: float) -> bool:
+        """Tell whether the cores are to be looked at before the next step."""
+        return self._follows and (self._looked is None or now - self._looked[0] >= LOOK_S)
+
+    def look(self, now: float, idle_s: float, own_s: float) -> None:
+        """Take over what the cores did since the last look.
+
+        Args:
+            idle_s: Time that cores had nothing to do but what may wait, summed since any moment.
+            own_s: Time that this process had on cores, likewise.
+        """
+        before, self._looked = self._looked, (now, idle_s, own_s)
+        if before is None:
+            return
+        passed_s, own = now - before[0], (own_s - before[2]) / (now - before[0])
+        spare = own + (idle_s - before[1]) / passed_s  # what others leave: ours already, or idle
+        fitting = next(
+            (num for num in range(self.most, 1, -1) if spare >= num - _LESS_WAITING * too_much_waiting(num)), 1
+        )
+        if fitting < self.num and own < _PAUSE_SHARE:
+            self._change(now, fitting)
+        elif fitting > self.num and now - self._changed_at >= self._patience_s:
+            self._raised_at = now
+            self._change(now, fitting)
+
+    def _change(self, now: float, num: int) -> None:
+        self.num = num
+        self.num_changes += 1
+        self._changed_at = now
+        self._wall_s = self._cpu_s = 0.0
