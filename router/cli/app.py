@@ -116,6 +116,19 @@ ROOT: Final = Group(
             subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
             epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",
         ),
+        "service": Group(
+            "Run the server as a service of yours: systemd on Linux, launchd on macOS.",
+            {
+                "install": "service.verbs:install",
+                "uninstall": "service.verbs:uninstall",
+                "start": "service.verbs:start",
+                "stop": "service.verbs:stop",
+                "restart": "service.verbs:restart",
+                "status": "service.verbs:status",
+                "logs": "service.verbs:logs",
+            },
+            epilog="Examples: `mlxr service install`, `mlxr service status`.",
+        ),
         "config": Group(
             "Show, check and find the config.",
             {

@@ -70,6 +70,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.config_dir / "server.yaml"
 
     @property
+    def service_secrets_file(self) -> Path:
+        """Variables of the service that are nobody else's business, `NAME=VALUE` lines; the user writes it."""
+        return self.config_dir / "service.env"
+
+    @property
     def log_file(self) -> Path:
         """The gateway's log."""
         return self.log_dir / "mlxr.log"

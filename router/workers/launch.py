@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from router.service.environment import is_secret
 from router.service.notify import NOTIFY_VARIABLES
 
-_SECRET_PARTS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "CREDENTIAL")
 _DROPPED = frozenset({"MLX_LM_TRUST_REMOTE_CODE", "HF_ENDPOINT", *NOTIFY_VARIABLES})
 
 OFFLINE = {
@@ -42,9 +42,5 @@ class WorkerLaunch(msgspec.Struct, frozen=True):
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for workers, made from the gateway's own."""
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name not in _DROPPED and not any(part in name.upper() for part in _SECRET_PARTS)
-    }
+    kept = {name: value for name, value in environment.items() if name not in _DROPPED and not is_secret(name)}
     return kept | OFFLINE

@@ -1,0 +1,1 @@
+"""`mlxr service`: the server as a service of this user."""
