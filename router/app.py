@@ -16,6 +16,7 @@ from router.jobs.pulls import PullAccess
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
+from router.protocols.access import check_access
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
@@ -60,6 +61,7 @@ def create_app(services: Services) -> Litestar:
     return Litestar(
         route_handlers=[*ROUTES, *SOCKETS],
         dependencies=provided,
+        guards=[check_access],
         openapi_config=None,
         exception_handlers=exception_handlers(DIALECTS),
         debug=False,

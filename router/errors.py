@@ -16,6 +16,13 @@ commands that do not serve may import it.
     │   ├── PreviousResponseNotFoundError  previous_response_not_found
     │   ├── ReportCutError               report_cut
     │   └── MalformedRequestError        malformed_http
+    ├── UnauthorizedError                invalid_api_key
+    ├── ForbiddenError                   insufficient_scope
+    ├── RateLimitedError                 rate_limit_exceeded
+    ├── KeyNameError                     invalid_key_name
+    ├── KeyExistsError                   key_exists
+    ├── TooManyKeysError                 too_many_keys
+    ├── KeyNotFoundError                 key_not_found
     ├── HostNotAllowedError              host_not_allowed
     ├── OriginNotAllowedError            origin_not_allowed
     ├── RouteNotFoundError               route_not_found
@@ -175,6 +182,56 @@ class ReportCutError(InvalidRequestError, code="report_cut"):
 
 class MalformedRequestError(InvalidRequestError, code="malformed_http"):
     """The HTTP message itself is wrong: target, headers or framing."""
+
+
+class UnauthorizedError(RouterError, code="invalid_api_key"):
+    """The request has no key where one is needed, or one that is not good; nothing more of it was looked at."""
+
+
+class ForbiddenError(RouterError, code="insufficient_scope"):
+    """The key does not allow this.
+
+    Args:
+        needed: The scope that does.
+        has: That of the key.
+    """
+
+    def __init__(self, name: str, *, has: str, needed: str) -> None:
+        super().__init__(f"The API key '{name}' has the scope {has}; this needs {needed}.")
+
+
+class RateLimitedError(RouterError, code="rate_limit_exceeded"):
+    """The key has used what it may in a minute."""
+
+
+class KeyNameError(RouterError, code="invalid_key_name"):
+    """What is to be a key's name cannot be one."""
+
+
+class KeyExistsError(RouterError, code="key_exists"):
+    """There is a key of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a key '{name}' already; choose another name, or `mlxr keys forget {name}` takes it away.",
+            param="name",
+        )
+
+
+class TooManyKeysError(RouterError, code="too_many_keys"):
+    """There is no room for one more key."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"There are {limit} keys, those that were revoked among them; forget some with `mlxr keys forget NAME`."
+        )
+
+
+class KeyNotFoundError(RouterError, code="key_not_found"):
+    """There is no key of that name or id."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no key {name!r:.80}; `mlxr keys list` shows those there are.", param="name")
 
 
 class HostNotAllowedError(RouterError, code="host_not_allowed"):

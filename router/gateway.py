@@ -29,6 +29,7 @@ from router.config.paths import Paths
 from router.config.roots import models_dir, scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
+from router.http.credentials import secrets_of
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits, affordable_connections
 from router.http.server import Addresses, HttpServer, guarded, run
@@ -39,6 +40,9 @@ from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
+from router.keys.opening import open_keys
+from router.keys.ring import KeyRing
+from router.keys.store import KeyStore
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
@@ -127,12 +131,14 @@ class _Gateway:
         with (
             InstanceLock.acquire(paths) as lock,
             Registry(paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
+            KeyStore.opened(paths.keys_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as key_store,
         ):
+            keys = open_keys(key_store, self._config.config.server, self._options.environment)
             serving = self._serving(registry)
             services = self._services(serving, Readiness(partial(_registry_fault, registry)))
             shadow = _shadow(self._config, serving, registry)
             serving.requests.ended.add(shadow.observe)
-            server = _create_server(services)
+            server = _create_server(services, keys)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
             with on_signals(stop=stop, end_now=end_now, reload=self._reload):
@@ -357,7 +363,7 @@ def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) 
     )
 
 
-def _create_server(services: Services) -> HttpServer:
+def _create_server(services: Services, keys: KeyRing) -> HttpServer:
     in_force = services.serving.config
     config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
     limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
@@ -368,6 +374,7 @@ def _create_server(services: Services) -> HttpServer:
             limits=limits,
             dialects=DIALECTS,
             access_logger=logging.getLogger("mlxr.access"),
+            authenticate=lambda scope: keys.caller(secrets_of(scope["headers"])),
             is_strict=lambda: services.serving.config.server.strict_fields,
         ),
         host=config.host,

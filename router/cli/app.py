@@ -93,6 +93,18 @@ ROOT: Final = Group(
                 ),
             },
         ),
+        "keys": Group(
+            "Make API keys, list them with what they used, and end them.",
+            {
+                "create": "keys:create",
+                "list": "keys:list_keys",
+                "revoke": "keys:revoke",
+                "forget": "keys:forget",
+                "usage": "keys:usage",
+            },
+            default="list",
+            epilog="Examples: `mlxr keys create laptop`, `mlxr keys`, `mlxr keys usage`.",
+        ),
         "requests": Group(
             "List the requests that run or wait, and cancel one.",
             {"list": "requests:list_requests", "cancel": "requests:cancel"},

@@ -50,6 +50,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "conversations.sqlite3"
 
     @property
+    def keys_db(self) -> Path:
+        """The SQLite file of API keys' hashes and of what they used."""
+        return self.data_dir / "keys.sqlite3"
+
+    @property
     def batches_dir(self) -> Path:
         """The files of batches, and the SQLite file of what has become of their lines."""
         return self.data_dir / "batches"

@@ -112,7 +112,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         allowed_hosts: Host header names accepted beside loopback names and `host`.
         allowed_origins: Origins of pages that may call, e.g. `http://localhost:3000` or `app://obsidian.md`.
         strict_fields: Whether a request with a field that nobody knows is refused (400), instead of served without it.
-        insecure_bind: Whether an address that other machines reach may be bound although there are no API keys.
+        insecure_bind: Whether whoever reaches an address beyond this machine may ask without a key, as long as no key
+            was made.
+        api_key_file: A file whose first line is a key that may everything, or None.
         max_body_bytes: Largest request body.
         max_upload_bytes: Largest file that may be uploaded to make a model of.
         header_timeout_s: From the connection's first byte to the end of the headers.
@@ -131,6 +133,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_origins: tuple[PageOrigin, ...] = ()
     strict_fields: bool = False
     insecure_bind: bool = False
+    api_key_file: AbsolutePath | None = None
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
     max_upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 46)] = 68_719_476_736
     header_timeout_s: Seconds = 10.0
@@ -140,18 +143,6 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_timeout_s: Seconds = 30.0
     keepalive_s: Seconds = 10.0
     max_connections: Count = 2048
-
-    def __post_init__(self) -> None:
-        """Refuse what only the two keys together make wrong.
-
-        Raises:
-            ValueError: The address is not loopback and `insecure_bind` is off.
-        """
-        if not self.insecure_bind and not is_loopback(self.host):
-            raise ValueError(
-                f"server.host {self.host} can be reached from other machines and mlxr has no API keys yet; "
-                "use localhost, or accept that with server.insecure_bind: true"
-            )
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -30,6 +30,8 @@ def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
     if retry_after_s is not None:
         # RFC 9110 section 10.2.3: "delay-seconds = 1*DIGIT": whole seconds, and 0 would mean "at once".
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
+    if shown.row.challenge is not None:
+        headers.append((b"www-authenticate", shown.row.challenge))
     if shown.row.closes:
         headers.append((b"connection", b"close"))
     return json_reply(dialect.body(shown), status=shown.row.status, headers=headers)

@@ -22,10 +22,14 @@ from router.errors import (
     EngineTimeoutError,
     FileInUseError,
     FileNotFoundHereError,
+    ForbiddenError,
     HeadersTooLargeError,
     HostNotAllowedError,
     InternalError,
     InvalidRequestError,
+    KeyExistsError,
+    KeyNameError,
+    KeyNotFoundError,
     MalformedRequestError,
     MethodNotAllowedError,
     ModelInUseError,
@@ -33,6 +37,7 @@ from router.errors import (
     NotImplementedHereError,
     OriginNotAllowedError,
     QueueFullError,
+    RateLimitedError,
     RequestCancelledError,
     RequestNotFoundError,
     RequestTimeoutError,
@@ -42,6 +47,8 @@ from router.errors import (
     ShuttingDownError,
     StartupError,
     TooManyConnectionsError,
+    TooManyKeysError,
+    UnauthorizedError,
     UnavailableError,
     UnsupportedMediaTypeError,
     UpgradeRefusedError,
@@ -49,7 +56,12 @@ from router.errors import (
 )
 
 ErrorType = Literal[
-    "invalid_request_error", "permission_error", "rate_limit_error", "server_error", "unavailable_error"
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "rate_limit_error",
+    "server_error",
+    "unavailable_error",
 ]
 
 
@@ -59,11 +71,14 @@ class ErrorRow(msgspec.Struct, frozen=True):
     Attributes:
         type: The `type` of OpenAI's error object. Anthropic's follows from the status.
         closes: Whether the connection ends with this answer.
+        challenge: What the client is to send, where it has not said who it is. Source: RFC 9110 section 11.6.1: "A
+            server generating a 401 (Unauthorized) response MUST send a WWW-Authenticate header field".
     """
 
     status: int
     type: ErrorType
     closes: bool = False
+    challenge: bytes | None = None
 
 
 _INVALID: Final = "invalid_request_error"
@@ -76,6 +91,13 @@ _UNAVAILABLE: Final = "unavailable_error"
 ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     InvalidRequestError: ErrorRow(400, _INVALID),
     MalformedRequestError: ErrorRow(400, _INVALID, closes=True),
+    UnauthorizedError: ErrorRow(401, "authentication_error", challenge=b"Bearer"),
+    ForbiddenError: ErrorRow(403, _PERMISSION),
+    RateLimitedError: ErrorRow(429, "rate_limit_error"),
+    KeyNameError: ErrorRow(400, _INVALID),
+    KeyExistsError: ErrorRow(409, _INVALID),
+    TooManyKeysError: ErrorRow(409, _INVALID),
+    KeyNotFoundError: ErrorRow(404, _INVALID),
     HostNotAllowedError: ErrorRow(403, _PERMISSION),
     OriginNotAllowedError: ErrorRow(403, _PERMISSION),
     RouteNotFoundError: ErrorRow(404, _INVALID),

@@ -7,6 +7,7 @@ the connection's business (`router.http.protocol`); what a body may hold is that
 
 import re
 import urllib.parse
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -20,11 +21,12 @@ from router.errors import (
     URLTooLongError,
 )
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send
-from router.http.caller import OWNER, set_caller
+from router.http.caller import OWNER, Caller, acting_for, check_scope, set_caller
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
+from router.http.websocket import SOCKET_SCOPE
 
 # An encoded slash is part of a model's name below this path (the OpenAI client quotes `org/name`), and an attempt to
 # slip past a check on paths everywhere else.
@@ -41,10 +43,20 @@ class Guards:
 
     Args:
         limits: Limits of URL, headers and declared body.
+        authenticate: Says who sends a request, nobody if need be; what they may is decided by where they come to.
     """
 
-    def __init__(self, app: App, *, rules: HostRules, limits: HttpLimits, dialects: Dialects) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        rules: HostRules,
+        limits: HttpLimits,
+        dialects: Dialects,
+        authenticate: Callable[[Scope], Caller] = lambda _: OWNER,
+    ) -> None:
         self._app = app
+        self._authenticate = authenticate
         self._dialects = dialects
         self._rules = rules
         self._limits = limits
@@ -58,7 +70,6 @@ class Guards:
             await self._pass_socket(scope, receive, send)
             return
         scope = _without_doubled_slash(scope)
-        set_caller(scope, OWNER)
         try:
             origin = self._check(scope)
         except RouterError as error:
@@ -69,22 +80,31 @@ class Guards:
                 await _preflight_reply(scope, origin).send(send)
                 return
             send = _with_cors(send, origin)
-        if scope["method"] == "HEAD":
-            await _answer_head(self._app, scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        caller = self._authenticate(scope)
+        set_caller(scope, caller)
+        with acting_for(caller):
+            if scope["method"] == "HEAD":
+                await _answer_head(self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
 
     async def _pass_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a WebSocket on whose host and origin are as those of a request must be: no preflight asks before it."""
-        set_caller(scope, OWNER)
+        """Pass a WebSocket on whose host and origin are as those of a request must be: no preflight asks before it.
+
+        Who may is judged here, because a handshake is refused with an answer only outside of the app.
+        """
         try:
             self._check(scope)
+            caller = self._authenticate(scope)
+            set_caller(scope, caller)
+            check_scope(caller, SOCKET_SCOPE)
         except RouterError as error:
             reply = error_reply(error, self._dialects.of(scope["path"]))
             await send({"type": "websocket.http.response.start", "status": reply.status, "headers": reply.headers})
             await send({"type": "websocket.http.response.body", "body": reply.body})
             return
-        await self._app(scope, receive, send)
+        with acting_for(caller):
+            await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> bytes | None:
         """Refuse the request by an exception, or return the origin that it came from, if it names one."""

@@ -21,7 +21,9 @@ from router.errors import (
     MethodNotAllowedError,
     RouteNotFoundError,
     RouterError,
+    UnauthorizedError,
 )
+from router.http.caller import caller_of
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.error_table import row_for
@@ -70,6 +72,9 @@ class _Answering:
 
 def _ours(request: Request[Any, Any, Any], error: HTTPException) -> Exception:
     method, path = request.method, request.scope["path"]
+    problem = caller_of(request.scope).problem
+    if problem is not None:
+        return UnauthorizedError(problem)  # who may nothing is not told what there is
     if error.status_code == HTTPStatus.NOT_FOUND:
         return RouteNotFoundError(f"There is no {method} {path}.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 from router.errors import StartupError
 from router.http.access_log import AccessLog
 from router.http.asgi import App
+from router.http.caller import OWNER, Caller
 from router.http.dialect import Dialects
 from router.http.field_rule import IgnoredFieldsRule
 from router.http.guards import Guards
@@ -65,18 +66,19 @@ def guarded(
     limits: HttpLimits,
     dialects: Dialects,
     access_logger: logging.Logger,
+    authenticate: Callable[[Any], Caller] = lambda _: OWNER,
     is_strict: Callable[[], bool] = lambda: False,
 ) -> App:
     """Put the layers around an app that every request passes: access log, guards, what becomes of unknown fields.
 
     Args:
         limits: Limits of URL, headers and declared body.
+        authenticate: Says by a request's scope who sends it.
         is_strict: Whether a request with a field that nobody knows is refused where it does not say.
     """
     telling = IgnoredFieldsRule(app, is_strict=is_strict)
-    return AccessLog(
-        Guards(telling, rules=rules, limits=limits, dialects=dialects), logger=access_logger, dialects=dialects
-    )
+    guards = Guards(telling, rules=rules, limits=limits, dialects=dialects, authenticate=authenticate)
+    return AccessLog(guards, logger=access_logger, dialects=dialects)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -14,10 +14,14 @@ from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 
-from router.http.asgi import Scope
+from router.http.asgi import Scope as AsgiScope
+from router.http.caller import Scope
 
 SOCKET_PATH: Final = b"/v1/responses"
 """The one path where a WebSocket is served."""
+
+SOCKET_SCOPE: Final = Scope.INFERENCE
+"""What a WebSocket's caller must have: models are asked by it."""
 
 PING_INTERVAL_S: Final = 20.0
 PING_TIMEOUT_S: Final = 30.0
@@ -76,7 +80,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def should_end(scope: Scope) -> asyncio.Event:
+def should_end(scope: AsgiScope) -> asyncio.Event:
     """Return what is set when a connection is to end as soon as nothing is being answered."""
     event: asyncio.Event = scope["state"][_SHOULD_END]
     return event

@@ -18,6 +18,7 @@ from registry.settings import LoadSettings
 from registry.store import Registry
 from router.config import CurrentConfig
 from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.http.caller import current_caller
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
@@ -87,8 +88,20 @@ class ModelDirectory:
         """Return a model by name or alias.
 
         Raises:
-            ModelNotFoundError: There is none.
+            ModelNotFoundError: There is none, or it is not for whoever asks.
         """
+        caller = current_caller()
+        try:
+            model = self._get(name)
+        except ModelNotFoundError:
+            if caller.models is None:
+                raise
+            raise ModelNotFoundError(name) from None  # without the names that are like it
+        if not caller.may_use(model.name):
+            raise ModelNotFoundError(name)
+        return model
+
+    def _get(self, name: str) -> Model:
         try:
             self._forget_if_changed()
             if name not in self._fresh:
@@ -113,11 +126,12 @@ class ModelDirectory:
         return recommended_in_force(self._current.config.generation, model.settings, model.recommended_sampling)
 
     def list(self) -> tuple[Model, ...]:
-        """Return all models."""
+        """Return all models that are for whoever asks."""
         self._forget_if_changed()
         if self._listed is None:
             self._listed = self._registry.models.list()
-        return self._listed
+        caller = current_caller()
+        return self._listed if caller.models is None else tuple(m for m in self._listed if caller.may_use(m.name))
 
     def model_request(
         self,

@@ -1,6 +1,6 @@
-"""One endpoint, declared once, beside its handler: by whose protocol, what it takes, what it answers.
+"""One endpoint, declared once, beside its handler: by whose protocol, what it takes, what it answers, who may.
 
-    @ANTHROPIC.post("/v1/messages", AnswerMessage, body=MessagesRequest, stream=Stream(SSE, (StreamEvent,)))
+    @ANTHROPIC.post("/v1/messages", AnswerMessage, body=MessagesRequest, scope=Scope.INFERENCE)
     async def create_message(...) -> ASGIApp:
         \"\"\"Answer a conversation.\"\"\"
 
@@ -15,8 +15,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 from litestar.enums import HttpMethod
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from router.http.caller import Scope
 from router.http.dialect import OPENAI, Dialect
 
 Method = Literal["GET", "HEAD", "POST", "DELETE"]
@@ -30,6 +31,8 @@ FORM: Final = "multipart/form-data"
 
 _CONVERTER: Final = re.compile(r"\{(\w+):\w+\}")
 _KEY: Final = "endpoints"
+SCOPES: Final = "scopes"
+"""Under which a route says what its callers must have, all of it."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +94,7 @@ class Api(msgspec.Struct, frozen=True):
             path: As Litestar has it: `/v1/models/{model_id:path}`.
             *types: Of the body of a 200, any of them; none = it has no body.
             body: Type of the request's JSON, or a `Body`; None = none is read.
-            **more: Further attributes of `Endpoint`.
+            **more: Further attributes of `Endpoint`; `scope` must be among them.
         """
         given = {
             "answers": {200: Answer(types)},
@@ -118,13 +121,14 @@ class Api(msgspec.Struct, frozen=True):
 
     def inference(self, path: str, *types: Any, use: Use = "generate", **more: Any) -> "Declaration":
         """Declare a POST that a model serves, as the request's headers want it; arguments as of `endpoint`."""
-        return self.post(path, *types, has_request_headers=True, use=use, **more)
+        return self.post(path, *types, has_request_headers=True, use=use, scope=Scope.INFERENCE, **more)
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint, as data.
 
     Attributes:
+        scope: What its caller must have; there is no default, so that none is open by being forgotten.
         summary: One line; the handler's docstring has it.
         body: Of requests; None = none is read.
         has_request_headers: Whether the headers that say how a request is served are read.
@@ -136,6 +140,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     api: Api
     method: Method
     path: str
+    scope: Scope
     summary: str = ""
     body: Body | None = None
     query: tuple[Parameter, ...] = ()
@@ -179,7 +184,7 @@ class Declaration:
             list(dict.fromkeys(row.path for row in rows)),
             http_method=[HttpMethod(method) for method in dict.fromkeys(row.method for row in rows)],
             status_code=200,
-            opt={_KEY: tuple(rows)},
+            opt={_KEY: tuple(rows), SCOPES: {row.scope for row in rows}},
         )(handler)
 
 
@@ -187,6 +192,12 @@ def also_at(route: HTTPRouteHandler, path: str, api: Api) -> HTTPRouteHandler:
     """Return a route by which another protocol's path is answered as an endpoint that there is."""
     row = endpoints_of(route)[0]
     return Declaration(msgspec.structs.replace(row, api=api, path=path))(route.fn)
+
+
+def scopes_of(handler: BaseRouteHandler) -> set[Scope]:
+    """Return all that a route's caller must have; what declares nothing, such as Litestar's OPTIONS, is an admin's."""
+    scopes: set[Scope] = handler.opt.get(SCOPES) or {Scope.ADMIN}
+    return scopes
 
 
 def endpoints_of(handler: HTTPRouteHandler) -> tuple[Endpoint, ...]:

@@ -18,6 +18,7 @@ from msgspec import Meta
 from registry.catalogue import Model
 from router.errors import InvalidRequestError, ModelInUseError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.models.adapters import find_adapters
 from router.models.targets import Purpose
 from router.protocols.abilities import TEXT, Abilities, abilities_of
@@ -41,7 +42,7 @@ _PAGE: Final = (
 )
 
 
-@OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE)
+@OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE, scope=Scope.INFERENCE)
 async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the models, in Anthropic's shape for clients that send anthropic-version."""
     models = serving.models.list()
@@ -54,7 +55,7 @@ async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(ModelList(data, codex_models(found)))
 
 
-@OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
+@OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo, scope=Scope.INFERENCE)
 async def get_model(request: AnyRequest, model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, perhaps with an adapter."""
     asked = serving.models.model_request(model_id.removeprefix("/"), purpose=Purpose.DESCRIBE)
@@ -65,7 +66,7 @@ async def get_model(request: AnyRequest, model_id: FromPath[str], serving: Servi
     return json_reply(shown if adapter is None else adapter_object(model, shown, adapter))
 
 
-@OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
+@OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel, scope=Scope.MODELS)
 async def delete_model(model_id: FromPath[str], serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Remove a model that is not loaded."""
     reference = model_id.removeprefix("/")

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from registry.engines import EngineSetting
 from router.config.images import Side
+from router.http.caller import Scope
 from router.http.dialect import Dialect, Dialects
 from router.http.error_table import ERROR_ROWS
 from router.http.headers import (
@@ -37,9 +38,14 @@ _BYTES: Final = {"type": "string", "format": "binary"}
 _SERVER_ERRORS: Final = 500
 _PYTHON_END: Final = r"\\Z"
 _CAVEAT: Final = (
-    "Keys are accepted and not looked at: whoever reaches the server may use all of it. It listens on loopback unless "
-    "the config says otherwise, and refuses web pages of other origins."
+    "Without API keys whoever reaches the server may use all of it; with the first one that is made, requests need one "
+    "of the scope that stands at each operation. The server listens on loopback unless the config says otherwise, and "
+    "refuses web pages of other origins."
 )
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
 
 
 REQUEST_HEADERS: Final = (
@@ -91,6 +97,7 @@ def api_document(version: str, endpoints: Sequence[Endpoint], dialects: Dialects
                 for kind in _KINDS
             },
             "parameters": {header.name: _parameter(header, "header") for header in REQUEST_HEADERS},
+            "securitySchemes": _SCHEMES,
         },
     }
 
@@ -178,11 +185,17 @@ def _operation(endpoint: Endpoint, components: _Components) -> JSONObject:
             *(headers if endpoint.has_request_headers else []),
         ],
         "responses": _responses(endpoint, components),
+        "security": _security(endpoint.scope),
     }
     if endpoint.body is not None:
         schema = components.schema(endpoint.api.name, [endpoint.body.type])
         operation["requestBody"] = {"required": True, "content": {endpoint.body.media: {"schema": schema}}}
     return operation
+
+
+def _security(needed: Scope) -> list[JSONObject]:
+    """Return what is to be sent; {} = nothing, where no key was made. Source: OpenAPI 3.1.1, 4.8.30: roles of a key."""
+    return [] if needed is Scope.PUBLIC else [{}, *({name: [str(needed)]} for name in _SCHEMES)]
 
 
 def _operation_id(endpoint: Endpoint) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.types import ASGIApp
 
 from backends.wire.prompts import Prompt
@@ -18,6 +19,7 @@ from registry.threads import in_thread
 from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
+from router.http.caller import caller_of
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
 from router.http.ignored import ignored_fields, note_ignored
@@ -131,7 +133,7 @@ class RequestService:
             request=request,
             raw=raw,
             fingerprint=marked() if len(raw) <= _LARGE_BYTES else await in_thread(marked),
-            headers=read_headers(request.headers),
+            headers=headers_of(request),
         )
 
     async def start_or_rejoin(self, arrival: Arrival, answering: Callable[[], Awaitable[Answering]]) -> RunningRequest:
@@ -256,6 +258,16 @@ class RequestService:
             keep_alive=running.encoder.keep_alive,
             keep_alive_s=self.config.server.keepalive_s,
         )
+
+
+def headers_of(connection: ASGIConnection[Any, Any, Any, Any]) -> RequestHeaders:
+    """Read the headers of a request or a WebSocket; the priority of its caller's key goes before what they say.
+
+    Raises:
+        InvalidRequestError: One has a value that it cannot have.
+    """
+    headers, priority = read_headers(connection.headers), caller_of(connection.scope).priority
+    return headers if priority is None else msgspec.structs.replace(headers, priority=priority)
 
 
 def client_of(request: Request[Any, Any, Any]) -> str:

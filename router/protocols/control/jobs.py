@@ -21,6 +21,7 @@ from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.streaming import SSE
 from router.jobs.conversions import ConversionEvent
 from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
@@ -54,7 +55,9 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: ModelName | None = None
 
 
-@MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (PullEvent,)))
+@MLXR_API.post(
+    "/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (PullEvent,)), scope=Scope.MODELS
+)
 async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart) -> ASGIApp:
     """Pull a model; the answer is a stream of events."""
     body = await serving.read(request, PullRequest)
@@ -63,19 +66,19 @@ async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
-@MLXR_API.get("/v1/mlxr/models/pulls", PullList)
+@MLXR_API.get("/v1/mlxr/models/pulls", PullList, scope=Scope.MODELS)
 async def list_pulls(pulls: PullsPart) -> ASGIApp:
     """List all pulls, oldest first."""
     return json_reply(PullList(await pulls.get().list_pulls()))
 
 
-@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo, scope=Scope.MODELS)
 async def pause_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Stop a pull; what came is kept."""
     return json_reply(await pulls.get().pause(_number(pull_id)))
 
 
-@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo, scope=Scope.MODELS)
 async def resume_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Go on with a pull."""
     owner, number = pulls.get(), _number(pull_id)
@@ -83,7 +86,7 @@ async def resume_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     return json_reply(await owner.get(number))
 
 
-@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo, scope=Scope.MODELS)
 async def cancel_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Stop a pull and throw away what came."""
     return json_reply(await pulls.get().cancel(_number(pull_id)))
@@ -127,7 +130,13 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int
 
 
-@MLXR_API.post("/v1/mlxr/models/convert", body=ConvertRequest, answers={}, stream=Stream(SSE, (ConversionEvent,)))
+@MLXR_API.post(
+    "/v1/mlxr/models/convert",
+    body=ConvertRequest,
+    answers={},
+    stream=Stream(SSE, (ConversionEvent,)),
+    scope=Scope.MODELS,
+)
 async def convert_model(request: AnyRequest, serving: ServingPart, conversions: ConversionsPart) -> ASGIApp:
     """Make the MLX form of a model; the answer is a stream of events."""
     body = await serving.read(request, ConvertRequest)
@@ -136,7 +145,7 @@ async def convert_model(request: AnyRequest, serving: ServingPart, conversions: 
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
-@MLXR_API.post("/v1/mlxr/models/convert/cancel", ConvertCancelResponse, body=ConvertCancelRequest)
+@MLXR_API.post("/v1/mlxr/models/convert/cancel", ConvertCancelResponse, body=ConvertCancelRequest, scope=Scope.MODELS)
 async def cancel_conversion(request: AnyRequest, serving: ServingPart, conversions: ConversionsPart) -> ASGIApp:
     """Stop what is being made of a model."""
     body = await serving.read(request, ConvertCancelRequest)
@@ -162,7 +171,7 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str | None
 
 
-@MLXR_API.post("/v1/mlxr/bench", body=BenchOptions, answers={}, stream=Stream(SSE, (BenchEvent,)))
+@MLXR_API.post("/v1/mlxr/bench", body=BenchOptions, answers={}, stream=Stream(SSE, (BenchEvent,)), scope=Scope.MODELS)
 async def start_bench(request: AnyRequest, serving: ServingPart, benches: BenchesPart, server: ServerPart) -> ASGIApp:
     """Measure; the answer is a stream of events."""
     options = await serving.read(request, BenchOptions)
@@ -172,7 +181,7 @@ async def start_bench(request: AnyRequest, serving: ServingPart, benches: Benche
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
-@MLXR_API.post("/v1/mlxr/bench/stop", BenchStopResponse)
+@MLXR_API.post("/v1/mlxr/bench/stop", BenchStopResponse, scope=Scope.MODELS)
 async def stop_bench(benches: BenchesPart) -> ASGIApp:
     """End the benchmark that runs."""
     stopped = benches.running
@@ -181,7 +190,7 @@ async def stop_bench(benches: BenchesPart) -> ASGIApp:
     return json_reply(BenchStopResponse(stopped=stopped))
 
 
-@MLXR_API.get("/v1/mlxr/bench", BenchList, query=(_MODEL, page_limit(MAX_LIMIT)))
+@MLXR_API.get("/v1/mlxr/bench", BenchList, query=(_MODEL, page_limit(MAX_LIMIT)), scope=Scope.MODELS)
 async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
     """List benchmarks, newest first."""
     model = request.query_params.get("model")
@@ -192,7 +201,7 @@ async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
     return json_reply(BenchList(benches=await benches.heads(model, limit), running=benches.running))
 
 
-@MLXR_API.get("/v1/mlxr/bench/{bench_id:str}", BenchRun)
+@MLXR_API.get("/v1/mlxr/bench/{bench_id:str}", BenchRun, scope=Scope.MODELS)
 async def get_bench(bench_id: FromPath[str], benches: BenchesPart) -> ASGIApp:
     """Give one benchmark."""
     return json_reply(summed_up(await benches.record(bench_id)))

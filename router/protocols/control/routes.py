@@ -11,6 +11,7 @@ from msgspec import Meta
 from registry.threads import in_thread
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
+from router.http.caller import Scope, current_caller
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.capabilities import CapabilityReport, capability_report
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
@@ -56,28 +57,29 @@ class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tags: list[JSONObject]
 
 
-@MLXR_API.get("/health", Health)
+@MLXR_API.get("/health", Health, scope=Scope.PUBLIC)
 async def get_health(serving: ServingPart) -> ASGIApp:
     """Answer at once, whatever the engines do."""
     return json_reply(health(serving))
 
 
-@MLXR_API.get("/ready", answers={200: Answer((Ready,)), 503: Answer((Ready,))})
+@MLXR_API.get("/ready", answers={200: Answer((Ready,)), 503: Answer((Ready,))}, scope=Scope.PUBLIC)
 async def get_ready(readiness: ReadinessPart) -> ASGIApp:
     """Tell whether requests would be served now."""
     reasons = readiness.reasons
     if reasons:
-        return json_reply(Ready("not_ready", reasons), status=HTTPStatus.SERVICE_UNAVAILABLE)
+        told = [] if current_caller().problem else reasons  # strangers are told that, not why
+        return json_reply(Ready("not_ready", told), status=HTTPStatus.SERVICE_UNAVAILABLE)
     return json_reply(Ready("ready", []))
 
 
-@MLXR_API.get("/v1/mlxr/status", Status)
+@MLXR_API.get("/v1/mlxr/status", Status, scope=Scope.MODELS)
 async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart, memory: MemoryPart) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
     return json_reply(await status(serving, server, keeper, memory))
 
 
-@MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest)
+@MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest, scope=Scope.MODELS)
 async def stop_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Unload a model."""
     body = await serving.read(request, StopRequest)
@@ -95,7 +97,7 @@ async def stop_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     )
 
 
-@MLXR_API.get("/v1/mlxr/capabilities", CapabilityReport, query=(MODEL,))
+@MLXR_API.get("/v1/mlxr/capabilities", CapabilityReport, query=(MODEL,), scope=Scope.INFERENCE)
 async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints: EndpointsPart) -> ASGIApp:
     """Tell what is honoured."""
     reference, is_strict = model_in_query(request.query_params), serving.config.server.strict_fields
@@ -107,13 +109,13 @@ async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints:
     return json_reply(capability_report(endpoints, model, kind, is_strict=is_strict))
 
 
-@MLXR_API.get("/v1/mlxr/requests", RequestList)
+@MLXR_API.get("/v1/mlxr/requests", RequestList, scope=Scope.INFERENCE)
 async def list_requests(serving: ServingPart) -> ASGIApp:
     """List the requests that run or wait."""
     return json_reply(RequestList([request_status(serving, running) for running in serving.requests]))
 
 
-@MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse)
+@MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse, scope=Scope.INFERENCE)
 async def cancel_request(request_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """End a request."""
     running = serving.requests.get(request_id)
@@ -124,7 +126,7 @@ async def cancel_request(request_id: FromPath[str], serving: ServingPart) -> ASG
     return json_reply(CancelResponse(stood))
 
 
-@MLXR_API.get("/v1/mlxr/engine/explain", Explanation, query=_EXPLAINED)
+@MLXR_API.get("/v1/mlxr/engine/explain", Explanation, query=_EXPLAINED, scope=Scope.INFERENCE)
 async def explain_engine(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Tell which engine would serve a request, and why."""
     reference = model_in_query(request.query_params)
@@ -134,7 +136,10 @@ async def explain_engine(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(explain(serving.models, serving.models.model_request(reference, None), size))
 
 
-@(MLXR_API.get("/schema", OpenAPIDocument) | MLXR_API.get("/schema/openapi.json", OpenAPIDocument))
+@(
+    MLXR_API.get("/schema", OpenAPIDocument, scope=Scope.INFERENCE)
+    | MLXR_API.get("/schema/openapi.json", OpenAPIDocument, scope=Scope.INFERENCE)
+)
 async def get_document(document: DocumentPart) -> ASGIApp:
     """Describe the API: this document."""
     return json_reply(await in_thread(lambda: document.text))

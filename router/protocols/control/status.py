@@ -14,6 +14,7 @@ from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.config.instance import ServerFacts
+from router.http.caller import current_caller
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
@@ -39,11 +40,12 @@ from router.workers.residency import ManagedWorker, memory_of
 
 
 def health(serving: RequestService) -> Health:
-    """Return what is resident."""
+    """Return what is resident, of the models that are for whoever asks."""
+    caller = current_caller()
     resident = [
         ResidentModel(worker.target.label, str(worker.engine))
         for worker in serving.supervisor.workers
-        if worker.target is not None and worker.state.is_resident
+        if worker.target is not None and worker.state.is_resident and caller.may_use(worker.target.model)
     ]
     return Health("ok", resident)
 

@@ -14,6 +14,7 @@ from msgspec import Meta
 from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.headers import LOAD_HEADER
 from router.protocols.choice import model_request_or_default
 from router.protocols.control.routes import get_health
@@ -55,7 +56,7 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     model: ModelReference | None = None
 
 
-@LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate")
+@LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate", scope=Scope.INFERENCE)
 async def tokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List a text's tokens."""
     body = await serving.read(request, TokenizeRequest)
@@ -70,7 +71,7 @@ async def tokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(answers.Tokenized([answers.TokenPiece(number, _text_or_bytes(piece)) for number, piece in pairs]))
 
 
-@LLAMASERVER_API.post("/detokenize", answers.Detokenized, body=DetokenizeRequest, use="generate")
+@LLAMASERVER_API.post("/detokenize", answers.Detokenized, body=DetokenizeRequest, use="generate", scope=Scope.INFERENCE)
 async def detokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write the text of tokens."""
     body = await serving.read(request, DetokenizeRequest)
@@ -81,7 +82,9 @@ async def detokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(answers.Detokenized(text.text))
 
 
-@LLAMASERVER_API.post("/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate")
+@LLAMASERVER_API.post(
+    "/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate", scope=Scope.INFERENCE
+)
 async def apply_template(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write a conversation as the model's template does."""
     model_request, prompt = await read_chat(request, serving)
@@ -90,7 +93,7 @@ async def apply_template(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(answers.TemplateApplied(text.text))
 
 
-@LLAMASERVER_API.get("/props", answers.Props, query=(MODEL, _AUTOLOAD), use="generate")
+@LLAMASERVER_API.get("/props", answers.Props, query=(MODEL, _AUTOLOAD), use="generate", scope=Scope.INFERENCE)
 async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPart) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)

@@ -18,6 +18,7 @@ from backends.wire.questions import CacheFile, EraseCache, Question, RestoreCach
 from registry.engines import EngineSetting
 from router.errors import InvalidRequestError, MissingFieldError, UnavailableError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.headers import ENGINE_HEADER
 from router.models.model_request import ModelRequest
 from router.protocols.choice import model_request_or_default, resident_workers
@@ -41,7 +42,7 @@ _ACTION: Final = Parameter(
 _MAX_SLOT: Final = 1_000_000
 
 
-@LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")
+@LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate", scope=Scope.INFERENCE)
 async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the places in a loaded model's batch."""
     model = model_in_query(request.query_params)
@@ -65,6 +66,7 @@ async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     body=SlotFile,
     query=(MODEL, _ACTION),
     use="generate",
+    scope=Scope.INFERENCE,
 )
 async def change_slot(request: AnyRequest, id_slot: FromPath[int], serving: ServingPart) -> ASGIApp:
     """Save, restore or erase the cache of a place in a model's batch."""

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from registry.catalogue import Model
 from registry.engines import EngineKind
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.streaming import SSE
 from router.protocols.abilities import VISION, abilities_of
 from router.protocols.answers import AnswerBody
@@ -50,13 +51,13 @@ class ListedModels(AnswerBody, frozen=True, tag_field="object", tag="list"):
     data: list[ListedModel]
 
 
-@LMSTUDIO_API.get("/api/v0/models", ListedModels)
+@LMSTUDIO_API.get("/api/v0/models", ListedModels, scope=Scope.INFERENCE)
 async def list_models(serving: ServingPart) -> ASGIApp:
     """List the models, with what their contexts hold."""
     return json_reply(ListedModels([_listed(serving, model) for model in serving.models.list()]))
 
 
-@LMSTUDIO_API.get("/api/v0/models/{model_id:path}", ListedModel)
+@LMSTUDIO_API.get("/api/v0/models/{model_id:path}", ListedModel, scope=Scope.INFERENCE)
 async def get_model(model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, with what its context holds."""
     return json_reply(_listed(serving, serving.models.named(model_id.removeprefix("/"))))

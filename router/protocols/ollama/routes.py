@@ -17,6 +17,7 @@ import msgspec
 from litestar.types import ASGIApp
 
 from router.http.asgi import BytesResponse, json_reply
+from router.http.caller import Scope
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.models.targets import Purpose
@@ -41,13 +42,16 @@ API_VERSION: Final = "0.33.0"
 """Of Ollama's API that is spoken here: clients ask for a version to know what they may send."""
 
 
-@(OLLAMA_API.get("/", answers={200: Answer((str,), TEXT)}) | OLLAMA_API.head("/"))
+@(
+    OLLAMA_API.get("/", answers={200: Answer((str,), TEXT)}, scope=Scope.PUBLIC)
+    | OLLAMA_API.head("/", scope=Scope.PUBLIC)
+)
 async def say_hello() -> ASGIApp:
     """Tell that the API is there."""
     return BytesResponse(b"Ollama is running", headers=[(b"content-type", b"text/plain; charset=utf-8")])
 
 
-@OLLAMA_API.get("/api/version", answers.Version)
+@OLLAMA_API.get("/api/version", answers.Version, scope=Scope.PUBLIC)
 async def get_version(server: ServerPart) -> ASGIApp:
     """Tell the version of the API."""
     return json_reply(answers.Version(API_VERSION, server.version))

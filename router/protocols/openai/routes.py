@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from backends.wire.prompts import ChatPrompt
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.streaming import SSE
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
@@ -57,7 +58,9 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
     model: ModelReference | None = None  # type: ignore[assignment]
 
 
-@OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
+@OPENAI_API.post(
+    "/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate", scope=Scope.INFERENCE
+)
 async def count_input_tokens(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Count a conversation's tokens."""
     model_request, prompt = await read_chat(request, serving)

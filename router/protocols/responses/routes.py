@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
 from router.models.targets import Purpose
@@ -96,7 +97,9 @@ class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
     model: ModelReference | None = None  # type: ignore[assignment]
 
 
-@RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")
+@RESPONSES_API.post(
+    "/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate", scope=Scope.INFERENCE
+)
 async def count_response_tokens(request: AnyRequest, serving: ServingPart, conversations: ConversationsPart) -> ASGIApp:
     """Count a response's input tokens."""
     arrival = await serving.arrive(request)
@@ -122,7 +125,7 @@ class _Kind(msgspec.Struct):
     background: bool
 
 
-@RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)))
+@RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)), scope=Scope.INFERENCE)
 async def get_response(
     request: AnyRequest,
     response_id: FromPath[str],
@@ -156,7 +159,7 @@ async def get_response(
     return json_reply((await conversations.get(response_id)).body)
 
 
-@RESPONSES_API.delete(_ONE, DeletedResponse)
+@RESPONSES_API.delete(_ONE, DeletedResponse, scope=Scope.INFERENCE)
 async def delete_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
     """Forget a response; one that runs is cancelled."""
     running = find_response(jobs, response_id)
@@ -167,7 +170,7 @@ async def delete_response(response_id: FromPath[str], conversations: Conversatio
     return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
 
 
-@RESPONSES_API.post(f"{_ONE}/cancel", Response)
+@RESPONSES_API.post(f"{_ONE}/cancel", Response, scope=Scope.INFERENCE)
 async def cancel_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
     """End a response that runs in the background."""
     running = find_response(jobs, response_id)
@@ -179,7 +182,9 @@ async def cancel_response(response_id: FromPath[str], conversations: Conversatio
     return json_reply(found.body)
 
 
-@RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(100), ORDER))
+@RESPONSES_API.get(
+    f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(100), ORDER), scope=Scope.INFERENCE
+)
 async def list_input_items(
     request: AnyRequest, response_id: FromPath[str], conversations: ConversationsPart
 ) -> ASGIApp:

@@ -22,8 +22,9 @@ from registry.errors import RegistryError
 from router.errors import InvalidRequestError, RouterError
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
-from router.http.websocket import should_end
+from router.http.websocket import SOCKET_SCOPE, should_end
 from router.protocols.answers import AnswerBody
+from router.protocols.endpoint import SCOPES
 from router.protocols.fields.support import decode_body
 from router.protocols.parts import ConversationsPart, ServingPart
 from router.protocols.responses.answer_schemas import Response, ResponseCompleted, ResponseCreated
@@ -31,8 +32,8 @@ from router.protocols.responses.answering import chunks_of, head_for, keep, resp
 from router.protocols.responses.conversation import LocalConversation
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.serving import RequestService
-from router.requests.headers import RequestHeaders, read_headers
+from router.protocols.serving import RequestService, headers_of
+from router.requests.headers import RequestHeaders
 from router.sleep import awake_timeout
 from router.stores.conversations import Conversations
 
@@ -66,7 +67,7 @@ class _ClosedError(Exception):
     """The connection has come to its end."""
 
 
-@websocket("/v1/responses")
+@websocket("/v1/responses", opt={SCOPES: {SOCKET_SCOPE}})
 async def serve_responses(socket: AnySocket, serving: ServingPart, conversations: ConversationsPart) -> None:
     """Answer response after response, until the client goes away or the server ends."""
     await socket.accept()
@@ -138,7 +139,7 @@ class ResponsesSocket:
 
     async def _respond(self, text: str) -> None:
         try:
-            headers = read_headers(self._socket.headers)
+            headers = headers_of(self._socket)
             body = decode_body(text.encode(errors="replace"), ResponseCreate)
             if body.background:
                 raise InvalidRequestError("background is not for WebSockets; send it by POST", "background")

@@ -117,14 +117,6 @@ def test_origins_of_pages_applications_and_extensions_can_be_listed(origin: str)
     assert config.server.allowed_origins == (origin,)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "my-mac.local"])  # noqa: S104 - the address to refuse
-def test_an_address_that_others_reach_needs_insecure_bind(host: str) -> None:
-    shown = str(refusal(f"server:\n  host: '{host}'"))
-    assert host in shown
-    assert "server.insecure_bind: true" in shown
-    assert parse_config(f"server: {{host: '{host}', insecure_bind: true}}", source="x").server.host == host
-
-
 def test_a_leading_tilde_is_the_users_home() -> None:
     text = "models: {extra_folders: [~/m, /n], hf_cache_dir: ~/hf}\nserver: {unix_socket: ~/s}"
     config = parse_config(text, source="x", user_home=Path("/home/u"))
@@ -173,7 +165,6 @@ def test_overrides_win_and_leave_the_files_config_alone() -> None:
     ("overrides", "message"),
     [
         (Overrides(port=70_000), "command line: server.port: expected int"),
-        (Overrides(host="0.0.0.0"), "command line: server.host 0.0.0.0 can be reached"),  # noqa: S104 - to refuse
         (Overrides(unix_socket="relative"), "command line: server.unix_socket: expected a path"),
     ],
 )

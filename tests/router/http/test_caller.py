@@ -2,8 +2,7 @@
 
 import pytest
 
-from router.http.caller import NOBODY, OWNER, caller_of, set_caller
-from router.keys.scope import Scope
+from router.http.caller import NOBODY, OWNER, Scope, caller_of, set_caller
 
 
 def test_a_request_that_no_guard_has_let_in_is_nobodys() -> None:

@@ -18,6 +18,7 @@ from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.models.targets import Target, keep_alive_seconds
 from router.protocols.abilities import VISION, Abilities, abilities_of, capabilities_of
 from router.protocols.answers import AnswerBody
@@ -89,7 +90,7 @@ class LoadedAnswer(AnswerBody, frozen=True):
     models: list[LoadedModel]
 
 
-@OLLAMA_API.get("/api/tags", TagsAnswer)
+@OLLAMA_API.get("/api/tags", TagsAnswer, scope=Scope.INFERENCE)
 async def list_models(serving: ServingPart) -> ASGIApp:
     """List the models."""
     found = [(abilities_of(serving, model), model) for model in serving.models.list()]
@@ -103,7 +104,7 @@ async def list_models(serving: ServingPart) -> ASGIApp:
     return json_reply(TagsAnswer(listed))
 
 
-@OLLAMA_API.get("/api/ps", LoadedAnswer)
+@OLLAMA_API.get("/api/ps", LoadedAnswer, scope=Scope.INFERENCE)
 async def list_loaded(serving: ServingPart) -> ASGIApp:
     """List the models that are loaded."""
     by_target: dict[Target, list[ManagedWorker]] = {}
@@ -203,7 +204,7 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     modified_at: str
 
 
-@OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest)
+@OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest, scope=Scope.INFERENCE)
 async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Describe a model."""
     body = await serving.read(request, ShowRequest)

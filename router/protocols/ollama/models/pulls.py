@@ -20,6 +20,7 @@ from registry.pull import PlannedFile, PullOptions
 from registry.pull.events import Converting, Done, Failed, FileDone, FileStarted, Planned, Progress, PullEvent, Stopped
 from router.errors import NotImplementedHereError
 from router.http.asgi import json_reply
+from router.http.caller import Scope
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.jobs.pulls import PullAccess
 from router.protocols.endpoint import Stream
@@ -94,7 +95,7 @@ class PullLines:
         )
 
 
-@OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)))
+@OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)), scope=Scope.MODELS)
 async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart) -> ASGIApp:
     """Pull a model."""
     body = await serving.read(request, PullRequest)
@@ -103,7 +104,7 @@ async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart
     return await lines_reply(request, pull_lines(pulls, name), is_stream=body.stream is not False)
 
 
-@OLLAMA_API.post("/api/push", body=PushRequest, answers={})
+@OLLAMA_API.post("/api/push", body=PushRequest, answers={}, scope=Scope.MODELS)
 async def push_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Refuse: models go nowhere from here."""
     await serving.read(request, PushRequest)

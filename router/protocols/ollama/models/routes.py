@@ -19,6 +19,7 @@ from registry.threads import in_thread
 from router.errors import InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
 from router.http.body import body_chunks
+from router.http.caller import Scope
 from router.http.streaming import NDJSON
 from router.jobs.pulls import PullAccess
 from router.models.directory import ModelDirectory
@@ -44,7 +45,9 @@ _LAYERS: Final = ("template", "system", "messages", "license")
 """Settings that are layers of their own in Ollama; all others are the parameters' layer together."""
 
 
-@OLLAMA_API.post("/api/create", StatusLine, body=CreateRequest, stream=Stream(NDJSON, (StatusLine,)))
+@OLLAMA_API.post(
+    "/api/create", StatusLine, body=CreateRequest, stream=Stream(NDJSON, (StatusLine,)), scope=Scope.MODELS
+)
 async def create_model(request: AnyRequest, serving: ServingPart, making: MakingPart, pulls: PullsPart) -> ASGIApp:
     """Make a model."""
     body = await serving.read(request, CreateRequest)
@@ -54,7 +57,7 @@ async def create_model(request: AnyRequest, serving: ServingPart, making: Making
     return await lines_reply(request, lines, is_stream=body.stream is not False)
 
 
-@OLLAMA_API.post("/api/copy", body=CopyRequest)
+@OLLAMA_API.post("/api/copy", body=CopyRequest, scope=Scope.MODELS)
 async def copy_model(request: AnyRequest, serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Give a model a second name."""
     body = await serving.read(request, CopyRequest)
@@ -67,7 +70,7 @@ async def copy_model(request: AnyRequest, serving: ServingPart, making: MakingPa
     return BytesResponse()
 
 
-@OLLAMA_API.delete("/api/delete", body=DeleteRequest)
+@OLLAMA_API.delete("/api/delete", body=DeleteRequest, scope=Scope.MODELS)
 async def delete_model(request: AnyRequest, serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Remove a model."""
     body = await serving.read(request, DeleteRequest)
@@ -83,7 +86,7 @@ async def delete_model(request: AnyRequest, serving: ServingPart, making: Making
     return BytesResponse()
 
 
-@OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
+@OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()}, scope=Scope.MODELS)
 async def has_blob(digest: FromPath[str], making: MakingPart) -> ASGIApp:
     """Tell whether there are such bytes."""
     try:
@@ -94,7 +97,9 @@ async def has_blob(digest: FromPath[str], making: MakingPart) -> ASGIApp:
     return BytesResponse(status=200 if is_there else 404)
 
 
-@OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
+@OLLAMA_API.post(
+    "/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()}, scope=Scope.MODELS
+)
 async def put_blob(request: AnyRequest, digest: FromPath[str], making: MakingPart) -> ASGIApp:
     """Take a file: 201, or 200 where it was there."""
     sha256 = digest_hex(digest)

@@ -1,0 +1,25 @@
+"""Who may: every request is judged by the declaration of the very route that it has come to, before its body is read.
+
+What is judged is what is routed, so that no way of writing a path leads around it (CVE-2026-48710), and a route that
+declares nothing is the administrator's alone. Not here: who asks (`router.http.guards`).
+"""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from router.http.caller import caller_of, check_scope
+from router.protocols.endpoint import scopes_of
+
+
+def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let a request through, or refuse it; a guard of Litestar's.
+
+    Raises:
+        UnauthorizedError: It has no good key, and needs one.
+        ForbiddenError: Its key does not have what the route needs.
+    """
+    caller = caller_of(connection.scope)
+    for needed in scopes_of(handler):
+        check_scope(caller, needed)
