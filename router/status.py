@@ -45,11 +45,34 @@ class ShownImages(msgspec.Struct, frozen=True):
     high_side_px: int
 
 
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a model stands on one engine; `router.states` has the words.
+
+    Attributes:
+        at: Of the last change, seconds since 1970.
+        model: `name` or `name+adapter`.
+        state: `idle`, `loading`, `ready`, `generating`, `draining` or `error`.
+        num_running: Sequences that run.
+        load_fraction: Share of a running load, 0..1, in steps of 0.05.
+        reason: Why it is in error, or was unloaded.
+        way_out: What to do about an error, or how an unloaded model comes back.
+    """
+
+    at: float
+    model: str
+    engine: str
+    state: str
+    num_running: int = 0
+    load_fraction: float | None = None
+    reason: str | None = None
+    way_out: str | None = None
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process.
 
     Attributes:
-        state: loading, ready, busy, draining, standby or stopping.
+        state: `loading`, `ready`, `generating`, `draining`, `standby` or `stopping` (`router.states`).
         num_background: Those of them that run in the background.
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
@@ -206,6 +229,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         checksums: How far the checksums of model files are; null when none are being computed.
+        models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
         memory: null = not told, by older servers.
     """
 
@@ -224,6 +248,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory_available_bytes: int
     gateway_rss_bytes: int | None
     checksums: HashProgress | None
+    models: list[ModelStatus] = []
     memory: MemoryStatus | None = None
 
 

@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 SOCKET_BUFFER_BYTES = 512 << 10
 """Each way; macOS has 8 kB, and a worker that waits for room computes nothing."""
+_LOAD_STEPS = 20
+"""Of a load, that are told while it goes on."""
 LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 
@@ -281,7 +283,10 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
                 self.hello = event
                 self._on_change()
             case LoadProgress(fraction=fraction):
+                has_moved = int(fraction * _LOAD_STEPS) != int((self.load_fraction or 0.0) * _LOAD_STEPS)
                 self.load_fraction = fraction
+                if has_moved:
+                    self._on_change()
             case Loaded(model=model):
                 self.loaded = model
                 self._on_change()
@@ -320,7 +325,7 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
     """Start a worker process; it says `Hello` when its libraries are imported.
 
     Args:
-        on_change: Called on the loop when `hello`, `loaded` or `load_error` was set.
+        on_change: Called on the loop when `hello`, `loaded` or `load_error` was set, and when a load has gone on.
 
     Raises:
         OSError: The process cannot be started.

@@ -15,6 +15,7 @@ from router.models.load_settings import config_for
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 from router.workers.fleet import Fleet
+from router.workers.model_states import Fault
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import WaitingQueue
 
@@ -26,6 +27,11 @@ OPEN_S = 60.0
 """How long they are refused; the file may have been mended meanwhile."""
 CHECK_INTERVAL_S = 1.0
 """How often a worker that serves requests is looked at: whether it is silent, and how much memory it has."""
+TRIED_AGAIN = "The next request tries to load it again."
+MENDED = (
+    f"Requests for it are refused for {OPEN_S:g} s, then one tries to load it again; "
+    "see to its files and settings meanwhile (`mlxr models show`, `mlxr doctor`)."
+)
 KILL_SHARE = 1.25
 """Share of the memory limit over which a worker is not given the time to finish."""
 
@@ -42,17 +48,20 @@ class LoadBreaker:
     def __init__(self) -> None:
         self._records: dict[Target, _Record] = {}
 
+    def is_open(self, target: Target, now: float) -> bool:
+        """Tell whether requests for a target are refused."""
+        record = self._records.get(target)
+        return record is not None and record.num_failures >= MAX_FAILURES and now < record.failed_at + OPEN_S
+
     def check(self, target: Target, now: float) -> None:
         """Let a request pass, or not.
 
         Raises:
             UnavailableError: The last MAX_FAILURES loads failed, the last one less than OPEN_S ago.
         """
-        record = self._records.get(target)
-        if record is None or record.num_failures < MAX_FAILURES:
-            return
-        left_s = record.failed_at + OPEN_S - now
-        if left_s > 0:
+        if self.is_open(target, now):
+            record = self._records[target]
+            left_s = record.failed_at + OPEN_S - now
             raise UnavailableError(
                 f"the model '{target.label}' failed to load {record.num_failures} times on {target.engine} "
                 f"({record.words}); it is tried again in {left_s:.0f} s",
@@ -86,7 +95,12 @@ class WorkerFaults:
         self._queue = queue
         self._clock = clock
         self._breaker = LoadBreaker()
+        self._faults: dict[Target, Fault] = {}
         self._replicas_again_at: float | None = None
+
+    def fault_of(self, target: Target) -> Fault | None:
+        """Return what went wrong with a target last, unless it has been loaded since."""
+        return self._faults.get(target)
 
     # ---- loads ------------------------------------------------------------------------------------------------------
 
@@ -113,6 +127,7 @@ class WorkerFaults:
         """Take note of a good load."""
         assert worker.target is not None
         self._breaker.on_success(worker.target)
+        self._faults.pop(worker.target, None)
 
     def on_load_failed(self, worker: ManagedWorker, error: RouterError, config: Config) -> None:
         """Tell those who wait for the load, and end the worker."""
@@ -122,11 +137,13 @@ class WorkerFaults:
     def on_death(self, worker: ManagedWorker, words: str) -> None:
         """Deal with the end of a worker that nobody told to end; its requests have been told."""
         logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
+        if worker.previous_state.is_resident:
+            self._note_lost(worker, f"its worker died{words}")
         if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
             return  # those who wait get a fresh process
         if self._was_load_killed(worker):
             assert worker.target is not None
-            self._breaker.on_failure(worker.target, f"it was killed while it loaded{words}", self._clock())
+            self._on_load_failure(worker.target, f"it was killed while it loaded{words}")
             return  # once
         if not worker.previous_state.is_resident:
             model = "" if worker.target is None else f" '{worker.target.label}'"
@@ -148,8 +165,18 @@ class WorkerFaults:
             logger.warning("no further worker for '%s' in the next %g s: %s", worker.target.label, OPEN_S, error)
             self._replicas_again_at = self._clock() + OPEN_S
         else:
-            self._breaker.on_failure(worker.target, str(error), self._clock())
+            self._on_load_failure(worker.target, str(error))
             self._queue.fail_target(worker.target, error)
+
+    def _on_load_failure(self, target: Target, words: str) -> None:
+        now = self._clock()
+        self._breaker.on_failure(target, words, now)
+        self._faults[target] = Fault(words, MENDED if self._breaker.is_open(target, now) else TRIED_AGAIN)
+
+    def _note_lost(self, worker: ManagedWorker, words: str) -> None:
+        """Take note of the end of a worker that served, unless others go on doing so."""
+        if worker.target is not None and not self._fleet.has_serving(worker.target):
+            self._faults[worker.target] = Fault(words, TRIED_AGAIN)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -203,6 +230,7 @@ class WorkerFaults:
         worker.client.fail_streams(error)
         worker.client.kill()
         self._fleet.stop(worker, reason, config)
+        self._note_lost(worker, str(error))
 
 
 def _is_memory_due(worker: ManagedWorker, now: float) -> bool:

@@ -19,11 +19,13 @@ from router.errors import EngineCrashedError, RouterError
 from router.models.auto.learning import Resident
 from router.models.load_spec import load_spec_for
 from router.models.targets import Target
+from router.observers import Observers
 from router.placement.lifecycle import WorkerState, check_transition
 from router.placement.situation import PlacedWorker
 from router.status import Swap
 from router.workers.launch import WorkerLaunch
 from router.workers.messages import Message, WorkerChanged, WorkerGone, WorkerMeasured
+from router.workers.model_states import SeenWorker
 from router.workers.residency import ManagedWorker, run_worker, stop_worker
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Fleet:
 
     Attributes:
         swaps: The last loads and unloads, newest last.
+        swapped: Told of each of them.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Fleet:
         self._ids = itertools.count(1)
         self._tasks: asyncio.TaskGroup | None = None
         self.swaps: deque[Swap] = deque(maxlen=NUM_SWAPS_KEPT)
+        self.swapped: Observers[Swap] = Observers()
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -136,6 +140,23 @@ class Fleet:
             for worker in self
             if worker.target is not None
         ]
+
+    @property
+    def seen(self) -> list[SeenWorker]:
+        """The same workers, as their models' states need them."""
+        fractions = {
+            worker.worker_id: worker.client.load_fraction
+            for worker in self
+            if worker.client is not None and worker.state is WorkerState.LOADING
+        }
+        return [SeenWorker(placed, fractions.get(placed.worker_id)) for placed in self.placed]
+
+    def unload_reason_of(self, model: str, engine: str) -> str | None:
+        """Return why a model was unloaded last; None = that is not known any more."""
+        for swap in reversed(self.swaps):
+            if swap.event == "unload" and (swap.model, swap.engine) == (model, engine):
+                return swap.reason
+        return None
 
     # ---- start and load ---------------------------------------------------------------------------------------------
 
@@ -280,3 +301,4 @@ class Fleet:
     def _record(self, swap: Swap) -> None:
         self.swaps.append(swap)
         logger.info("%s", swap.log_line())
+        self.swapped.tell(swap)

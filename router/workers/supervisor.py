@@ -43,6 +43,7 @@ from router.workers.messages import (
     WorkerGone,
     WorkerMeasured,
 )
+from router.workers.model_states import ModelStates
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
@@ -63,6 +64,10 @@ class Supervisor:
         note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
         saved_caches_dir: Where caches are saved when the config wants that.
         clock: Monotonic seconds.
+
+    Attributes:
+        models: Where each model stands, and who is told of it.
+        swapped: Told of each load and unload.
     """
 
     def __init__(
@@ -90,6 +95,8 @@ class Supervisor:
         self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
         self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)
         self._stops = StopCommands()
+        self.swapped = self._fleet.swapped
+        self.models = ModelStates(fault_of=self._faults.fault_of, unload_reason_of=self._fleet.unload_reason_of)
         self._ids = itertools.count(1)
         self._is_closing = False
         self._decided_at = clock()
@@ -228,6 +235,7 @@ class Supervisor:
                 self._faults.check_workers(self._config, now)
                 self._place(now)
                 self._ensure_standby()
+                self.models.look(self._fleet.seen)
 
     async def _handle_messages(self) -> None:
         """Wait for a message or the next deadline, then take every message that is there."""

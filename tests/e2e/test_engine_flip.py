@@ -22,7 +22,7 @@ def engine_of(gateway: GatewayProcess) -> str:
 
 def is_resident(gateway: GatewayProcess, engine: str) -> bool:
     workers = gateway.status()["workers"]
-    return [worker["engine"] for worker in workers if worker["state"] in {"ready", "busy"}] == [engine]
+    return [worker["engine"] for worker in workers if worker["state"] in {"ready", "generating"}] == [engine]
 
 
 def test_the_engine_command_flips_a_running_server_and_keeps_the_files_comments(start_gateway: StartGateway) -> None:

@@ -83,7 +83,7 @@ def resident_engines(paths: Paths) -> dict[str, str]:
             workers = client.status().workers
     except ClientError:
         return {}
-    loaded = {"ready", "busy", "draining"}
+    loaded = {"ready", "generating", "draining"}
     return {worker.model: worker.engine for worker in workers if worker.model is not None and worker.state in loaded}
 
 

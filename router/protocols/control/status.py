@@ -36,6 +36,7 @@ from router.status import (
     WaitingTarget,
     WorkerStatus,
 )
+from router.workers.model_states import worker_state
 from router.workers.residency import ManagedWorker, memory_of
 
 
@@ -80,6 +81,7 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
         gateway_rss_bytes=None if own is None else own.rss_bytes,
         memory=memory_status(serving, monitor),
         checksums=keeper.progress,
+        models=serving.supervisor.models.known,
     )
 
 
@@ -111,7 +113,9 @@ def _worker(
         engine=str(worker.engine),
         model=None if worker.target is None else worker.target.model,
         adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
-        state=_state(worker),
+        state=worker_state(
+            worker.state, has_target=worker.target is not None, num_running=worker.use.num_running
+        ).value,
         rss_bytes=memory_bytes,
         num_running=worker.use.num_running,
         num_background=worker.use.num_background,
@@ -143,17 +147,6 @@ def _num_threads(target: Target, config: Config) -> int | None:
     num_cores = current_platform().num_compute_threads()
     spec = load_spec_for(target, config, num_cores=num_cores)
     return spec.num_threads or spec.max_threads or num_cores
-
-
-def _state(worker: ManagedWorker) -> str:
-    """Name the state as users know it: a starting worker with a target is loading, a ready one at work is busy."""
-    match worker.state:
-        case WorkerState.STARTING | WorkerState.STANDBY:
-            return "standby" if worker.target is None else "loading"
-        case WorkerState.READY:
-            return "busy" if worker.use.num_running else "ready"
-        case state:
-            return state.value
 
 
 def _queue(serving: RequestService) -> QueueStatus:

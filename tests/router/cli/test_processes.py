@@ -16,7 +16,7 @@ def test_ps_without_a_server(mlxr: Mlxr) -> None:
 def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
     assert "No model is loaded" in mlxr("ps").out
     stub.status["workers"] = [
-        worker("a\x1b", state="busy", num_running=2),
+        worker("a\x1b", state="generating", num_running=2),
         worker("b", state="loading", load_fraction=0.25, rss_bytes=None, loaded_at=None),
         worker(None, state="standby", engine="mlx"),
         worker("c", expires_at=time.time() + 300, vision={"max_side_px": 256, "high_side_px": 742}),

@@ -38,10 +38,10 @@ def client(stub: StubGateway, paths: Paths) -> Iterator[Client]:
 
 
 def test_status_is_read_and_unknown_fields_are_ignored(stub: StubGateway, client: Client) -> None:
-    stub.status["workers"] = [worker("m", state="busy", further=1)]
+    stub.status["workers"] = [worker("m", state="generating", further=1)]
     status = client.status()
     assert status.engine_setting == "auto"
-    assert (status.workers[0].model, status.workers[0].state) == ("m", "busy")
+    assert (status.workers[0].model, status.workers[0].state) == ("m", "generating")
     assert client.get("/v1/mlxr/status", dict[str, Any]) == stub.status
 
 

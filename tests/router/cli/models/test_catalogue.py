@@ -240,7 +240,7 @@ def test_the_users_files_are_deleted_only_with_files(mlxr: Mlxr, outside: Path) 
 
 def test_a_model_that_is_loaded_is_not_removed(mlxr: Mlxr, inside: Path, stub: StubGateway) -> None:
     mlxr("models", "scan")
-    stub.status["workers"] = [worker("owned-model", state="busy")]
+    stub.status["workers"] = [worker("owned-model", state="generating")]
     result = mlxr("models", "rm", "owned-model", "--yes")
     assert result.exit_code == 1
     assert "busy on llamacpp" in result.err

@@ -86,7 +86,7 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
     await front.fleet.until(lambda: any(each.use.num_running for each in front.fleet.ready), "it serves")
     busy = (await status(front))["workers"][0]
     assert set(busy) == WORKER_KEYS
-    assert (busy["state"], busy["model"], busy["engine"], busy["num_running"]) == ("busy", "m", "llamacpp", 1)
+    assert (busy["state"], busy["model"], busy["engine"], busy["num_running"]) == ("generating", "m", "llamacpp", 1)
     assert busy["pid"] == front.fleet.pid
     assert busy["rss_bytes"] > 1 << 20
     assert busy["devices"] == ["fake"]
