@@ -347,6 +347,10 @@ class LoadedEngine(abc.ABC):
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
+    @abc.abstractmethod
+    def clear_pool(self) -> None:
+        """Free what the library keeps for reuse and nobody uses; nothing that a sequence has."""
+
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
         """Have the tower make a tile's rows, and set them; only where `evaluates_rows`, one tile at a time.
 

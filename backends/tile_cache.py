@@ -71,6 +71,11 @@ class TileCache:
         tile.pixels = _NO_PIXELS
         self._use(tile_key(tile.digest), tile)
 
+    def clear(self) -> None:
+        """Keep none but those that sequences hold."""
+        self._kept.clear()
+        self._num_bytes = 0
+
     def _use(self, key: int, tile: Tile) -> None:
         """Keep a tile as the last used one, and no more than there is room for."""
         _, num_before = self._kept.pop(key, (tile, 0))

@@ -41,18 +41,20 @@ class Conditions:
     """Knows them; owned by the event loop.
 
     Attributes:
+        pressure_reason: The reading behind the pressure, in words.
         changed: Told of every change, after it.
     """
 
     def __init__(self) -> None:
         self.pressure = PressureLevel.NORMAL
+        self.pressure_reason = ""
         self.heat = ThermalState.NOMINAL
         self.changed: Observers[ConditionsChange] = Observers()
 
     def set_pressure(self, level: PressureLevel, reason: str) -> None:
         """Take over what the memory's readings say."""
         if level is not self.pressure:
-            self.pressure = level
+            self.pressure, self.pressure_reason = level, reason
             self._tell(reason)
 
     def set_heat(self, state: ThermalState, reason: str) -> None:

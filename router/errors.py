@@ -356,15 +356,24 @@ class UnavailableError(RouterError, code="unavailable"):
 
 
 class InsufficientMemoryError(UnavailableError, code="insufficient_memory"):
-    """The model does not fit in the memory that is free.
+    """The model does not fit in the memory that is free, or nothing is loaded while memory is short.
 
     Args:
+        needed_bytes: None = it is not about this model's size.
         message: Replaces the default message, when the caller knows more.
     """
 
-    def __init__(self, *, needed_bytes: int, available_bytes: int, message: str | None = None) -> None:
-        need, have = needed_bytes / 2**20, available_bytes / 2**20
-        super().__init__(message or f"The model needs {need:.0f} MiB, but {have:.0f} MiB are free for models.")
+    def __init__(
+        self,
+        *,
+        needed_bytes: int | None = None,
+        available_bytes: int | None = None,
+        message: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        need, have = (needed_bytes or 0) / 2**20, (available_bytes or 0) / 2**20
+        words = message or f"The model needs {need:.0f} MiB, but {have:.0f} MiB are free for models."
+        super().__init__(words, retry_after_s=retry_after_s)
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
 

@@ -136,7 +136,7 @@ class _Gateway:
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             serving = self._serving(registry)
             services = self._services(serving, Readiness(partial(_registry_fault, registry)))
-            shadow = _shadow(self._config, serving, registry)
+            shadow = _shadow(self._config, self._conditions, serving, registry)
             serving.requests.ended.add(shadow.observe)
             server = _create_server(services, keys)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
@@ -168,6 +168,7 @@ class _Gateway:
             resolve=models.resolve,
             note_choice=models.note_choice,
             launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
+            conditions=self._conditions,
             check_load=MemoryCheck(models.artifact_of, read=read).check,
             note_working_set=partial(remember_working_set, options.paths.working_set_file),
             saved_caches_dir=options.paths.saved_caches_dir,
@@ -347,7 +348,7 @@ async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
         logger.exception("a defect has ended %s; restart mlxr to have them again", what)
 
 
-def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) -> Shadow:
+def _shadow(config: CurrentConfig, conditions: Conditions, serving: RequestService, registry: Registry) -> Shadow:
     def keep(record: BenchRecord) -> None:
         registry.benches.add(record)
         serving.models.forget()  # a write of our own is not noticed as another process's is
@@ -360,6 +361,7 @@ def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) 
         machine=bench_machine(),
         engine_versions=installed_versions(),
         keep=keep,
+        conditions=conditions,
     )
 
 

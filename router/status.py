@@ -199,6 +199,30 @@ class MemorySetting(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
 
 
+class MemoryRelief(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker gave back because memory was short.
+
+    Attributes:
+        at: Seconds since 1970.
+        pressure: The level that asked for it; `normal` = `memory.aggressive_cleanup` did.
+        num_caches: Kept caches of ended answers that were dropped.
+        freed_bytes: What its resident memory fell by; below 0 where it grew meanwhile.
+    """
+
+    at: float
+    pressure: str
+    model: str
+    engine: str
+    pid: int
+    num_caches: int
+    freed_bytes: int
+
+    def log_line(self) -> str:
+        """Return the record as one line for the log."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if name != "at"}
+        return " ".join(["memory given back:", *(f"{name}={value}" for name, value in fields.items())])
+
+
 class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How short of memory the machine is, and what holds on it for that.
 
@@ -211,6 +235,7 @@ class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
         system_level: The system's own word: `normal`, `warning` or `critical`; null = it has none.
         own_bytes: What mlxr's processes have together; read where there is a budget.
         budget_bytes: What they are to have.
+        reliefs: What workers gave back lately, newest last; unloads are among `swaps`.
     """
 
     tier: str
@@ -222,6 +247,7 @@ class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     own_bytes: int | None
     budget_bytes: int | None
     settings: list[MemorySetting]
+    reliefs: list[MemoryRelief] = []
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

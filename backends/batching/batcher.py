@@ -26,6 +26,7 @@ Every sequence ends: the first in order always computes or, alone in the end, fi
 first sooner or later.
 """
 
+import math
 from typing import NamedTuple
 
 from backends.base import BatchLimits, StepPlan, StepResult
@@ -189,6 +190,15 @@ class Batcher:
         while self._retired.num_tokens > self._limits.num_retired_tokens:
             dropped.append(self._drop_one())
         return tuple(dropped)
+
+    def drop_retired(self, share: float, now: float) -> tuple[int, ...]:
+        """Forget a share of the retired sequences, 0..1 and rounded up, by least recent use, those of sessions last.
+
+        Returns:
+            Who they are; the engine is to remove them.
+        """
+        self._now = now
+        return tuple(self._drop_one() for _ in range(math.ceil(share * len(self._retired))))
 
     def pause(self, sequence_id: int) -> None:
         """Hold a sequence until `resume`; unknown ids are ignored."""

@@ -88,6 +88,15 @@ class BatchRunner:
         if self._saved is not None:
             self._saved.save(self._engine, reversed(self.batcher.retired_ids))
 
+    def give_back(self, share: float) -> int:
+        """Drop a share of the kept caches, after they were saved where all of them go; return how many."""
+        if share >= 1:
+            self.save()
+        dropped_ids = self.batcher.drop_retired(share, self._clock())
+        self._remove_all(dropped_ids)
+        self._engine.clear_pool()
+        return len(dropped_ids)
+
     def save_file(self, sequence_id: int, path: Path) -> CacheFile:
         """Write the kept cache of a sequence that has ended to a file.
 

@@ -276,6 +276,9 @@ class LoadedFake(LoadedEngine):
         tile.rows = rows_of(tile)
         return True
 
+    def clear_pool(self) -> None:
+        """Do nothing: it keeps no memory that nobody uses."""
+
     def remove(self, sequence_id: int) -> None:
         """Drop the cache, the generator and the editor."""
         self._caches.remove(sequence_id)

@@ -225,6 +225,9 @@ class LoadedLlamaCpp(LoadedEngine):
         assert self._vision is not None, "the load's spec says how it sees"
         return self._vision.encode(tile, should_abort)
 
+    def clear_pool(self) -> None:
+        """Do nothing: it keeps no memory that nobody uses."""
+
     def remove(self, sequence_id: int) -> None:
         """Free the sequence's cells, slot and sampler, or its kept state."""
         self._caches.remove(sequence_id)

@@ -215,6 +215,10 @@ class LoadedMLX(LoadedEngine):
             self._score(scored, result)
         return result
 
+    def clear_pool(self) -> None:
+        """Empty MLX's buffer cache."""
+        mx.clear_cache()
+
     def remove(self, sequence_id: int) -> None:
         """Forget the sequence and its cache, live or retired."""
         self._drop_cache(sequence_id)

@@ -3,6 +3,7 @@
 Not the process and not the load (`worker`), not what a step does (`batching`).
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from backends.batching.runner import BatchRunner
 from backends.batching.saved_caches import SavedCaches
 from backends.batching.tile_encoding import TileEncoding
 from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
+from backends.machine.current import current_platform
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission, Admitted
 from backends.process.embedding_queue import EmbeddingQueue
@@ -47,6 +49,8 @@ from backends.wire.questions import (
     Answer,
     CountTokens,
     EraseCache,
+    GiveBackMemory,
+    GivenBack,
     Question,
     RestoreCache,
     SaveCache,
@@ -89,7 +93,8 @@ class Serving:
         self._channel = channel
         self._engine = engine
         self._can_generate = model.can_generate
-        tiles = TileCache()
+        self._tiles = tiles = TileCache()
+        self._is_memory_short = False
         self._clock = clock
         self._admission = Admission(engine.tokenizer, model, images, tiles)
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
@@ -205,8 +210,23 @@ class Serving:
                 return self._batch.read_file(self._slot_file(name))
             case EraseCache(sequence_id=sequence_id):
                 return self._batch.erase(sequence_id)
+            case GiveBackMemory():
+                return self._give_back(question)
             case _:
                 return answer_to(question, self._engine.tokenizer, self._admission.intake)
+
+    def _give_back(self, wish: GiveBackMemory) -> GivenBack:
+        """Give back what is kept for reuse, and measure what came of it."""
+        self._is_memory_short = wish.is_short
+        system = current_platform()
+        before = system.footprint_of(os.getpid())
+        if wish.dropped_share >= 1:
+            self._tiles.clear()
+        num_caches = self._batch.give_back(wish.dropped_share)
+        system.give_back_free_memory()
+        after = system.footprint_of(os.getpid())
+        freed_bytes = 0 if before is None or after is None else before.rss_bytes - after.rss_bytes
+        return GivenBack(num_caches, freed_bytes)
 
     def _slot_file(self, name: str) -> Path:
         if self._slot_files_dir is None:
@@ -240,7 +260,9 @@ class Serving:
         if running is None:
             self._outbox += self._embeddings.cancel(sequence_id)
         else:
-            self._forget(sequence_id, is_sound=True)
+            self._forget(sequence_id, is_sound=not self._is_memory_short)
+            if self._is_memory_short:
+                self._engine.clear_pool()
             self._outbox.append(Aborted(sequence_id, running.usage))
 
     def _pause(self, sequence_id: int, *, is_paused: bool) -> None:

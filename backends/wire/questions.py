@@ -70,8 +70,20 @@ class EraseCache(msgspec.Struct, frozen=True, tag=True):
     sequence_id: int
 
 
+class GiveBackMemory(msgspec.Struct, frozen=True, tag=True):
+    """Say how memory stands, and have what is kept for reuse given back; answered by `GivenBack`.
+
+    Attributes:
+        dropped_share: Of the caches of ended sequences, the least recently used first, 0..1.
+        is_short: Whether memory is short from now on: what a cancelled sequence leaves is not kept then.
+    """
+
+    dropped_share: float
+    is_short: bool
+
+
 TextQuestion = Tokenize | Detokenize | ApplyTemplate | CountTokens | Describe
-Question = TextQuestion | SaveCache | RestoreCache | EraseCache
+Question = TextQuestion | SaveCache | RestoreCache | EraseCache | GiveBackMemory
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
@@ -126,4 +138,16 @@ class CacheFile(msgspec.Struct, frozen=True, tag=True):
     num_bytes: int
 
 
-Answer = Tokens | Text | TokenCount | Description | CacheFile
+class GivenBack(msgspec.Struct, frozen=True, tag=True):
+    """What was given back.
+
+    Attributes:
+        num_caches: Caches of ended sequences that were dropped.
+        freed_bytes: What the process's memory fell by, as the system counts it; below 0 where it grew meanwhile.
+    """
+
+    num_caches: int
+    freed_bytes: int
+
+
+Answer = Tokens | Text | TokenCount | Description | CacheFile | GivenBack

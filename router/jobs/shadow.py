@@ -24,6 +24,7 @@ from backends.wire.request import Priority
 from registry.bench_record import BenchContestant, BenchLoad, BenchMachine, BenchRecord, BenchSample, BenchScenario
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError
+from router.conditions import Conditions
 from router.config import CurrentConfig, ShadowConfig
 from router.errors import RouterError
 from router.models.directory import ModelDirectory
@@ -69,6 +70,7 @@ class Shadow:
 
     Args:
         engine_versions: Per engine, library name to version.
+        conditions: Under which nothing may be repeated; None = they are always good.
         clock: Monotonic seconds.
         seed: Of which requests are taken; None = another one each time.
     """
@@ -83,6 +85,7 @@ class Shadow:
         machine: BenchMachine,
         engine_versions: dict[EngineKind, dict[str, str]],
         keep: Callable[[BenchRecord], object],
+        conditions: Conditions | None = None,
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
@@ -93,6 +96,7 @@ class Shadow:
         self._machine = machine
         self._engine_versions = engine_versions
         self._keep = keep
+        self._conditions = conditions or Conditions()
         self._clock = clock
         self._random = random.Random(seed)  # noqa: S311 - not cryptography
         self._remembered: deque[Remembered] = deque(maxlen=MAX_REMEMBERED)
@@ -117,7 +121,7 @@ class Shadow:
                 self._busy_at = self._clock()
             if not self._settings.share:
                 self._remembered.clear()  # it was switched off: nothing is kept of anybody
-            elif self._may_repeat():
+            elif not self._conditions.is_background_paused and self._may_repeat():
                 await self._repeat(self._remembered.popleft())
 
     @property
@@ -169,7 +173,7 @@ class Shadow:
             logger.info("a request was not repeated on %s: %s", other, exc)
 
     async def _generate(self, request: GenerationRequest, engine: EngineKind) -> Measured | None:
-        """Return what the other engine takes; None when somebody came meanwhile."""
+        """Return what the other engine takes; None when somebody came meanwhile, or the machine got short or hot."""
         bound = MAX_TOKENS if request.spec.max_tokens is None else min(MAX_TOKENS, request.spec.max_tokens)
         model_request = msgspec.structs.replace(request.model_request, engine=EngineSetting(engine), keep_alive_s=None)
         spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
@@ -179,7 +183,7 @@ class Shadow:
         try:
             while not reading.done():
                 await asyncio.wait({reading}, timeout=POLL_S)
-                if self._is_anybody_here():
+                if self._is_anybody_here() or self._conditions.is_background_paused:
                     return None
             reading.result()
             return _measured(generation)
@@ -190,8 +194,8 @@ class Shadow:
 
     async def _put_back(self, target: Target) -> None:
         """Load the first engine again, so that the next request does not wait for it."""
-        if self._is_anybody_here():
-            return  # what they asked for is being loaded
+        if self._is_anybody_here() or self._conditions.is_background_paused:
+            return  # what they asked for is being loaded, or nothing is to be
         model_request = ModelRequest(target.model, EngineSetting(str(target.engine)), load=target.load)
         lease = await self._supervisor.lease(model_request, 0, Priority.BACKGROUND)
         lease.release()

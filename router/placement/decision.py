@@ -6,6 +6,10 @@ count. Who goes first among those that wait, and to which worker, stands in `dis
 serving order, and "urgent" is what it says there: interactive, or background and aged.
 
 The decision, in order; the numbers stand in the code:
+    0. Memory is short:
+       0a. background requests wait (`holds_background`): what follows sees none of them;
+       0b. an emergency: nothing is loaded, and nobody is served any more. Workers that are idle, or still loading, are
+           stopped; the others when their running answers have ended.
     1. No worker serves, one is stopping: wait until it is gone and its memory back.
     2. No worker serves, one is starting or loading: wait (whoever wants its model joins the load).
     3. Workers are draining:
@@ -24,8 +28,10 @@ The decision, in order; the numbers stand in the code:
            then drain them, or stop those that are idle, and those that are still loading;
        4d. nobody whom they may take waits, others do, and all are idle: stop them. If the others are not urgent, only
            when the pause in 4b has passed;
-       4e. nobody waits at all, and the model has been idle for as long as it is kept (`keep_alive`): stop them all;
-       4f. nobody waits for another target, and there are fewer workers than wanted: start one more, one at a time.
+       4e. nobody waits at all, and the model has been idle for as long as it is kept (`keep_alive`), or memory is
+           short: stop them all;
+       4f. nobody waits for another target, there are fewer workers than wanted, and memory is not short: start one
+           more, one at a time.
     5. No worker has a model: start one for the first request.
 What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
 """
@@ -36,9 +42,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from backends.wire.request import Priority
 from router.models.targets import Target
 from router.placement.dispatching import Dispatch, dispatches_for, serving_order
-from router.placement.keep_alive import expires_at
+from router.placement.keep_alive import expires_at, kept_until_of
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
@@ -93,7 +100,9 @@ def decide(
         affinity: Session id to the id of the worker that served it last.
     """
     assert len({worker.target for worker in workers}) <= 1, "exclusive residency"
-    queue = serving_order(waiting, limits, now)
+    queue = serving_order(_let_in(waiting, limits), limits, now)  # 0a
+    if limits.is_emergency:
+        return _decide_emergency(workers, limits, now)  # 0b
     if not workers:
         return [StartWorker(queue[0].target)] if queue else []  # 5
     serving = [worker for worker in workers if worker.state.is_resident]  # none: 1, 2
@@ -114,6 +123,7 @@ def next_deadline(
 
     None when only an event can change the answer.
     """
+    waiting = _let_in(waiting, limits)
     draining = [worker for worker in workers if worker.state is WorkerState.DRAINING]
     deadlines = [worker.state_since + limits.swap_drain_timeout_s for worker in draining]
     deadlines += _ready_deadlines(waiting, workers, limits, now)
@@ -121,6 +131,22 @@ def next_deadline(
     if idle_until is not None:
         deadlines.append(idle_until)
     return min((deadline for deadline in deadlines if deadline > now), default=None)
+
+
+def _let_in(waiting: Sequence[WaitingRequest], limits: PlacementLimits) -> list[WaitingRequest]:
+    """Return those that may be served now."""
+    return [each for each in waiting if not limits.holds_background or each.priority is Priority.INTERACTIVE]
+
+
+def _decide_emergency(workers: Sequence[PlacedWorker], limits: PlacementLimits, now: float) -> list[Effect]:
+    effects: list[Effect] = []
+    for worker in workers:
+        is_free = worker.state.is_resident and worker.use.is_idle
+        if is_free or worker.state.is_getting_ready:
+            effects.append(StopWorker(worker.worker_id, limits.shortage))
+        elif worker.state is WorkerState.DRAINING:
+            effects += _end(worker, limits, now)  # of a swap or a command, whose limit stays what it is
+    return effects
 
 
 def _ready_deadlines(
@@ -161,7 +187,9 @@ def _decide_ready(
     if not others:
         idle_until = None if queue else expires_at(workers, limits)
         if idle_until is not None and now >= idle_until:
-            return [StopWorker(worker.worker_id, "idle") for worker in [*wanted, *getting_ready]]  # 4e
+            kept_until = kept_until_of(workers, limits)
+            reason = "idle" if kept_until is not None and now >= kept_until else limits.shortage
+            return [StopWorker(worker.worker_id, reason) for worker in [*wanted, *getting_ready]]  # 4e
         dispatches = dispatches_for(queue, wanted, limits, now, affinity)  # 4b
         return [*dispatches, *_replicas(workers, target, limits)]
     is_time_up = _is_time_up(others[0], wanted, limits, now)
@@ -188,7 +216,8 @@ def _decide_ready(
 
 def _replicas(workers: Sequence[PlacedWorker], target: Target, limits: PlacementLimits) -> list[Effect]:
     is_loading = any(worker.state.is_getting_ready for worker in workers)
-    return [] if is_loading or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
+    is_short = limits.unload_idle_from is not None
+    return [] if is_loading or is_short or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
 
 
 def _others(queue: Sequence[WaitingRequest], target: Target) -> list[WaitingRequest]:

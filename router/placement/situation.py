@@ -20,6 +20,11 @@ class PlacementLimits(msgspec.Struct, frozen=True):
         background_max_wait_s: A background request that has waited this long counts as urgent.
         num_workers: Workers that the resident target is to have, >= 1.
         keep_alive_s: How long an idle model stays loaded, unless it or its last request says otherwise; None = forever.
+        unload_idle_from: Memory is short: from then on an idle model goes, however long it was to stay, monotonic
+            seconds; None = it is not.
+        is_emergency: Memory is so short that the model has to go with its running answers, and none is loaded.
+        holds_background: Background requests wait, whatever their age.
+        shortage: Why, in words.
     """
 
     swap_max_wait_s: float
@@ -27,6 +32,10 @@ class PlacementLimits(msgspec.Struct, frozen=True):
     background_max_wait_s: float = 60.0
     num_workers: int = 1
     keep_alive_s: float | None = None
+    unload_idle_from: float | None = None
+    is_emergency: bool = False
+    holds_background: bool = False
+    shortage: str = ""
 
 
 class WaitingRequest(msgspec.Struct, frozen=True):
@@ -78,6 +87,11 @@ class WorkerUse(msgspec.Struct, frozen=True):
     def num_running(self) -> int:
         """Sequences it serves."""
         return self.num_interactive + self.num_background
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request has it, not even one that takes no place in the batch."""
+        return not self.num_running and not self.num_leases
 
     def with_lease(self, priority: Priority, num_sequences: int, now: float, keep_alive_s: float | None) -> "WorkerUse":
         """Return the use after a lease was granted."""

@@ -243,21 +243,22 @@ class Fleet:
 
     # ---- standby ----------------------------------------------------------------------------------------------------
 
-    def ensure_standby(self, config: Config) -> None:
+    def ensure_standby(self, config: Config, *, is_memory_short: bool = False) -> None:
         """Keep one waiting worker per engine if the config wants it, none otherwise; not in a load's first answer.
 
         A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
         it does not share the machine with the standby worker for the next swap, unless it is a long one.
         """
+        idle = [worker for worker in self if worker.target is None]
+        if is_memory_short or not config.standby:
+            for worker in idle:
+                self.stop(worker, "memory pressure" if config.standby else "standby is off", config)
+            return
         loaded_at = max((worker.ready_at for worker in self), default=0.0)
         is_answering = any(worker.use.num_running for worker in self)
         if is_answering and self._clock() - loaded_at < STANDBY_PATIENCE_S:
             return
-        idle = [worker for worker in self if worker.target is None]
-        if not config.standby:
-            for worker in idle:
-                self.stop(worker, "standby is off", config)
-        elif all(worker.state is not WorkerState.LOADING for worker in self):
+        if all(worker.state is not WorkerState.LOADING for worker in self):
             for engine in map(Engine, EngineKind):
                 if engine not in self._broken_standby and all(worker.engine != engine for worker in idle):
                     self._launch(engine, config)

@@ -1,6 +1,7 @@
 """Refuses a load that cannot fit, before anything is unloaded for it: readings around the pure `fit`."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -64,7 +65,7 @@ class MemoryCheck:
                 facts_with(artifact.facts, target.adapter),
                 load_spec_of(artifact, config, target.load),
                 self._machine,
-                available_bytes=budget.available_for(artifact.engine),
+                available_bytes=min(budget.available_for(artifact.engine), _ceiling(config, reclaimable)),
                 reclaimable_bytes=reclaimable,
                 unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
                 image_side_px=counted_side_px(config.images),
@@ -78,6 +79,12 @@ class MemoryCheck:
         """Return what the machine has, and what of it comes back with the end of some processes; blocking."""
         reclaimable = reclaimable_bytes(pids)
         return self._read(), reclaimable
+
+
+def _ceiling(config: Config, reclaimable: int) -> int:
+    """Return what `memory.budget_bytes` leaves beside what comes back; workers are nearly all that mlxr has."""
+    budget_bytes = config.memory.budget_bytes
+    return sys.maxsize if budget_bytes is None else budget_bytes - reclaimable
 
 
 def reclaimable_bytes(pids: Sequence[int | None]) -> int:

@@ -68,6 +68,10 @@ class SettingsChanged(msgspec.Struct, frozen=True):
     """Settings of the config or the registry changed."""
 
 
+class ConditionsChanged(msgspec.Struct, frozen=True):
+    """Memory pressure or heat changed."""
+
+
 class Close(msgspec.Struct, frozen=True):
     """End everything."""
 
@@ -82,5 +86,6 @@ Message = (
     | WorkerMeasured
     | StopModel
     | SettingsChanged
+    | ConditionsChanged
     | Close
 )

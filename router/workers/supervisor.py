@@ -9,30 +9,32 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from backends.wire.request import Priority
 from registry.errors import RegistryError
+from router.conditions import Conditions
 from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError
-from router.models.auto.learning import Resident
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target, keep_alive_seconds
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
-from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
-from router.placement.situation import PlacementLimits, WaitingRequest
-from router.status import Swap
+from router.placement.situation import PlacementLimits
+from router.status import MemoryRelief
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.launch import WorkerLaunch
 from router.workers.leasing import Leasing
+from router.workers.looks import Looks
 from router.workers.messages import (
     Checked,
     Close,
+    ConditionsChanged,
     Message,
     Release,
     SettingsChanged,
@@ -44,14 +46,17 @@ from router.workers.messages import (
     WorkerMeasured,
 )
 from router.workers.model_states import ModelStates
+from router.workers.pressure import Relief
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
 
 logger = logging.getLogger(__name__)
 
+NUM_RELIEFS_KEPT = 100
 
-class Supervisor:
+
+class Supervisor(Looks):
     """Owns the workers; `run` is its task.
 
     Args:
@@ -62,6 +67,7 @@ class Supervisor:
         check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError),
             in its own time; None = whatever may be tried.
         note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
+        conditions: Under which all work is done; None = they are always good.
         saved_caches_dir: Where caches are saved when the config wants that.
         clock: Monotonic seconds.
 
@@ -79,6 +85,7 @@ class Supervisor:
         note_choice: Callable[[ModelRequest, Choice], None] = lambda _request, _choice: None,
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None = None,
         note_working_set: Callable[[int], None] = lambda _bytes: None,
+        conditions: Conditions | None = None,
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,6 +104,11 @@ class Supervisor:
         self._stops = StopCommands()
         self.swapped = self._fleet.swapped
         self.models = ModelStates(fault_of=self._faults.fault_of, unload_reason_of=self._fleet.unload_reason_of)
+        conditions = conditions or Conditions()
+        conditions.changed.add(lambda _change: self._inbox.put_nowait(ConditionsChanged()))
+        self._relief = Relief(conditions, self._fleet, self._leasing.queue, run=self._run_beside, clock=clock)
+        self._reliefs: deque[MemoryRelief] = deque(maxlen=NUM_RELIEFS_KEPT)
+        self._relief.told.add(self._reliefs.append)
         self._ids = itertools.count(1)
         self._is_closing = False
         self._decided_at = clock()
@@ -186,40 +198,6 @@ class Supervisor:
             if worker.client is not None:
                 worker.client.kill()
 
-    @property
-    def workers(self) -> tuple[ManagedWorker, ...]:
-        """A look at the workers, for the status page; nothing may be decided on it."""
-        return tuple(self._fleet)
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes of all workers."""
-        return [worker.pid for worker in self._fleet if worker.pid is not None]
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether any worker computes for somebody."""
-        return any(worker.use.num_running for worker in self._fleet)
-
-    @property
-    def swaps(self) -> tuple[Swap, ...]:
-        """The last loads and unloads, newest last."""
-        return tuple(self._fleet.swaps)
-
-    @property
-    def waiting(self) -> tuple[WaitingRequest, ...]:
-        """A look at the queue."""
-        return tuple(self._leasing.queue.requests)
-
-    def resident_of(self, model: str) -> Resident:
-        """Return what is loaded of a model now, as the choice of an engine needs it."""
-        return self._fleet.resident_of(model, is_waited_for=bool(self._leasing.queue))
-
-    @property
-    def expires_at(self) -> float | None:
-        """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
-        return None if self._leasing.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
-
     # ---- the task ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -232,6 +210,7 @@ class Supervisor:
                 await self._handle_messages()
                 self._decided_at = now = self._clock()
                 self._leasing.refuse_late(self._config, now)
+                self._relief.refuse_held(self._config, now)
                 self._faults.check_workers(self._config, now)
                 self._place(now)
                 self._ensure_standby()
@@ -256,13 +235,15 @@ class Supervisor:
             case Withdraw(ticket_id=ticket_id):
                 self._leasing.queue.take(ticket_id)
             case Release():
-                self._leasing.take_back(message)
+                self._on_release(message)
             case WorkerChanged() | WorkerGone() | WorkerMeasured():
                 self._on_worker(message)
             case StopModel():
                 self._on_stop_model(message)
             case SettingsChanged():
                 self._on_settings_changed()
+            case ConditionsChanged():
+                self._relief.on_changed()
             case Close():
                 self._on_close()
             case _:
@@ -302,6 +283,12 @@ class Supervisor:
             self._note_choice(ticket.model_request, ticket.choice)
             self._leasing.admit(ticket, self._config)
 
+    def _on_release(self, message: Release) -> None:
+        self._leasing.take_back(message)
+        worker = self._fleet.get(message.worker_id)
+        if worker is not None:
+            self._relief.on_release(worker, self._config)
+
     def _on_worker(self, message: WorkerChanged | WorkerGone | WorkerMeasured) -> None:
         worker = self._fleet.get(message.worker_id)
         if worker is None:
@@ -324,6 +311,7 @@ class Supervisor:
             self._faults.on_load_failed(worker, worker.client.load_error, self._config)
         elif self._fleet.advance(worker, self._config):
             self._faults.on_ready(worker)
+            self._relief.on_ready(worker)
 
     def _on_worker_gone(self, worker: ManagedWorker, message: WorkerGone) -> None:
         was_expected = worker.state is WorkerState.STOPPING
@@ -395,7 +383,7 @@ class Supervisor:
     def _ensure_standby(self) -> None:
         """Look after standby workers, unless work is to be done first."""
         if not self._is_closing and not self._leasing.queue:
-            self._fleet.ensure_standby(self._config)
+            self._fleet.ensure_standby(self._config, is_memory_short=self._relief.is_short)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -406,6 +394,7 @@ class Supervisor:
 
     def _deadlines(self, now: float) -> Iterator[float]:
         yield from self._faults.deadlines(self._config, now)
+        yield from self._relief.deadlines(self._config)
         timeout = self._leasing.next_timeout(self._config)
         if timeout is not None:
             yield timeout
@@ -415,10 +404,15 @@ class Supervisor:
 
     def _limits(self, now: float) -> PlacementLimits:
         limits = self._config.limits
-        return PlacementLimits(
-            limits.swap_max_wait_s,
-            limits.swap_drain_timeout_s,
-            limits.background_max_wait_s,
-            self._faults.num_workers(self._config, now),
-            keep_alive_seconds(limits.keep_alive_s),
+        return self._relief.limits_under(
+            PlacementLimits(
+                limits.swap_max_wait_s,
+                limits.swap_drain_timeout_s,
+                limits.background_max_wait_s,
+                self._faults.num_workers(self._config, now),
+                keep_alive_seconds(limits.keep_alive_s),
+            )
         )
+
+    def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.create_task(work)

@@ -72,6 +72,9 @@ class CellEngine:
         self.caches[target.sequence_id] = Cache(cells, source.token_ids[:num_tokens], num_tokens)
         self.check_slots()
 
+    def clear_pool(self) -> None:
+        """Nothing is kept."""
+
     def remove(self, sequence_id: int) -> None:
         self.caches.pop(sequence_id, None)
         self.retired.discard(sequence_id)

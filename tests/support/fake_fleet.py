@@ -100,6 +100,7 @@ class FakeFleet:
             launch_for=self._launch_for,
             note_choice=self.note_choice,
             check_load=self.check_load,
+            conditions=self.conditions,
             note_working_set=self.working_sets.append,
             saved_caches_dir=Path(self._gates.name, "caches"),
         )

@@ -29,6 +29,7 @@ def memory_status(serving: RequestService, monitor: MemoryMonitor) -> MemoryStat
         own_bytes=reading.own_bytes,
         budget_bytes=reading.budget_bytes,
         settings=[*monitor.settings, *own],
+        reliefs=list(serving.supervisor.reliefs),
     )
 
 

@@ -1,6 +1,7 @@
 """The batcher as a state machine: whatever comes in whatever order, no sequence is lost and no cell is given twice."""
 
 import dataclasses
+import math
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -129,6 +130,15 @@ class BatcherMachine(RuleBasedStateMachine):
         batcher.remove(10_000)
         assert not batcher.can_retire(10_000)
         assert batcher.retire(10_000, 3, self.driven.now) == ()
+
+    @rule(share=st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+    def give_back(self, share: float) -> None:
+        """Memory is short."""
+        num_before = len(self.driven.batcher.retired_ids)
+        dropped_ids = self.driven.batcher.drop_retired(share, self.driven.now)
+        assert len(dropped_ids) == math.ceil(share * num_before)
+        for sequence_id in dropped_ids:
+            self.driven.engine.remove(sequence_id)
 
     @rule(seconds=st.integers(1, 40))
     def wait(self, seconds: int) -> None:

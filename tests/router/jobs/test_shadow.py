@@ -12,6 +12,7 @@ from backends.fake.engine import FakeOptions
 from registry.bench_record import BenchMachine, BenchRecord
 from registry.facts import ArtifactFormat
 from registry.vision import VisionFacts
+from router.conditions import PressureLevel
 from router.config import Config, ShadowConfig
 from router.jobs.shadow import MAX_REMEMBERED, Shadow
 from tests.registry.catalogue_builder import make_draft, make_facts
@@ -49,6 +50,7 @@ async def shadow_of(front: FakeFront, clock: Time | None = None) -> AsyncGenerat
         machine=BenchMachine(machine_id="here", system="test"),
         engine_versions={},
         keep=front.registry.benches.add,
+        conditions=front.fleet.conditions,
         clock=clock or time.monotonic,
         seed=1,
     )
@@ -99,6 +101,18 @@ async def test_whoever_comes_goes_before_it_and_nothing_is_kept_then(front: Fake
         answer = await front.chat(model="m@llamacpp", max_tokens=5)
         assert answer.status_code == 200
         assert answer.json()["timings"]["engine"] == "llamacpp"
+    assert kept(front) == ()
+
+
+@with_front(config=shadowing(), llamacpp=QUICK, mlx=QUICK)
+async def test_nothing_is_repeated_while_memory_is_short(front: FakeFront) -> None:
+    front.fleet.hold("decode", "mlx")
+    async with shadow_of(front) as shadow:
+        await front.chat(model="m@llamacpp", max_tokens=20)
+        await front.fleet.until(lambda: resident_engines(front) == ["mlx"], "it is being repeated")
+        front.fleet.conditions.set_pressure(PressureLevel.CRITICAL, "90% of the memory is in use")
+        await front.fleet.until(lambda: not front.supervisor.is_answering, "it is given up")
+        assert not shadow._remembered
     assert kept(front) == ()
 
 

@@ -13,6 +13,7 @@ from registry.engines import Engine, EngineKind
 from registry.facts import MemoryFacts
 from registry.store import Registry
 from router.config import Config, CurrentConfig, LimitsConfig
+from router.config.memory import MemoryConfig
 from router.errors import InsufficientMemoryError, ShuttingDownError
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
@@ -76,6 +77,16 @@ async def test_what_fits_passes_and_is_not_measured_again_at_once(
     machine.now += VALID_S
     with pytest.raises(InsufficientMemoryError, match="'big' on llamacpp needs"):
         await check.check(target, Config(), [])
+
+
+async def test_no_more_is_loaded_than_the_budget_allows_whatever_is_free(
+    directory: ModelDirectory, check: MemoryCheck
+) -> None:
+    target = directory.resolve(ModelRequest("big")).target
+    config = Config(memory=MemoryConfig(budget_bytes=GIB))
+    with pytest.raises(InsufficientMemoryError, match="GB is free"):
+        await check.check(target, config, [])
+    await check.check(target, Config(memory=MemoryConfig(budget_bytes=32 * GIB)), [])
 
 
 async def test_a_burst_for_one_model_is_measured_once(
