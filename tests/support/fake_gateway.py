@@ -1,4 +1,4 @@
-"""A gateway whose workers run the fake engine for all models: python -m tests.support.fake_gateway HOME OPTIONS.
+"""A gateway whose workers run the fake engine for all models: python -m tests.support.fake_gateway HOME OPTIONS [PORT].
 
 OPTIONS is the JSON of `FakeOptions`. The registry in HOME must have models; their files are not opened.
 """
@@ -14,10 +14,10 @@ from router.gateway import GatewayOptions, run_gateway
 from router.workers.launch import WorkerLaunch, worker_environment
 
 
-def main(home: str, options: str) -> int:
+def main(home: str, options: str, port: str = "0") -> int:
     paths = Paths.under(Path(home))
     file_config: Config = load_config(paths.config_file)
-    overrides = Overrides(port=0)
+    overrides = Overrides(port=int(port))
     environment = worker_environment(os.environ)
     return run_gateway(
         GatewayOptions(
