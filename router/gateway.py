@@ -316,10 +316,11 @@ def _description(services: Services) -> str:
 
 
 def _registry_fault(registry: Registry) -> str | None:
+    """Tell whether the registry can be read; to anybody, so without its place."""
     try:
         registry.data_version  # noqa: B018 - reading it is the question
     except RegistryError as exc:
-        return str(exc)
+        return f"The model registry cannot be read ({exc.code}); `mlxr doctor` says why."
     return None
 
 
