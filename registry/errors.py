@@ -252,5 +252,9 @@ class RegistryCorruptError(DatabaseError, code="registry_corrupt"):
     """The catalogue's file is damaged or is no SQLite database."""
 
 
+class BackupError(DatabaseError, code="registry_backup_failed"):
+    """A copy of the catalogue could not be made, or a file is no copy that could take the catalogue's place."""
+
+
 class SchemaTooNewError(DatabaseError, code="registry_too_new"):
     """The catalogue was written by a newer mlxr than this one."""

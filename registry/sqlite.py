@@ -59,6 +59,14 @@ class Database(ABC):
     def error_for_schema(self, version: int, newest: int) -> Exception:
         """Give the error for a file whose schema is newer than this code's, or older where it may not be migrated."""
 
+    def before_migration(self, version: int) -> None:  # noqa: B027 - most files need nothing
+        """Do what must be done before a file of an older version, not a new one, is changed."""
+
+    @classmethod
+    def newest_schema(cls) -> int:
+        """Give the version of the newest schema."""
+        return cls._migrations()[-1][0]
+
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
         with self._translated():
@@ -147,13 +155,19 @@ class Database(ABC):
         pragmas = () if is_read_only else (*self.PRAGMAS, "journal_mode = WAL", "synchronous = NORMAL")
         for pragma in (*pragmas, "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
-        migrations = sorted((int(file.name.split("_", 1)[0]), file) for file in self.MIGRATIONS.glob("[0-9]*_*.sql"))
+        migrations = self._migrations()
         newest = migrations[-1][0]
         version = self._schema_version()
         if version > newest or (version < newest and is_read_only):
             raise self.error_for_schema(version, newest)
         if version < newest:
+            if version:
+                self.before_migration(version)
             self._migrate(migrations)
+
+    @classmethod
+    def _migrations(cls) -> list[tuple[int, Path]]:
+        return sorted((int(file.name.split("_", 1)[0]), file) for file in cls.MIGRATIONS.glob("[0-9]*_*.sql"))
 
     def _migrate(self, migrations: list[tuple[int, Path]]) -> None:
         with self.write():

@@ -18,6 +18,7 @@ from registry.errors import (
     SchemaTooNewError,
 )
 from registry.sqlite import Database
+from registry.store.backups import back_up_as
 
 RESCUE_COMMAND: Final = "mlxr models scan --rescue"
 
@@ -49,6 +50,10 @@ class CatalogueDatabase(Database):
         except OSError as exc:
             reason = f"its folder cannot be made: {exc.strerror}"
             raise RegistryReadOnlyError(f"The model catalogue {self.path}: {reason}.") from exc
+
+    def before_migration(self, version: int) -> None:
+        """Keep a copy; without one nothing is changed."""
+        back_up_as(self.path, f"schema{version}")
 
     def error_for(self, exc: Exception) -> DatabaseError:
         """Give our error for SQLite's, with what to do."""

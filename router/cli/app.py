@@ -128,6 +128,11 @@ ROOT: Final = Group(
             subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
             epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",
         ),
+        "registry": Group(
+            "Copy the catalogue of models, and put a copy back.",
+            {"backup": "registry:backup", "restore": "registry:restore", "backups": "registry:backups"},
+            epilog="Examples: `mlxr registry backup`, `mlxr registry restore FILE`.",
+        ),
         "service": Group(
             "Run the server as a service of yours: systemd on Linux, launchd on macOS.",
             {
