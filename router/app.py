@@ -7,6 +7,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from router.config.instance import ServerFacts
+from router.events.log import EventLog
 from router.http.litestar_errors import exception_handlers
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
@@ -32,6 +33,7 @@ class Services:
         readiness: Knows what stands in the way of serving.
         serving: Answers requests for models.
         memory: Watches the machine's memory.
+        events: What happened last, and who follows.
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
@@ -41,6 +43,7 @@ class Services:
     readiness: Readiness
     serving: RequestService
     memory: MemoryMonitor
+    events: EventLog
     jobs: Jobs
     keeper: ModelKeeper
     making: ModelMaking

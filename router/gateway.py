@@ -29,6 +29,7 @@ from router.config.paths import Paths
 from router.config.roots import models_dir, scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
+from router.events.sources import EventSources
 from router.http.credentials import secrets_of
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits, affordable_connections
@@ -188,6 +189,7 @@ class _Gateway:
             readiness=readiness,
             serving=serving,
             memory=memory,
+            events=EventSources(serving.supervisor, self._conditions, jobs).log,
             jobs=jobs,
             keeper=ModelKeeper(
                 paths.registry_db,
@@ -281,6 +283,7 @@ class _Gateway:
         config = self._config.config
         self._notifier.stopping(config.server.drain_timeout_s + config.limits.stop_timeout_s + ENDING_S)
         services.jobs.close()
+        services.events.close()
         server.stop()
 
     async def _run_pulls(self, services: Services) -> None:

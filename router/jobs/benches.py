@@ -63,7 +63,8 @@ class BenchRuns:
         if self._jobs.get(_BENCH, _THE_ONE) is not None:
             raise BenchRunningError
         assignment = BenchAssignment(options=options, url=url, database=str(self._database))
-        return self._jobs.start(_BENCH, _THE_ONE, partial(_measure, assignment, self._environment)).follow()
+        work = partial(_measure, assignment, self._environment)
+        return self._jobs.start(_BENCH, _THE_ONE, work, about=options.model).follow()
 
     def stop(self) -> bool:
         """End the one that runs, if any, and tell whether one did; what it has measured is kept."""

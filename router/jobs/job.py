@@ -10,9 +10,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from itertools import islice
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 from router.errors import ShuttingDownError
+from router.observers import Observers
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,25 @@ class JobKind(Generic[EventT]):
     ends_late: bool = False
 
 
+class JobNews(NamedTuple):
+    """What has become of a job.
+
+    Attributes:
+        event: What it told; None = it has just begun, or has ended without a word.
+    """
+
+    job: "Job[Any]"
+    event: Any
+    is_end: bool
+
+
 class Job(Generic[EventT]):
     """One piece of work; it goes on whoever follows it and whoever leaves. `Jobs.start` makes it.
 
     Args:
         name: Hashable; what it is found by among those of its kind.
         on_end: Called before the last event is told, so that whoever hears of the end finds everything as it stays.
+        on_event: Called with every event, and whether it is the last.
 
     Attributes:
         about: What its owner keeps with it.
@@ -63,6 +77,7 @@ class Job(Generic[EventT]):
         *,
         about: Any,
         on_end: Callable[["Job[EventT]"], None],
+        on_event: Callable[["Job[EventT]", EventT | None, bool], object] | None = None,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -71,6 +86,7 @@ class Job(Generic[EventT]):
         self.is_ending = False
         self.on_abandoned: Callable[[], object] | None = None
         self._on_end = on_end
+        self._on_event = on_event
         self._kept: dict[Hashable, EventT] = {}
         self._followers: set[Follower[EventT]] = set()
         self._ended = asyncio.Event()
@@ -90,6 +106,8 @@ class Job(Generic[EventT]):
         """Hand an event to all followers."""
         slot_of = self.kind.slot_of
         self._put(len(self._kept) if slot_of is None else slot_of(event), event)
+        if self._on_event is not None:
+            self._on_event(self, event, False)
 
     def forget_events(self) -> None:
         """Keep nothing of what was told until now."""
@@ -151,6 +169,8 @@ class Job(Generic[EventT]):
         self._followers.clear()
         for follower in followers:
             follower.wake()
+        if self._on_event is not None:
+            self._on_event(self, end, True)
 
     def _put(self, slot: Hashable | None, event: EventT) -> None:
         if slot is not None:
@@ -214,9 +234,14 @@ class Follower(Generic[EventT]):
 
 
 class Jobs:
-    """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it."""
+    """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it.
+
+    Attributes:
+        news: Told of every job's beginning, events and end, but of those that belong to requests.
+    """
 
     def __init__(self) -> None:
+        self.news: Observers[JobNews] = Observers()
         self._jobs: dict[tuple[JobKind[Any], Hashable], Job[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._is_closed = False
@@ -280,7 +305,11 @@ class Jobs:
             else:
                 self.forget(job)
 
-        job = self._jobs[kind, name] = Job(kind, name, work, self.check_open(), about=about, on_end=on_end)
+        on_event = None if kind.ends_late else self._on_event
+        group = self.check_open()
+        job = self._jobs[kind, name] = Job(kind, name, work, group, about=about, on_end=on_end, on_event=on_event)
+        if on_event is not None:
+            on_event(job, None, False)
         return job
 
     def get(self, kind: JobKind[EventT], name: Hashable) -> Job[EventT] | None:
@@ -297,6 +326,9 @@ class Jobs:
             job.stop("shutting_down")
         for job in running:
             await job.wait()
+
+    def _on_event(self, job: Job[Any], event: object, is_end: bool) -> None:  # noqa: FBT001 - a callback
+        self.news.tell(JobNews(job, event, is_end))
 
     def forget(self, job: Job[Any]) -> None:
         """Let a job that has ended be found no longer."""

@@ -305,7 +305,7 @@ class Pulls:
             raise PullConflictError(f"{num_pulls} pulls run or wait already; try again when one has ended.")
 
     def _launch(self, pull: PullInfo) -> Job[PullEvent]:
-        return self._jobs.start(_PULL, pull.id, partial(self._work.run, pull))
+        return self._jobs.start(_PULL, pull.id, partial(self._work.run, pull), about=pull.reference)
 
     def _as_it_is(self, info: PullInfo) -> PullInfo:
         if (job := self._jobs.get(_PULL, info.id)) is None:

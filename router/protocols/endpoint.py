@@ -131,6 +131,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         scope: What its caller must have; there is no default, so that none is open by being forgotten.
         summary: One line; the handler's docstring has it.
         body: Of requests; None = none is read.
+        headers: That it reads, beside those.
         has_request_headers: Whether the headers that say how a request is served are read.
         answers: By status.
         stream: That requests may ask for, or that is the answer; None = there is none.
@@ -144,6 +145,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     body: Body | None = None
     query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
     has_request_headers: bool = False
     answers: dict[int, Answer] = {}
     stream: Stream | None = None

@@ -182,6 +182,7 @@ def _operation(endpoint: Endpoint, components: _Components) -> JSONObject:
         "parameters": [
             *(_path_parameter(name) for name in endpoint.path_parameters),
             *(_parameter(each, "query") for each in endpoint.query),
+            *(_parameter(each, "header") for each in endpoint.headers),
             *(headers if endpoint.has_request_headers else []),
         ],
         "responses": _responses(endpoint, components),

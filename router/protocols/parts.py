@@ -6,6 +6,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 
 from router.config.instance import ServerFacts
+from router.events.log import EventLog
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
@@ -25,6 +26,7 @@ AnyRequest = Request[Any, Any, Any]
 ServerPart = NamedDependency[ServerFacts]
 ReadinessPart = NamedDependency[Readiness]
 ServingPart = NamedDependency[RequestService]
+EventsPart = NamedDependency[EventLog]
 MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]

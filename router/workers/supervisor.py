@@ -74,6 +74,7 @@ class Supervisor(Looks):
     Attributes:
         models: Where each model stands, and who is told of it.
         swapped: Told of each load and unload.
+        relieved: Told of each time that a worker gave back memory.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Supervisor(Looks):
         self._relief = Relief(conditions, self._fleet, self._leasing.queue, run=self._run_beside, clock=clock)
         self._reliefs: deque[MemoryRelief] = deque(maxlen=NUM_RELIEFS_KEPT)
         self._relief.told.add(self._reliefs.append)
+        self.relieved = self._relief.told
         self._ids = itertools.count(1)
         self._is_closing = False
         self._decided_at = clock()

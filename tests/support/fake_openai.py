@@ -20,6 +20,7 @@ from registry.store import Registry
 from router.app import Services, create_app
 from router.config import Config, ServerConfig
 from router.config.instance import ServerFacts
+from router.events.sources import EventSources
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
@@ -115,6 +116,7 @@ class FakeFront:
             readiness=Readiness(),
             serving=serving,
             memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
+            events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),
@@ -132,6 +134,7 @@ class FakeFront:
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()
+        self.services.events.close()
         self.server.stop()
         self.server.stop()
         await self._served

@@ -1,0 +1,1 @@
+"""What happens in a server, as events that others can follow."""

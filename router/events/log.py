@@ -1,0 +1,111 @@
+"""The last events of a server, and those who follow them.
+
+Each event has an id, `RUN-NUMBER`; a follower is a place in the numbers, and holds nothing. One who reads so slowly
+that the events at its place are gone is cut, and told what it has missed when it comes again. Owned by the event loop.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from router.events.kinds import AnyEvent, LoggedEvent, Lost, Snapshot
+
+MAX_KEPT: Final = 2048
+"""Events for those who come back: some hundred bytes each."""
+MAX_BATCH: Final = 64
+"""Events that are handed out at once."""
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class EventLog:
+    """See the module.
+
+    Args:
+        snapshot: How everything stands.
+        run: Names this run of the server in ids; None = at random.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], *, max_kept: int = MAX_KEPT, run: str | None = None) -> None:
+        self._snapshot = snapshot
+        self._run = run or secrets.token_hex(4)
+        self._kept: deque[bytes] = deque(maxlen=max_kept)
+        self._last = 0
+        self._news = asyncio.Event()
+        self._is_closed = False
+
+    @property
+    def last_id(self) -> str:
+        """The id of the newest event; that of number 0 where there is none."""
+        return self._id(self._last)
+
+    def tell(self, event: LoggedEvent) -> None:
+        """Keep an event and hand it to all who follow."""
+        self._last += 1
+        self._kept.append(sse_frame(event, self.last_id))
+        self._wake()
+
+    def close(self) -> None:
+        """Let all who follow come to their end, and those who come later at once."""
+        self._is_closed = True
+        self._wake()
+
+    async def follow(self, last_id: str | None = None) -> AsyncIterator[bytes]:
+        """Yield events as server-sent ones, until the log is closed or they are read too slowly.
+
+        Args:
+            last_id: What follows this one is told first; None = how everything stands.
+        """
+        place = self._last if last_id is None else self._number(last_id)
+        missing = self._missing_before(place)
+        if last_id is not None and missing != 0:
+            yield sse_frame(Lost(after=last_id[:80], num_events=missing), None)
+            place = self._last - len(self._kept)
+            while batch := self._after(place):
+                place += len(batch)
+                yield b"".join(batch)
+            if self._missing_before(place):
+                return
+        if last_id is None or missing != 0:
+            place = self._last
+            yield sse_frame(self._snapshot(), self.last_id)
+        assert place is not None
+        while not self._is_closed and self._missing_before(place) == 0:
+            batch = self._after(place)
+            if batch:
+                place += len(batch)
+                yield b"".join(batch)
+            else:
+                await self._news.wait()
+
+    def _after(self, place: int) -> list[bytes]:
+        """Return the next events behind a number, none where they are gone."""
+        start = place - (self._last - len(self._kept))
+        return list(islice(self._kept, start, start + MAX_BATCH)) if start >= 0 else []
+
+    def _missing_before(self, place: int | None) -> int | None:
+        """Return how many events behind a number are gone; None where that number is not of this run."""
+        return None if place is None else max(0, self._last - len(self._kept) - place)
+
+    def _number(self, event_id: str) -> int | None:
+        run, _, text = event_id.partition("-")
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(self._last))
+        return int(text) if run == self._run and is_number and int(text) <= self._last else None
+
+    def _id(self, number: int) -> str:
+        return f"{self._run}-{number}"
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def sse_frame(event: AnyEvent, event_id: str | None) -> bytes:
+    """Return an event of a stream, named by its type. Source: WHATWG HTML, section 9.2.6."""
+    head = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
+    name = str(event.__struct_config__.tag).encode()
+    return head + b"event: " + name + b"\ndata: " + _encode(event) + b"\n\n"

@@ -1,0 +1,112 @@
+"""Where events come from: the owners of states tell their observers, here it becomes events of the log."""
+
+import time
+from collections.abc import Hashable
+from typing import Any, Final, Literal
+
+from msgspec.structs import asdict
+
+from router.conditions import Conditions, ConditionsChange
+from router.events.kinds import (
+    HeatChanged,
+    JobChanged,
+    LoggedEvent,
+    ModelChanged,
+    PressureChanged,
+    Relieved,
+    Snapshot,
+    Swapped,
+)
+from router.events.log import EventLog
+from router.jobs.job import Job, JobKind, JobNews, Jobs
+from router.workers.supervisor import Supervisor
+
+SHARE_STEP: Final = 0.05
+"""Least step of a job that is told."""
+
+
+class EventSources:
+    """Feeds a log with what a server's parts tell.
+
+    Attributes:
+        log: What it feeds.
+    """
+
+    def __init__(self, supervisor: Supervisor, conditions: Conditions, jobs: Jobs) -> None:
+        self._supervisor = supervisor
+        self._conditions = conditions
+        self._pressure, self._heat = conditions.pressure, conditions.heat
+        self._jobs: dict[tuple[JobKind[Any], Hashable], JobChanged] = {}
+        self.log = EventLog(self._snapshot)
+        supervisor.models.changed.add(lambda status: self._tell(ModelChanged(**asdict(status))))
+        supervisor.swapped.add(lambda swap: self._tell(Swapped(**asdict(swap))))
+        supervisor.relieved.add(lambda relief: self._tell(Relieved(**asdict(relief))))
+        conditions.changed.add(self._on_conditions)
+        jobs.news.add(self._on_job)
+
+    def _tell(self, event: LoggedEvent) -> None:
+        self.log.tell(event)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            at=_now(),
+            models=self._supervisor.models.known,
+            pressure=self._conditions.pressure.value,
+            heat=self._conditions.heat.value,
+            jobs=list(self._jobs.values()),
+        )
+
+    def _on_conditions(self, change: ConditionsChange) -> None:
+        if change.pressure is not self._pressure:
+            self._pressure = change.pressure
+            self._tell(PressureChanged(at=_now(), level=change.pressure.value, reason=change.reason))
+        if change.heat is not self._heat:
+            self._heat = change.heat
+            self._tell(HeatChanged(at=_now(), state=change.heat.value, reason=change.reason))
+
+    def _on_job(self, news: JobNews) -> None:
+        key = (news.job.kind, news.job.name)
+        before, now = self._jobs.pop(key, None), job_changed(news)
+        is_told = news.is_end or before is None or now.share not in {None, before.share}
+        if not news.is_end:
+            self._jobs[key] = now if is_told or before is None else before
+        if is_told:
+            self._tell(now)
+
+
+def job_changed(news: JobNews) -> JobChanged:
+    """Return what is told of a job's event."""
+    job, event = news.job, news.event
+    return JobChanged(
+        at=_now(),
+        job=job.kind.name,
+        id=_id_of(job),
+        subject=None if job.about is None else str(job.about),
+        state=_end_of(news) if news.is_end else "running",
+        share=None if news.is_end else _share_of(event),
+        message=getattr(event, "message", None) if news.is_end else None,
+    )
+
+
+def _id_of(job: Job[Any]) -> str:
+    """Return what a job is stopped by: a pull's number, the model of a conversion; there is one benchmark."""
+    return str(job.name if isinstance(job.name, int) else job.about)
+
+
+def _end_of(news: JobNews) -> Literal["done", "failed", "stopped"]:
+    tag = None if news.event is None else str(news.event.__struct_config__.tag)
+    if tag == "stopped" or news.job.stop_reason is not None:
+        return "stopped"
+    return "done" if tag == "done" else "failed"
+
+
+def _share_of(event: Any) -> float | None:
+    """Return how far a job is, in steps; None where an event does not say."""
+    share, total, done = (getattr(event, name, None) for name in ("share", "total_bytes", "done_bytes"))
+    if share is None and total and done is not None:
+        share = done / total
+    return None if share is None else round(int(share / SHARE_STEP + 1e-6) * SHARE_STEP, 2)
+
+
+def _now() -> float:
+    return round(time.time(), 3)

@@ -1,0 +1,152 @@
+"""What owners tell, as events; over HTTP, with real workers of the fake engine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from backends.machine.base import ThermalState
+from registry.pull.events import Done, Failed, FileDone, Progress
+from router.conditions import PressureLevel
+from router.events.sources import job_changed
+from router.jobs.job import Job, JobKind, JobNews
+from tests.support.fake_openai import FakeFront, with_front
+
+_PULL = JobKind[Any](name="pull")
+
+
+class Followed:
+    """A stream of events, read one by one."""
+
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        self._lines = lines
+        self.last_id: str | None = None
+
+    async def next(self) -> dict[str, Any]:
+        async for line in self._lines:
+            if line.startswith("id: "):
+                self.last_id = line.removeprefix("id: ")
+            if line.startswith("data: "):
+                found: dict[str, Any] = msgspec.json.decode(line.removeprefix("data: "))
+                return found
+        raise AssertionError("the stream has ended")
+
+    async def until(self, **fields: Any) -> list[dict[str, Any]]:
+        """Read until an event has these fields; return all that came."""
+        found: list[dict[str, Any]] = []
+        while not found or any(found[-1].get(name) != value for name, value in fields.items()):
+            found.append(await self.next())
+        return found
+
+
+@contextlib.asynccontextmanager
+async def events_of(front: FakeFront, last_id: str | None = None) -> AsyncIterator[Followed]:
+    headers = {} if last_id is None else {"Last-Event-ID": last_id}
+    async with front.client.stream("GET", "/v1/mlxr/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield Followed(response.aiter_lines())
+
+
+@with_front()
+async def test_a_load_an_answer_and_an_unload_are_told_and_told_again(front: FakeFront) -> None:
+    async with events_of(front) as events:
+        snapshot = await events.next()
+        assert (snapshot["type"], snapshot["models"], snapshot["pressure"], snapshot["heat"]) == (
+            *("snapshot", [], "normal", "nominal"),
+        )
+        first_id = events.last_id
+        await front.chat()
+        await front.client.post("/v1/mlxr/models/stop", json={"model": "m"})
+        told = await events.until(type="model", state="idle")
+    kinds = [each.get("state") or each["event"] for each in told]
+    assert [kind for kind in kinds if kind != "ready"] == [
+        *("loading", "load", "generating", "draining", "unload", "idle"),
+    ] or kinds[0] == "loading"
+    unload = next(each for each in told if each.get("event") == "unload")
+    assert unload["freed_bytes"] > 0
+    assert told[-1]["reason"] == "stopped by command"
+    async with events_of(front, first_id) as again:
+        assert await again.until(type="model", state="idle") == told
+
+
+@with_front()
+async def test_conditions_are_told_with_their_reason_and_stand_in_the_next_snapshot(front: FakeFront) -> None:
+    async with events_of(front) as events:
+        await events.next()
+        front.fleet.conditions.set_pressure(PressureLevel.WARNING, "71% of the memory is in use")
+        front.fleet.conditions.set_heat(ThermalState.SERIOUS, "a zone is at its trip point")
+        pressure, heat = await events.next(), await events.next()
+    assert (pressure["type"], pressure["level"], pressure["reason"]) == (
+        *("pressure", "warning", "71% of the memory is in use"),
+    )
+    assert (heat["type"], heat["state"], heat["reason"]) == ("heat", "serious", "a zone is at its trip point")
+    async with events_of(front) as events:
+        snapshot = await events.next()
+    assert (snapshot["pressure"], snapshot["heat"]) == ("warning", "serious")
+
+
+@with_front()
+async def test_a_job_is_told_from_its_beginning_by_steps_to_its_end(front: FakeFront) -> None:
+    go_on = asyncio.Event()
+
+    async def work(job: Job[Any]) -> Any:
+        for done in range(101):
+            job.tell(Progress(done_bytes=done, total_bytes=100, bytes_per_s=None, eta_s=None))
+        job.tell(FileDone(path="a", origin="fetched"))
+        await go_on.wait()
+        return Done(paths=())
+
+    async with events_of(front) as events:
+        await events.next()
+        front.services.jobs.start(_PULL, 7, work, about="owner/name")
+        told = [await events.next() for _ in range(22)]
+        async with events_of(front) as late:
+            (job,) = (await late.next())["jobs"]
+        go_on.set()
+        end = await events.next()
+    assert told[0] == {**told[0], "type": "job", "job": "pull", "id": "7", "subject": "owner/name"}
+    assert [each.get("share") for each in told] == [None, *(round(step * 0.05, 2) for step in range(21))]
+    assert job["share"] == 1.0
+    assert end["state"] == "done"
+    assert (await snapshot_of(front))["jobs"] == []
+
+
+async def snapshot_of(front: FakeFront) -> dict[str, Any]:
+    async with events_of(front) as events:
+        return await events.next()
+
+
+@with_front()
+async def test_a_failed_job_says_why_and_a_defect_too(front: FakeFront) -> None:
+    async def fail(_: Job[Any]) -> Any:
+        return Failed(code="hub_unreachable", message="no hub")
+
+    async def nothing(_: Job[Any]) -> Any:
+        return None
+
+    news: list[JobNews] = []
+    front.services.jobs.news.add(news.append)
+    for number, work in enumerate((fail, nothing)):
+        await front.services.jobs.start(_PULL, number, work).wait()
+    ends = [job_changed(each) for each in news if each.is_end]
+    assert [(end.state, end.message) for end in ends] == [("failed", "no hub"), ("failed", None)]
+
+
+@with_front(keepalive_s=0.05)
+async def test_silence_is_filled_with_comments(front: FakeFront) -> None:
+    async with front.client.stream("GET", "/v1/mlxr/events") as response:
+        async for line in response.aiter_lines():
+            if line == ": keep-alive":
+                break
+
+
+@with_front()
+async def test_the_end_of_the_server_ends_the_stream(front: FakeFront) -> None:
+    async with front.client.stream("GET", "/v1/mlxr/events") as response:
+        lines = response.aiter_lines()
+        assert (await anext(lines)).startswith("id: ")
+        front.services.events.close()
+        assert [line async for line in lines][-1] == ""
