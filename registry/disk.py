@@ -56,13 +56,23 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user only, whatever the umask is.
+
+    Source: XDG Base Directory Specification: "If, when attempting to write a file, the destination directory is
+    non-existent an attempt should be made to create it with permission 0700."
+    """
+    for each in (*reversed(folder.parents), folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def make_folder(folder: Path, base: Path) -> None:
     """Make a folder below a base, and the base, durably, without following a link out of the base.
 
     Raises:
         PullStoreError: Something else has the name, or leads elsewhere.
     """
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(base)
     current = base
     for part in folder.relative_to(base).parts:
         parent, current = current, current / part

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from registry.disk import sync_folder
+from registry.disk import make_private, sync_folder
 from registry.errors import BackupError, RegistryBusyError
 
 NUM_AUTOMATIC: Final = 5
@@ -58,7 +58,7 @@ def back_up(registry: Path, target: Path) -> Path:
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(target.parent)
         temporary.touch(mode=0o600)
         with contextlib.closing(_opened(registry)) as source, contextlib.closing(sqlite3.connect(temporary)) as copy:
             source.backup(copy)

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from registry.disk import make_private
 from registry.errors import (
     DatabaseError,
     RegistryBusyError,
@@ -46,7 +47,7 @@ class CatalogueDatabase(Database):
     def prepare(self) -> None:
         """Make its folder."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path.parent)
         except OSError as exc:
             reason = f"its folder cannot be made: {exc.strerror}"
             raise RegistryReadOnlyError(f"The model catalogue {self.path}: {reason}.") from exc

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.disk import sync_folder
+from registry.disk import make_private, sync_folder
 from router.config.load import parse_config
 from router.config.yaml_text import compose, parse
 from router.errors import ConfigError
@@ -52,7 +52,7 @@ def set_value(path: Path, key: tuple[str, ...], value: Scalar) -> bool:
         parse_config(new, source=str(path))
         if new == old:
             return False
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(target.parent)
         write_atomically(target, new.encode())
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 text") from exc

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from registry.disk import make_private
+
 HOME_VARIABLE = "MLXR_HOME"
 """Environment variable that puts every folder of mlxr under one."""
-
-PRIVATE_MODE = 0o700
-"""Mode of every folder of ours: prompts, logs and sockets are nobody else's business."""
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +119,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     def ensure_folders(self) -> None:
         """Create the folders that are missing, readable by this user only; folders that exist keep their mode."""
         for folder in (self.data_dir, self.models_dir, self.config_dir, self.log_dir, self.runtime_dir):
-            folder.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
+            make_private(folder)
 
 
 def paths_from_env(environ: Mapping[str, str]) -> Paths:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from registry.disk import make_private
 from router.config.edit import write_atomically
 from router.config.schema import Config
 from router.errors import ConfigError
@@ -36,7 +37,7 @@ def ensure_config_file(path: Path) -> bool:
         return False
     schema = resources.files("configs").joinpath(SCHEMA_NAME).read_bytes()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         write_atomically(path.with_name(SCHEMA_NAME), schema)
         write_atomically(path, reference_text().encode())
     except OSError as exc:

@@ -27,7 +27,7 @@ sys.exit(code)
 class Systemctl:
     """Answers while it is entered; the scripts are in `bin`."""
 
-    def __init__(self, supervisor: UnitSupervisor, folder: Path) -> None:
+    def __init__(self, supervisor: UnitSupervisor, folder: Path, python: str = sys.executable) -> None:
         self._supervisor = supervisor
         self._is_enabled = False
         self.asked: list[str] = []
@@ -36,7 +36,7 @@ class Systemctl:
         address = str(folder / "control")
         for name in ("systemctl", "journalctl"):
             script = self.bin / name
-            script.write_text(_SCRIPT.format(python=sys.executable, address=address))
+            script.write_text(_SCRIPT.format(python=python, address=address))
             script.chmod(0o755)
         self._server = socketserver.ThreadingUnixStreamServer(address, self._handler())
 

@@ -34,17 +34,23 @@ _WITH_PID = 'export WATCHDOG_PID=$$; exec "$@"'
 class UnitSupervisor:
     """Runs one unit, on a thread of its own.
 
+    Args:
+        home: Of its user.
+        uid: Who that is; None = this one.
+        **beside: Variables that the manager itself gives.
+
     Attributes:
         num_restarts: After failures.
         num_watchdog_kills: Of these, those of a process that was silent for WatchdogSec.
         exits: Return codes of the main process, as subprocess has them.
     """
 
-    def __init__(self, unit: Path, folder: Path, *, home: Path, uid: int | None = None) -> None:
+    def __init__(self, unit: Path, folder: Path, *, home: Path, uid: int | None = None, **beside: str) -> None:
         self._path = unit
         self._folder = folder
         self._home = home
         self._uid = uid
+        self._beside = beside
         self._socket_path = folder / "notify"
         self._lock = threading.RLock()
         self._is_wanted = False
@@ -83,6 +89,10 @@ class UnitSupervisor:
     def pid(self) -> int | None:
         process = self.process
         return None if process is None or process.poll() is not None else process.pid
+
+    def output_text(self) -> str:
+        """Give what the unit has written so far."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def start(self) -> None:
         """Start the unit, and return when it serves."""
@@ -149,6 +159,7 @@ class UnitSupervisor:
             "USER": user.pw_name,
             "LANG": "C.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
+            **self._beside,
             **unit.environment(),
             "NOTIFY_SOCKET": str(self._socket_path),
             "WATCHDOG_USEC": str(watchdog_us),

@@ -10,6 +10,7 @@ from typing import Final
 import click
 import msgspec
 
+from registry.disk import make_private
 from router.cli.service.manager import ServiceManager, Systemd, service_manager
 from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
 from router.cli.terminal.options import config_option, json_option
@@ -17,7 +18,7 @@ from router.cli.terminal.output import print_facts, print_json
 from router.cli.terminal.verbs import option, verb
 from router.config.edit import write_atomically
 from router.config.instance import read_instance
-from router.config.paths import HOME_VARIABLE, PRIVATE_MODE, Paths
+from router.config.paths import HOME_VARIABLE, Paths
 from router.config.reference import ensure_config_file
 from router.service.environment import secrets_left_out, service_environment
 from router.service.plan import ServicePlan
@@ -47,7 +48,7 @@ def install(config: str | None, is_starting: bool) -> None:
         _check_no_other(paths, manager)
     paths.ensure_folders()
     ensure_config_file(config_file(paths, config))
-    manager.file.parent.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
+    make_private(manager.file.parent)
     write_atomically(manager.file, manager.content(_plan(paths, config)))
     print(f"The service is described in {manager.file}.")
     for name in secrets_left_out(os.environ):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from registry.disk import make_private
+
 SCRATCH_PREFIX: Final = ".convert-"
 
 
@@ -36,7 +38,7 @@ def scratch_folder(models_dir: Path) -> Iterator[Path]:
     Args:
         models_dir: mlxr's own models folder; made when it is not there.
     """
-    models_dir.mkdir(parents=True, exist_ok=True)
+    make_private(models_dir)
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=models_dir))
     try:
         with _lock(folder):
