@@ -1,6 +1,8 @@
+import sys
 from pathlib import Path
 
 import pytest
+from platformdirs.macos import MacOS
 
 from router.config.paths import Paths, paths_from_env
 
@@ -51,3 +53,16 @@ def test_building_paths_creates_nothing_and_ensure_folders_creates_private_ones(
     paths.ensure_folders()
     for folder in (paths.data_dir, paths.models_dir, paths.config_dir, paths.log_dir, paths.runtime_dir):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_on_a_mac_sockets_and_runtime_files_lie_where_nothing_empties_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Application Support: ~/Library/Caches may be emptied at any time."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("platformdirs.PlatformDirs", MacOS)
+    monkeypatch.setenv("HOME", "/Users/a")
+    for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    paths = paths_from_env({"HOME": "/Users/a"})
+    support = Path("/Users/a/Library/Application Support/mlxr")
+    assert {paths.runtime_dir, paths.pid_file.parent} == {support / "run"}
+    assert paths.instance_file.parent == paths.lock_file.parent == support
