@@ -7,19 +7,25 @@ from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import picture_sides, plural, print_json, print_table, shown, size
 from router.cli.terminal.server import client_if_running, client_or_error
-from router.cli.terminal.verbs import argument, verb
-from router.status import Status, WorkerStatus
+from router.cli.terminal.verbs import argument, option, verb
+from router.status import ModelStatus, Status, WorkerStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
 
 @verb
-@json_option("Print the server's whole status.")
-def list_workers(is_json: bool) -> None:
+@json_option("Print the server's whole status; with --watch an object per event.")
+@option("--watch", "is_watching", is_flag=True, help="Go on: a live table, or a line per event where it is piped.")
+def list_workers(is_json: bool, is_watching: bool) -> None:
     """List what the running server has loaded, on which engine, with how much memory.
 
-    Examples: `mlxr ps`, `mlxr ps --json`.
+    Examples: `mlxr ps`, `mlxr ps --json`, `mlxr ps --watch`, `mlxr ps --watch --json | jq .`.
     """
+    if is_watching:
+        from router.cli.watching import watch  # noqa: PLC0415 - with httpx, which the rest may not need
+
+        watch(is_json=is_json, draw=_print_status)
+        return
     client = client_if_running(current_paths())
     if client is None:
         print_json(None) if is_json else print("No mlxr server is running; `mlxr serve` starts one.")
@@ -54,6 +60,9 @@ def _print_status(status: Status) -> None:
         print_table(_HEAD, rows)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
+    for model in status.models:
+        if model.reason is not None and model.state in {"error", "idle"}:
+            print(f"{shown(model.model)} on {model.engine} is {_because(model)}")
     if status.queue.num_waiting:
         targets = ", ".join(f"{t.num_waiting} for {t.model}@{t.engine}" for t in status.queue.by_target)
         print(f"{plural(status.queue.num_waiting, 'request')} waiting: {targets}")
@@ -61,6 +70,11 @@ def _print_status(status: Status) -> None:
         left = plural(status.checksums.num_artifacts_left, "model")
         done, total = size(status.checksums.done_bytes), size(status.checksums.total_bytes)
         print(f"Computing checksums in the background: {done} of {total}, {left} left.")
+
+
+def _because(model: ModelStatus) -> str:
+    words = f"{model.state}: {shown(model.reason)}"
+    return words if model.way_out is None else f"{words.rstrip('.')}. {shown(model.way_out)}"
 
 
 def _state(worker: WorkerStatus) -> str:

@@ -117,21 +117,27 @@ class Client:
 
         Source: WHATWG HTML, section 9.2.6 (event streams); the server writes one `data` line per event.
         """
+        for line in self._lines("POST", path, body, headers):
+            data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+            if data == "[DONE]":
+                return
+            if data:
+                yield decoded_event(data, type_)
+        raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
+
+    def _lines(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None
+    ) -> Generator[str, None, None]:
+        """Ask, and read a stream line by line to its end; errors as in `_events`."""
         timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_TIMEOUT_S)
-        request = self._client().build_request("POST", path, json=body, headers=headers, timeout=timeout)
+        request = self._client().build_request(method, path, json=body, headers=headers, timeout=timeout)
         with self._foreign_errors():
             response = self._client().send(request, stream=True)
             with contextlib.closing(response):
                 if response.status_code != httpx.codes.OK:
                     response.read()
                     raise answer_error(response)
-                for line in response.iter_lines():
-                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-                    if data == "[DONE]":
-                        return
-                    if data:
-                        yield _event(data, type_, response.status_code)
-        raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
+                yield from response.iter_lines()
 
     def _request(
         self,
@@ -192,7 +198,13 @@ def reachable_url(url: str) -> str:
     return url if host is None else f"{parts.scheme}://{host}:{parts.port}"
 
 
-def _event(data: str, type_: Any, status: int) -> Any:
+def decoded_event(data: str, type_: Any) -> Any:
+    """Decode an event of a stream that has begun.
+
+    Raises:
+        ServerAnswerError: It is an error, or nothing that this program knows.
+    """
+    status = int(httpx.codes.OK)
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.ValidationError as exc:

@@ -126,6 +126,7 @@ class StubGateway:
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
         self.was_hung_up = threading.Event()
         self.is_endless = False
+        self.ends: Callable[[], None] = lambda: None
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -204,6 +205,7 @@ def running_stub(paths: Paths, *, unix_socket: Path | None = None) -> Iterator[S
     try:
         with InstanceLock.acquire(paths) as lock:
             socket_path = None if unix_socket is None else str(unix_socket)
+            stub.ends = paths.instance_file.unlink
             lock.publish(RunningInstance(pid=7, url=url, unix_socket=socket_path, version="0.1.0", started_at=0.0))
             yield stub
     finally:
