@@ -1,19 +1,27 @@
-"""The Litestar app: routes, error handlers, and the parts of the gateway that handlers ask for. No sockets here."""
+"""The Litestar app and its server: routes, error handlers, and the parts of the gateway that handlers ask for."""
 
 import dataclasses
+import logging
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.di import Provide
 
+from router.config.capability import AUTO, socket_path
 from router.config.instance import ServerFacts
+from router.config.paths import Paths
 from router.events.log import EventLog
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits, affordable_connections
 from router.http.litestar_errors import exception_handlers
+from router.http.server import HttpServer, guarded
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
+from router.keys.authenticator import Authenticator
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
@@ -70,6 +78,31 @@ def create_app(services: Services) -> Litestar:
         debug=False,
         logging_config=None,
         request_max_body_size=services.serving.config.server.max_body_bytes,  # of what does not hold it by itself
+    )
+
+
+def create_server(services: Services, paths: Paths, authenticator: Authenticator) -> HttpServer:
+    """Return the server of the app, with the guards in front of it."""
+    in_force = services.serving.config
+    config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
+    limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
+    return HttpServer(
+        guarded(
+            create_app(services),
+            rules=HostRules(config.host, allowed_hosts=config.allowed_hosts, allowed_origins=config.allowed_origins),
+            limits=limits,
+            dialects=DIALECTS,
+            access_logger=logging.getLogger("mlxr.access"),
+            authenticate=authenticator.caller,
+            is_strict=lambda: services.serving.config.server.strict_fields,
+        ),
+        host=config.host,
+        port=config.port,
+        unix_socket=socket_path(config.unix_socket, paths),
+        is_unix_optional=config.unix_socket == AUTO,
+        limits=limits,
+        dialects=DIALECTS,
+        drain_timeout_s=config.drain_timeout_s,
     )
 
 

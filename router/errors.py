@@ -18,6 +18,7 @@ commands that do not serve may import it.
     │   └── MalformedRequestError        malformed_http
     ├── UnauthorizedError                invalid_api_key
     ├── ForbiddenError                   insufficient_scope
+    ├── PeerNotAllowedError              peer_not_allowed
     ├── RateLimitedError                 rate_limit_exceeded
     ├── KeyNameError                     invalid_key_name
     ├── KeyExistsError                   key_exists
@@ -198,6 +199,13 @@ class ForbiddenError(RouterError, code="insufficient_scope"):
 
     def __init__(self, name: str, *, has: str, needed: str) -> None:
         super().__init__(f"The API key '{name}' has the scope {has}; this needs {needed}.")
+
+
+class PeerNotAllowedError(RouterError, code="peer_not_allowed"):
+    """Another user of this machine has come to the unix socket."""
+
+    def __init__(self) -> None:
+        super().__init__("This socket is for the programs of the user that runs the server.")
 
 
 class RateLimitedError(RouterError, code="rate_limit_exceeded"):

@@ -19,10 +19,11 @@ from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
-from router.app import Services, create_app
+from router.app import Services, create_server
 from router.bench.machine.machine import bench_machine, machine_id
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig, Overrides, apply_overrides
+from router.config.capability import Capability
 from router.config.hub import hub_settings
 from router.config.instance import InstanceLock, RunningInstance, ServerFacts
 from router.config.paths import Paths
@@ -30,10 +31,7 @@ from router.config.roots import models_dir, scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.events.sources import EventSources
-from router.http.credentials import secrets_of
-from router.http.hosts import HostRules
-from router.http.limits import HttpLimits, affordable_connections
-from router.http.server import Addresses, HttpServer, guarded, run
+from router.http.server import Addresses, HttpServer, run
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
@@ -41,8 +39,8 @@ from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
+from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
-from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
@@ -54,7 +52,6 @@ from router.placement.memory import read_budget, remember_working_set, this_mach
 from router.protocols.batches.execution import run_line
 from router.protocols.control.status import health
 from router.protocols.serving import RequestService
-from router.protocols.table import DIALECTS
 from router.readiness import SHUTDOWN, Readiness
 from router.requests.register import RequestRegister
 from router.service.notify import Notifier
@@ -133,13 +130,14 @@ class _Gateway:
             InstanceLock.acquire(paths) as lock,
             Registry(paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
             KeyStore.opened(paths.keys_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as key_store,
+            Capability(paths.token_file) as capability,
         ):
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             serving = self._serving(registry)
             services = self._services(serving, Readiness(partial(_registry_fault, registry)))
             shadow = _shadow(self._config, self._conditions, serving, registry)
             serving.requests.ended.add(shadow.observe)
-            server = _create_server(services, keys)
+            server = create_server(services, paths, Authenticator(keys, capability))
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
             with on_signals(stop=stop, end_now=end_now, reload=self._reload):
@@ -239,11 +237,14 @@ class _Gateway:
         facts = services.server
         host, port = addresses.tcp[0]
         facts.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        facts.unix_socket = None if addresses.unix_socket is None else str(addresses.unix_socket)
+        facts.token_file = str(self._options.paths.token_file)
         lock.publish(
             RunningInstance(
                 pid=os.getpid(),
                 url=facts.url,
-                unix_socket=None if addresses.unix_socket is None else str(addresses.unix_socket),
+                unix_socket=facts.unix_socket,
+                token_file=facts.token_file,
                 version=facts.version,
                 started_at=time.time(),
                 config_file=str(self._options.config_file),
@@ -366,29 +367,6 @@ def _shadow(config: CurrentConfig, conditions: Conditions, serving: RequestServi
         engine_versions=installed_versions(),
         keep=keep,
         conditions=conditions,
-    )
-
-
-def _create_server(services: Services, keys: KeyRing) -> HttpServer:
-    in_force = services.serving.config
-    config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
-    limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
-    return HttpServer(
-        guarded(
-            create_app(services),
-            rules=HostRules(config.host, allowed_hosts=config.allowed_hosts, allowed_origins=config.allowed_origins),
-            limits=limits,
-            dialects=DIALECTS,
-            access_logger=logging.getLogger("mlxr.access"),
-            authenticate=lambda scope: keys.caller(secrets_of(scope["headers"])),
-            is_strict=lambda: services.serving.config.server.strict_fields,
-        ),
-        host=config.host,
-        port=config.port,
-        unix_socket=None if config.unix_socket is None else Path(config.unix_socket),
-        limits=limits,
-        dialects=DIALECTS,
-        drain_timeout_s=config.drain_timeout_s,
     )
 
 

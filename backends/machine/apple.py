@@ -15,6 +15,8 @@ import mmap
 import os
 import re
 import select
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -30,6 +32,11 @@ LIBRARY: Final = "/usr/lib/libSystem.B.dylib"
 _RUSAGE_INFO_V4: Final = 4
 _HOST_VM_INFO64: Final = 4
 _THERMAL_LEVEL: Final = b"com.apple.system.thermalpressurelevel"
+_SOL_LOCAL: Final = 0
+_LOCAL_PEERCRED: Final = 1
+_XUCRED_VERSION: Final = 0
+_XUCRED_BYTES: Final = 76
+"""Of cr_version, cr_uid, cr_ngroups and 16 groups. Source: <sys/ucred.h>, XUCRED_VERSION."""
 _HEAVY: Final = 2
 """Source: <libkern/OSThermalNotification.h>: 0 nominal, 1 moderate, 2 heavy, 3 trapping, 4 sleeping. From "heavy" on
 the system lowers the processors' speed."""
@@ -211,6 +218,18 @@ class ApplePlatform(Platform):
     def pressure(self) -> Pressure | None:
         """Ask for the level that the colours of Activity Monitor's graph stand for."""
         return _PRESSURES.get(self._sysctl_number("kern.memorystatus_vm_pressure_level") or 0)
+
+    def peer_uid(self, sock: socket.socket) -> int | None:
+        """Ask for LOCAL_PEERCRED, of whose `struct xucred` version and uid come first; not run on a Mac.
+
+        Source: <sys/un.h>, <sys/ucred.h>.
+        """
+        try:
+            told = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES)
+            version, uid = struct.unpack_from("II", told)
+        except (OSError, struct.error):
+            return None
+        return int(uid) if version == _XUCRED_VERSION else None
 
     def give_back_free_memory(self) -> None:
         """Source: <malloc/malloc.h>, malloc_zone_pressure_relief; NULL = all zones, 0 = as much as possible."""

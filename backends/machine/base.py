@@ -8,6 +8,7 @@ what follows from the figures (`router.placement`).
 import abc
 import enum
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Final
@@ -100,6 +101,10 @@ class Platform(abc.ABC):
     def stall_share(self) -> float | None:
         """Return the share of the last 10 s in which everything waited for memory, 0..1; None = it is not told."""
         return None
+
+    @abc.abstractmethod
+    def peer_uid(self, sock: socket.socket) -> int | None:
+        """Return the user whose process is at the other end of a unix socket; None where the system does not tell."""
 
     @abc.abstractmethod
     def give_back_free_memory(self) -> None:

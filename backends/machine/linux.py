@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import signal
+import socket
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,8 @@ from backends.machine.base import Footprint, MachineMemory, Platform, Pressure
 from backends.machine.cgroup import ControlGroup, stall_share_of
 
 _PR_SET_PDEATHSIG: Final = 1
+_SO_PEERCRED: Final = 17
+_UCRED: Final = struct.Struct("iII")
 _CPU_DIR: Final = Path("/sys/devices/system/cpu")
 _PAGESET_COUNT: Final = re.compile(r"^\s+count:\s+(\d+)", re.MULTILINE)
 _MODEL_NAME: Final = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
@@ -74,6 +78,14 @@ class LinuxPlatform(Platform):
         """Read the group's file where it has one, else the machine's."""
         share = self._group.stall_share()
         return stall_share_of(_text_of("/proc/pressure/memory")) if share is None else share
+
+    def peer_uid(self, sock: socket.socket) -> int | None:
+        """Ask for SO_PEERCRED, a `struct ucred` of pid, uid and gid. Source: unix(7)."""
+        try:
+            _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _UCRED.size))
+        except (OSError, struct.error):
+            return None
+        return int(uid)
 
     def give_back_free_memory(self) -> None:
         """Source: malloc_trim(3), which only glibc has."""

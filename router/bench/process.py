@@ -16,8 +16,10 @@ from registry.errors import RegistryError
 from registry.store import Registry
 from router.bench.events import BenchDone, BenchEvent, BenchFailed
 from router.bench.plan.options import BenchAssignment
+from router.bench.run.client import OurServer
 from router.bench.run.runner import run_bench
 from router.errors import RouterError
+from router.keys.sending import credentials
 
 
 def main() -> int:
@@ -38,7 +40,10 @@ def main() -> int:
 
 
 async def _run(assignment: BenchAssignment, registry: Registry) -> BenchRecord:
-    work = run_bench(assignment.options, url=assignment.url, get_model=registry.models.get, on_event=_tell)
+    socket = assignment.unix_socket
+    headers = credentials({}, unix_socket=socket, token_file=assignment.token_file)
+    server = OurServer(url=assignment.url, unix_socket=socket, headers=headers)
+    work = run_bench(assignment.options, server=server, get_model=registry.models.get, on_event=_tell)
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     threading.Thread(target=_cancel_at_end_of_stdin, args=(loop, task), daemon=True).start()

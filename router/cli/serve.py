@@ -22,6 +22,7 @@ from router.cli.terminal.context import CommandError, check_engine, config_file,
 from router.cli.terminal.options import config_option, engine_option
 from router.cli.terminal.output import shown
 from router.cli.terminal.verbs import option, verb
+from router.config.capability import AUTO
 from router.config.load import Overrides, apply_overrides, load_config
 from router.config.paths import Paths
 from router.config.reference import ensure_config_file
@@ -73,7 +74,7 @@ def serve(
     overrides = Overrides(
         host=host,
         port=port,
-        unix_socket=None if unix_socket is None else str(Path(unix_socket).absolute()),
+        unix_socket=unix_socket if unix_socket in {None, AUTO} else str(Path(unix_socket).absolute()),
         engine=check_engine(engine),
     )
     paths = current_paths()

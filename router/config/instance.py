@@ -32,6 +32,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         url: Where it answers, e.g. `http://127.0.0.1:11434`.
         unix_socket: The unix socket it also answers on, if any.
+        token_file: What opens it to this user's programs there, if anything does.
         started_at: Seconds since 1970.
         owner: The command that it was started for and ends with; None = somebody's `mlxr serve`.
     """
@@ -39,6 +40,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     url: str
     unix_socket: str | None = None
+    token_file: str | None = None
     version: str
     started_at: float
     config_file: str | None = None
@@ -186,10 +188,12 @@ class ServerFacts:
     """What this gateway says of itself.
 
     Attributes:
-        url: Where it listens; set before the first request is served.
+        url: Where it listens; set before the first request is served, with `unix_socket` and `token_file`.
         started_at: Monotonic seconds.
     """
 
     version: str
     url: str = dataclasses.field(init=False)
+    unix_socket: str | None = None
+    token_file: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)

@@ -94,6 +94,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.runtime_dir / "mlxr.pid"
 
     @property
+    def token_file(self) -> Path:
+        """The token by which this user's programs are known over the unix socket, while a gateway runs."""
+        return self.runtime_dir / "mlxr.token"
+
+    @property
     def lock_file(self) -> Path:
         """Locked by the one gateway that uses the data folder; it lies in that very folder."""
         return self.data_dir / "gateway.lock"

@@ -40,9 +40,9 @@ AbsolutePath = Annotated[str, Meta(pattern=r"^(/|~/)", max_length=4096, descript
 SocketPath = Annotated[
     str,
     Meta(
-        pattern=r"^(/|~/)",
+        pattern=r"^(auto$|/|~/)",
         max_length=MAX_SOCKET_PATH_CHARS,
-        description=f"a path that begins with / or ~/, of at most {MAX_SOCKET_PATH_CHARS} characters",
+        description=f"auto, or a path that begins with / or ~/, of at most {MAX_SOCKET_PATH_CHARS} characters",
     ),
 ]
 Origin = Annotated[
@@ -108,7 +108,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         host: Address or name to bind; `localhost` is 127.0.0.1 and ::1.
         port: TCP port; 0 = any free one.
-        unix_socket: Path of a unix socket to listen on as well, or None.
+        unix_socket: Path of a unix socket to listen on as well; `auto` = in mlxr's own folder, None = none.
         allowed_hosts: Host header names accepted beside loopback names and `host`.
         allowed_origins: Origins of pages that may call, e.g. `http://localhost:3000` or `app://obsidian.md`.
         strict_fields: Whether a request with a field that nobody knows is refused (400), instead of served without it.
@@ -128,7 +128,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     host: NonEmpty = "localhost"
     port: Port = 11434
-    unix_socket: SocketPath | None = None
+    unix_socket: SocketPath | None = "auto"
     allowed_hosts: tuple[NonEmpty, ...] = ()
     allowed_origins: tuple[PageOrigin, ...] = ()
     strict_fields: bool = False

@@ -18,6 +18,12 @@ Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+def is_over_unix_socket(scope: Scope) -> bool:
+    """Tell whether a request came by a unix socket, which no web page and no other machine reaches."""
+    server = scope.get("server")
+    return server is None or server[1] is None
+
+
 class BytesResponse:
     """A complete response whose body is ready. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
 

@@ -20,7 +20,7 @@ from router.errors import (
     RouterError,
     URLTooLongError,
 )
-from router.http.asgi import App, BytesResponse, Receive, Scope, Send
+from router.http.asgi import App, BytesResponse, Receive, Scope, Send, is_over_unix_socket
 from router.http.caller import OWNER, Caller, acting_for, check_scope, set_caller
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
@@ -133,9 +133,7 @@ class Guards:
             # message that lacks a Host header field and to any request message that contains more than one".
             raise MalformedRequestError("The request must have exactly one Host header.")
         host = hosts[0].decode("latin-1")
-        server = scope.get("server")
-        is_local_socket = server is None or server[1] is None
-        if not self._rules.allows_host(host, is_local_socket=is_local_socket):
+        if not self._rules.allows_host(host, is_local_socket=is_over_unix_socket(scope)):
             raise HostNotAllowedError(
                 "The Host header does not name this server. Use localhost or 127.0.0.1, "
                 "or add the name to server.allowed_hosts in the config."

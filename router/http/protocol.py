@@ -8,6 +8,8 @@ Not here: what a sound request may say (`router.http.guards`), and sockets and s
 """
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +19,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from backends.machine.current import current_platform
 from router.errors import (
     HeadersTooLargeError,
     MalformedRequestError,
+    PeerNotAllowedError,
     RequestTimeoutError,
     RouterError,
     TooManyConnectionsError,
@@ -43,6 +47,14 @@ _REFUSAL_TIMEOUT_S = 1.0
 
 # How long the last bytes may take to leave before the connection is reset.
 _LINGER_S = 1.0
+
+
+def _is_from_this_user(transport: asyncio.Transport) -> bool:
+    """Tell whether a connection over a unix socket is of this user or of root; over TCP nobody can tell."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return True
+    return current_platform().peer_uid(sock) in {os.getuid(), 0}
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -83,7 +95,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Start the deadline of the first request."""
         super().connection_made(transport)
         timeout_s = self._limits.header_timeout_s
-        if len(self.connections) > self._limits.max_connections:
+        if not _is_from_this_user(transport):
+            self._served_app = error_app(PeerNotAllowedError(), self._dialects)
+            timeout_s = min(timeout_s, _REFUSAL_TIMEOUT_S)
+        elif len(self.connections) > self._limits.max_connections:
             self._served_app = error_app(
                 TooManyConnectionsError("The server has too many connections."), self._dialects
             )

@@ -23,7 +23,7 @@ import uvloop
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.server import ServerState
 
-from router.errors import StartupError
+from router.errors import BindError, StartupError
 from router.http.access_log import AccessLog
 from router.http.asgi import App
 from router.http.caller import OWNER, Caller
@@ -93,6 +93,7 @@ class HttpServer:
     Args:
         port: Port; 0 for a free one.
         unix_socket: A path to listen on as well.
+        is_unix_optional: Whether the server starts without it where it cannot be had.
         drain_timeout_s: What running requests get to finish after `stop`.
     """
 
@@ -103,12 +104,14 @@ class HttpServer:
         host: str,
         port: int,
         unix_socket: Path | None = None,
+        is_unix_optional: bool = False,
         limits: HttpLimits,
         dialects: Dialects,
         drain_timeout_s: float = 30.0,
     ) -> None:
         self._address = (host, port)
         self._unix_path = unix_socket
+        self._is_unix_optional = is_unix_optional
         self._limits = limits
         self._dialects = dialects
         self._drain_timeout_s = drain_timeout_s
@@ -151,8 +154,8 @@ class HttpServer:
             tcp = bind_tcp(*self._address)
             for sock in tcp:
                 on_failure.callback(sock.close)
-            if self._unix_path is not None:
-                self._unix = bind_unix(self._unix_path)
+            self._unix = self._bound_unix()
+            if self._unix is not None:
                 on_failure.callback(self._unix.sock.close)
                 on_failure.callback(self._unix.unlink)
             self._config.load()
@@ -164,7 +167,18 @@ class HttpServer:
         self._update_date()
         await self._listen(tcp)
         names = [sock.getsockname() for sock in tcp]
-        return Addresses(tuple((name[0], name[1]) for name in names), self._unix_path)
+        return Addresses(tuple((name[0], name[1]) for name in names), None if self._unix is None else self._unix.path)
+
+    def _bound_unix(self) -> UnixSocket | None:
+        if self._unix_path is None:
+            return None
+        try:
+            return bind_unix(self._unix_path)
+        except BindError as exc:
+            if not self._is_unix_optional:
+                raise
+            _logger.warning("there is no unix socket: %s", exc)
+            return None
 
     async def wait_stopped(self) -> None:
         """Serve until `stop` is called, then drain and end. Cancelling it ends at once."""

@@ -19,6 +19,7 @@ from registry.store.benches import BenchHead
 from registry.threads import with_registry
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.options import BenchAssignment, BenchOptions
+from router.config.instance import ServerFacts
 from router.errors import BenchRunningError
 from router.jobs.job import Follower, Job, JobKind, Jobs
 
@@ -53,8 +54,8 @@ class BenchRuns:
         started = None if job is None else job.last(BenchStarted)
         return None if started is None else started.bench_id
 
-    def start(self, options: BenchOptions, *, url: str) -> Follower[BenchEvent]:
-        """Begin a benchmark.
+    def start(self, options: BenchOptions, *, server: ServerFacts) -> Follower[BenchEvent]:
+        """Begin a benchmark of this server.
 
         Raises:
             BenchRunningError: Another one runs.
@@ -62,7 +63,13 @@ class BenchRuns:
         """
         if self._jobs.get(_BENCH, _THE_ONE) is not None:
             raise BenchRunningError
-        assignment = BenchAssignment(options=options, url=url, database=str(self._database))
+        assignment = BenchAssignment(
+            options=options,
+            url=server.url,
+            unix_socket=server.unix_socket,
+            token_file=server.token_file,
+            database=str(self._database),
+        )
         work = partial(_measure, assignment, self._environment)
         return self._jobs.start(_BENCH, _THE_ONE, work, about=options.model).follow()
 

@@ -46,8 +46,14 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class BenchAssignment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told."""
+    """What the process is told.
+
+    Attributes:
+        url: Of the server; `unix_socket` and `token_file` as in `RunningInstance`.
+    """
 
     options: BenchOptions
     url: str
+    unix_socket: str | None = None
+    token_file: str | None = None
     database: str

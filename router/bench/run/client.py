@@ -67,17 +67,48 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def make_http(url: str, *, unix_socket: str | None = None) -> httpx.AsyncClient:
+def make_http(
+    url: str, *, unix_socket: str | None = None, headers: Mapping[str, str] | None = None
+) -> httpx.AsyncClient:
     """Return a client for one server; proxies of the environment are not used.
 
     Args:
         url: Of the server, without `/v1`.
         unix_socket: Path of its socket, in the place of TCP.
+        headers: Of every request.
     """
     limits = httpx.Limits(max_connections=NUM_CONNECTIONS)
     transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits)
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
-    return httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout, trust_env=False)
+    return httpx.AsyncClient(base_url=url, transport=transport, headers=headers, timeout=timeout, trust_env=False)
+
+
+class OurServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where our server is, and what says to it who asks.
+
+    Attributes:
+        unix_socket: Used where TCP needs a key that is not there: on TCP it is compared with other servers.
+    """
+
+    url: str
+    unix_socket: str | None = None
+    headers: dict[str, str] = {}
+
+
+async def make_own_http(server: OurServer) -> httpx.AsyncClient:
+    """Return a client for our own server."""
+    if server.unix_socket is None or await _is_open(server):
+        return make_http(server.url, headers=server.headers)
+    return make_http("http://localhost", unix_socket=server.unix_socket, headers=server.headers)
+
+
+async def _is_open(server: OurServer) -> bool:
+    try:
+        async with make_http(server.url, headers=server.headers) as http:
+            answer = await http.get("/v1/mlxr/status")
+    except httpx.HTTPError:
+        return False
+    return answer.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 
 
 async def stream_answer(

@@ -21,7 +21,7 @@ from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, chosen_scenarios, unseen_scenarios
 from router.bench.plan.schedule import MIN_ROUNDS, num_rounds_of_cycle, open_scenarios, turns_of
 from router.bench.run.block import RunState, run_block
-from router.bench.run.client import make_http
+from router.bench.run.client import OurServer, make_http, make_own_http
 from router.bench.run.conditions import notices_of
 from router.bench.run.measurements import Measurements
 from router.bench.run.measurer import Measurer
@@ -39,15 +39,14 @@ OVERTIME_S = 120.0
 async def run_bench(
     options: BenchOptions,
     *,
-    url: str,
-    unix_socket: str | None = None,
+    server: OurServer,
     get_model: Callable[[str], Model],
     on_event: Callable[[BenchProgress], None],
 ) -> BenchRecord:
     """Measure, on this machine.
 
     Args:
-        url: Of our server; `unix_socket`, where there is one, is in its place.
+        server: Ours.
 
     Returns:
         The record; not complete when the task was cancelled, or the time box ended too early.
@@ -62,7 +61,7 @@ async def run_bench(
     async with contextlib.AsyncExitStack() as stack:
         if (meter := energy_meter()) is not None:
             stack.callback(meter.close)
-        ours = await stack.enter_async_context(make_http(url, unix_socket=unix_socket))
+        ours = await stack.enter_async_context(await make_own_http(server))
         measurements = Measurements(options.seed)
         state = RunState(
             options=options,

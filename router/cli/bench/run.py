@@ -5,6 +5,7 @@ report (`report.py`), runs of before (`history.py`).
 """
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import read_prompts
 from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
+from router.bench.run.client import OurServer
 from router.bench.run.runner import run_bench
 from router.cli.bench.own_server import server_for
 from router.cli.bench.progress import BenchPrinter
@@ -23,7 +25,9 @@ from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.verbs import argument, option, verb
+from router.config.instance import RunningInstance
 from router.errors import BenchError
+from router.keys.sending import credentials
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_FAILURE: Final = 1
@@ -96,6 +100,12 @@ def exit_code_of(record: BenchRecord) -> int:
     return 0 if answered == set(range(len(record.contestants))) else EXIT_FAILURE
 
 
+def _reached(instance: RunningInstance) -> OurServer:
+    socket = instance.unix_socket
+    headers = credentials(os.environ, unix_socket=socket, token_file=instance.token_file)
+    return OurServer(url=reachable_url(instance.url), unix_socket=socket, headers=headers)
+
+
 def _measured(options: BenchOptions) -> BenchRecord:
     paths = current_paths()
     with open_registry(paths) as registry:
@@ -106,8 +116,7 @@ def _measured(options: BenchOptions) -> BenchRecord:
             record = asyncio.run(
                 run_bench(
                     options,
-                    url=reachable_url(instance.url),
-                    unix_socket=instance.unix_socket,
+                    server=_reached(instance),
                     get_model=registry.models.get,
                     on_event=printer.show,
                 )

@@ -4,6 +4,7 @@ Not here: finding the server (`router.cli.terminal.server`), what can go wrong (
 """
 
 import contextlib
+import os
 from collections.abc import Generator, Iterator
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -14,6 +15,7 @@ import msgspec
 from router.cli.client.errors import ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance
 from router.http.headers import ENGINE_HEADER
+from router.keys.sending import credentials
 from router.protocols.openai.answer_schemas import ChatChunk, TextChunk
 from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
 
@@ -30,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class Client:
-    """Talks to one running gateway. Use it in a `with`."""
+    """Talks to one running gateway, over its unix socket where it has one. Use it in a `with`."""
 
     def __init__(self, instance: RunningInstance) -> None:
         self._instance = instance
@@ -158,8 +160,11 @@ class Client:
         if self._http is None:
             # trust_env off: a proxy of the environment has no business between two processes of this machine.
             socket = self._instance.unix_socket
-            transport = httpx.HTTPTransport(uds=socket) if socket is not None else None
-            self._http = httpx.Client(base_url=reachable_url(self._instance.url), transport=transport, trust_env=False)
+            url, transport = reachable_url(self._instance.url), None
+            if socket is not None:
+                url, transport = "http://localhost", httpx.HTTPTransport(uds=socket)
+            headers = credentials(os.environ, unix_socket=socket, token_file=self._instance.token_file)
+            self._http = httpx.Client(base_url=url, transport=transport, headers=headers, trust_env=False)
         return self._http
 
     @contextlib.contextmanager

@@ -177,7 +177,7 @@ async def start_bench(request: AnyRequest, serving: ServingPart, benches: Benche
     options = await serving.read(request, BenchOptions)
     contestants = contestants_of(options.model, options.contestants, serving.models.get)
     unseen_scenarios(chosen_scenarios(options), contestants)
-    follower = benches.start(options, url=server.url)
+    follower = benches.start(options, server=server)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 

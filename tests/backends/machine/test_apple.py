@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,31 @@ def test_every_raw_figure_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         >= {"resident_size": 1, "phys_footprint": 2, "wired_size": 4, "footprint(1)": ["/usr/bin/footprint"]}.items()
     )
     assert "uuid" not in raw
+
+
+class PeerSocket:
+    """Answers as the headers say: cr_version, cr_uid, cr_ngroups, 16 groups."""
+
+    def __init__(self, told: bytes | OSError) -> None:
+        self.told = told
+        self.asked: tuple[int, int, int] | None = None
+
+    def getsockopt(self, level: int, name: int, length: int) -> bytes:
+        self.asked = (level, name, length)
+        if isinstance(self.told, OSError):
+            raise self.told
+        return self.told
+
+
+def xucred(version: int, uid: int) -> bytes:
+    return struct.pack("<IIhxx16I", version, uid, 2, 20, 12, *[0] * 14)
+
+
+@pytest.mark.parametrize(
+    ("told", "uid"),
+    [(xucred(0, 501), 501), (xucred(1, 501), None), (b"", None), (OSError(57, "Socket is not connected"), None)],
+)
+def test_who_is_at_the_other_end_of_a_unix_socket_is_read_from_xucred(told: bytes | OSError, uid: int | None) -> None:
+    peer = PeerSocket(told)
+    assert platform().peer_uid(peer) == uid  # type: ignore[arg-type]  # all that is asked of it
+    assert peer.asked == (0, 1, 76) == (0, 1, len(xucred(0, 501)))

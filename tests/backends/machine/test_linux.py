@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,11 @@ def test_a_child_ends_with_its_parent_whatever_it_does() -> None:
         process.kill()
         gone, _ = psutil.wait_procs([found], timeout=WITHIN_S)
         assert gone
+
+
+def test_who_is_at_the_other_end_of_a_unix_socket_is_told() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        assert LinuxPlatform().peer_uid(one) == os.getuid()
+    with socket.socket(socket.AF_INET) as tcp:
+        assert LinuxPlatform().peer_uid(tcp) != os.getuid()

@@ -22,7 +22,7 @@ def changed_lines(old: str, new: str) -> list[str]:
     [
         (("engine",), "mlx", ["-engine: auto", "+engine: mlx"]),
         (("server", "port"), 8080, ["-  port: 11434", "+  port: 8080"]),
-        (("server", "unix_socket"), "/tmp/s", ["-  unix_socket: null", "+  unix_socket: /tmp/s"]),
+        (("server", "unix_socket"), "/tmp/s", ["-  unix_socket: auto", "+  unix_socket: /tmp/s"]),
         (("generation", "temperature"), 0.5, ["-  temperature: 1.0", "+  temperature: 0.5"]),
         (("standby",), True, ["-standby: false", "+standby: true"]),
     ],

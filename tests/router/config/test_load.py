@@ -165,7 +165,7 @@ def test_overrides_win_and_leave_the_files_config_alone() -> None:
     ("overrides", "message"),
     [
         (Overrides(port=70_000), "command line: server.port: expected int"),
-        (Overrides(unix_socket="relative"), "command line: server.unix_socket: expected a path"),
+        (Overrides(unix_socket="relative"), "command line: server.unix_socket: expected auto, or a path"),
     ],
 )
 def test_bad_overrides_are_refused(overrides: Overrides, message: str) -> None:
