@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.support.memory_group import MemoryGroup
 from tests.support.processes import running_children
 from tests.support.waiting import WITHIN_S
 
@@ -49,7 +50,11 @@ def run_cli(home: Path, *arguments: str, stdin: str | None = None) -> subprocess
 
 
 class GatewayProcess:
-    """`mlxr serve` on a free port."""
+    """`mlxr serve` on a free port.
+
+    Args:
+        group: What it runs in, with its workers.
+    """
 
     def __init__(
         self,
@@ -58,14 +63,16 @@ class GatewayProcess:
         config: dict[str, Any] | None = None,
         arguments: tuple[str, ...] = (),
         fake_options: dict[str, Any] | None = None,
+        group: MemoryGroup | None = None,
     ) -> None:
         self.home = home
+        argv = [*_SERVE, *arguments] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)]
         if config is not None:
             (home / "config").mkdir(parents=True, exist_ok=True)
             (home / "config" / "server.yaml").write_text(json.dumps(config))  # JSON is YAML
         self._stderr = (home / "stderr.txt").open("wb")
         self.process = subprocess.Popen(
-            [*_SERVE, *arguments] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)],
+            argv if group is None else group.argv(argv),
             env=environment(home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

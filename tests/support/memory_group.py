@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,10 @@ class MemoryGroup:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def argv(self, argv: list[str]) -> list[str]:
+        """Return a command that runs `argv` in the group, from its first moment."""
+        return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.folder / "cgroup.procs"), *argv]
 
     def add(self, pid: int) -> None:
         (self.folder / "cgroup.procs").write_text(str(pid))
@@ -47,3 +53,38 @@ def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
                 os.kill(int(pid), 9)
         with contextlib.suppress(OSError):  # the kernel may still be ending them
             folder.rmdir()
+
+
+_BALLAST = """
+import sys
+ballast = b""
+for line in sys.stdin:
+    ballast = b""
+    ballast = b"\\1" * int(line)
+    print("held", flush=True)
+"""
+
+
+class Ballast:
+    """A program beside mlxr that holds as much memory as it is told.
+
+    Args:
+        group: What it runs in; None = nothing of its own.
+    """
+
+    def __init__(self, group: MemoryGroup | None = None) -> None:
+        argv = [sys.executable, "-c", _BALLAST]
+        self._process = subprocess.Popen(
+            argv if group is None else group.argv(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def hold(self, num_bytes: int) -> None:
+        """Return when it has that much, and no more."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(num_bytes, file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == "held\n"
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
