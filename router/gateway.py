@@ -61,6 +61,7 @@ from router.stores.conversations import Conversations
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
+from router.workers.preload import Preload
 from router.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -216,6 +217,7 @@ class _Gateway:
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
                     services.keeper.run(),
+                    _outlived("the model loaded at the start", self._preload(services).run()),
                     _outlived("the watch over memory", services.memory.run()),
                     shadow.run(),
                     keep_awake(lambda: any(services.serving.requests) or services.jobs.is_busy),
@@ -232,6 +234,15 @@ class _Gateway:
                     watcher.cancel()
                 supervisor.close()
                 await supervision
+
+    def _preload(self, services: Services) -> Preload:
+        return Preload(
+            self._config.config.models,
+            services.serving.supervisor,
+            services.readiness,
+            meaning=services.serving.models.model_request,
+            last_file=self._options.paths.last_model_file,
+        )
 
     def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
         facts = services.server

@@ -64,6 +64,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "metal.json"
 
     @property
+    def last_model_file(self) -> Path:
+        """The name of the model that was loaded last (`models.preload: last`)."""
+        return self.data_dir / "last-model"
+
+    @property
     def registry_db(self) -> Path:
         """The catalogue's SQLite file."""
         return self.data_dir / "registry.sqlite3"

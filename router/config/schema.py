@@ -285,6 +285,8 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ollama_dir: That store; None = `~/.ollama/models`.
         watch: Whether a running server notices changes of these folders by itself.
         hash_files: Whether a running server computes the checksums of model files in the background.
+        preload: What is loaded in the background once the server is up: a list with a model's name (one, as long as one
+            is loaded at a time), `last` = the model that was loaded last, or `none`.
     """
 
     dir: AbsolutePath | None = None
@@ -298,6 +300,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ollama_dir: AbsolutePath | None = None
     watch: bool = True
     hash_files: bool = True
+    preload: Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=1)] = "none"
 
 
 class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
