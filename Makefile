@@ -1,8 +1,8 @@
 # Two commands for a newcomer: `make run`, `make test`. Both set everything up first; a second call is quick.
 .PHONY: run test quick setup check lock bench clean
 
-# Two tests at a time: half of them wait for a process, a disk or a timer.
-BESIDE = -n 2 --dist worksteal
+# Three tests at a time on two cores: half of them wait for a process, a disk or a timer.
+BESIDE = -n 3 --dist worksteal
 
 run: setup
 	@.venv/bin/mlxr serve
