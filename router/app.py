@@ -31,6 +31,7 @@ from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
 from router.readiness import Readiness
 from router.stores.conversations import Conversations
+from router.telemetry.telemetry import Telemetry
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Services:
         serving: Answers requests for models.
         memory: Watches the machine's memory.
         events: What happened last, and who follows.
+        telemetry: Has the metrics.
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
@@ -52,6 +54,7 @@ class Services:
     serving: RequestService
     memory: MemoryMonitor
     events: EventLog
+    telemetry: Telemetry
     jobs: Jobs
     keeper: ModelKeeper
     making: ModelMaking
@@ -95,6 +98,7 @@ def create_server(services: Services, paths: Paths, authenticator: Authenticator
             access_logger=logging.getLogger("mlxr.access"),
             authenticate=authenticator.caller,
             is_strict=lambda: services.serving.config.server.strict_fields,
+            ended=services.telemetry.exchanges,
         ),
         host=config.host,
         port=config.port,

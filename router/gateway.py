@@ -31,6 +31,7 @@ from router.config.roots import models_dir, scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.events.sources import EventSources
+from router.http.exchange import RequestIdFilter
 from router.http.server import Addresses, HttpServer, run
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
@@ -58,6 +59,7 @@ from router.service.notify import Notifier
 from router.signals import EXIT_STOPPED, on_signals
 from router.sleep import keep_awake
 from router.stores.conversations import Conversations
+from router.telemetry.telemetry import Telemetry
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
@@ -106,6 +108,8 @@ def run_gateway(options: GatewayOptions) -> int:
         StartupError: An address is taken, another gateway uses the data folder, and the like.
         RegistryError: The registry cannot be opened.
     """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RequestIdFilter())
     run(_Gateway(options).serve())
     return EXIT_STOPPED
 
@@ -189,6 +193,14 @@ class _Gateway:
             serving=serving,
             memory=memory,
             events=EventSources(serving.supervisor, self._conditions, jobs).log,
+            telemetry=Telemetry(
+                serving.supervisor,
+                serving.requests,
+                jobs,
+                self._conditions,
+                version=VERSION,
+                is_on=config.telemetry.metrics,
+            ),
             jobs=jobs,
             keeper=ModelKeeper(
                 paths.registry_db,
@@ -219,6 +231,7 @@ class _Gateway:
                     services.keeper.run(),
                     _outlived("the model loaded at the start", self._preload(services).run()),
                     _outlived("the watch over memory", services.memory.run()),
+                    _outlived("the metrics", services.telemetry.run()),
                     shadow.run(),
                     keep_awake(lambda: any(services.serving.requests) or services.jobs.is_busy),
                     _outlived("pulls", self._run_pulls(services)),

@@ -32,6 +32,7 @@ from typing import NamedTuple
 from backends.base import BatchLimits, StepPlan, StepResult
 from backends.batching.capacity import Capacity, SharedCells
 from backends.batching.chunks import step_chunks
+from backends.batching.counts import BatchCounts
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.needed_tiles import is_needed, next_tile
 from backends.batching.prefill_budget import PrefillBudget
@@ -65,10 +66,12 @@ class Batcher:
 
     Attributes:
         prefill_budget: Sizes prefill beside decode; the caller lets it observe the steps.
+        counts: What was done so far.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self.prefill_budget = PrefillBudget()
+        self.counts = BatchCounts()
         self._limits = limits
         self._live = LiveSequences()
         self._retired = RetiredCaches()
@@ -96,6 +99,11 @@ class Batcher:
     def retired_ids(self) -> list[int]:
         """Ended sequences whose cache is kept, the least recently used first."""
         return self._retired.sequence_ids
+
+    @property
+    def num_kept_tokens(self) -> int:
+        """Tokens of all of them."""
+        return self._retired.num_tokens
 
     def num_kept(self, sequence_id: int) -> int:
         """Return how many tokens the kept cache of an ended sequence holds; 0 without one."""
@@ -241,7 +249,9 @@ class Batcher:
             member.refused_ids.add(fork.source_id)
             member.sequence.num_computed = member.sequence.num_cached_tokens = 0
             self._shared.release(target_id)
-        elif retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
+            return
+        self.counts.num_forks += 1
+        if retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
             self.remove(fork.source_id)
             self._superseded.append(fork.source_id)
 
@@ -275,6 +285,8 @@ class Batcher:
 
     def on_step(self, result: StepResult) -> None:
         """Take over what the engine did."""
+        self.counts.num_steps += 1
+        self.counts.num_step_sequences += len(result.num_computed)
         for sequence_id, num_computed in result.num_computed.items():
             member = self._live.get(sequence_id)
             if member is None or not member.is_resident:
@@ -333,6 +345,7 @@ class Batcher:
         victims.sort(key=lambda member: (not member.is_urgent, member.is_paused, member.arrival))
         while self._capacity.num_free < 0 and victims:
             evicted.append(self._evict(victims.pop()))
+        self.counts.num_evictions += len(evicted)
         return evicted
 
     def _evict_for_blocked(self) -> list[int]:
@@ -351,6 +364,7 @@ class Batcher:
         # Without its source the beginning is lost; those that are left and share it begin the member in the next round.
         while victims and not self._capacity.has_room(member, beginning, self._live.residents):
             evicted.append(self._evict(victims.pop()))
+        self.counts.num_preemptions += len(evicted)
         return evicted
 
     def _evict(self, victim: LiveSequence) -> int:
@@ -368,6 +382,7 @@ class Batcher:
         sequence_id = self._retired.victim(self._now, spared_id)
         assert sequence_id is not None, "live sequences alone are never too many"
         self.remove(sequence_id)
+        self.counts.num_dropped += 1
         return sequence_id
 
     def _drop_needless(self, sequence_id: int, token_ids: list[int]) -> list[int]:

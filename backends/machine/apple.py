@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from backends.machine.base import Footprint, MachineMemory, Platform, Pressure
+from backends.machine.base import Footprint, GPUUse, MachineMemory, Platform, Pressure
 
 LIBRARY: Final = "/usr/lib/libSystem.B.dylib"
 _RUSAGE_INFO_V4: Final = 4
@@ -44,6 +44,9 @@ _PRESSURES: Final = {1: Pressure.NORMAL, 2: Pressure.WARNING, 4: Pressure.CRITIC
 """Source: <sys/kern_memorystatus.h>, kVMPressureNormal, kVMPressureWarning, kVMPressureCritical."""
 _GUARDED: Final = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents")
 _PLATFORM_ID: Final = re.compile(r'"IOPlatformUUID" = "([^"]+)"')
+_GPU_BUSY: Final = re.compile(r'"Device Utilization %"=(\d+)')
+_GPU_BYTES: Final = re.compile(r'"In use system memory"=(\d+)')
+"""Source: `PerformanceStatistics` of IOAccelerator as `ioreg` prints it; Apple documents neither."""
 _TOOL_TIMEOUT_S: Final = 10.0
 _TOOL_LINES: Final = 40
 _MAX_TEXT_BYTES: Final = 256
@@ -279,6 +282,14 @@ class ApplePlatform(Platform):
     def is_guarded(self, path: Path, home: Path) -> bool:
         """Source: Apple, "Control access to files and folders on Mac"."""
         return any(path.is_relative_to(folder) for folder in (*map(home.joinpath, _GUARDED), Path("/Volumes")))
+
+    def gpu_use(self) -> GPUUse | None:
+        """Ask ioreg for the accelerator's own statistics, which need no privilege."""
+        text = _output_of("/usr/sbin/ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator")
+        busy, used = _GPU_BUSY.search(text), _GPU_BYTES.search(text)
+        if busy is None and used is None:
+            return None
+        return GPUUse(None if busy is None else int(busy[1]) / 100, None if used is None else int(used[1]))
 
     # ---- raw --------------------------------------------------------------------------------------------------------
 

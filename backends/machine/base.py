@@ -46,6 +46,18 @@ class MachineMemory(msgspec.Struct, frozen=True, kw_only=True):
     held_bytes: int
 
 
+class GPUUse(msgspec.Struct, frozen=True):
+    """What the GPU does; None = it does not tell.
+
+    Attributes:
+        busy_share: Share of the last moments in which it had work, 0..1.
+        used_bytes: Memory of the machine that its driver has in use.
+    """
+
+    busy_share: float | None
+    used_bytes: int | None
+
+
 class Pressure(enum.StrEnum):
     """How short of memory the system thinks it is; its own judgement, no threshold of ours."""
 
@@ -100,6 +112,10 @@ class Platform(abc.ABC):
 
     def stall_share(self) -> float | None:
         """Return the share of the last 10 s in which everything waited for memory, 0..1; None = it is not told."""
+        return None
+
+    def gpu_use(self) -> GPUUse | None:
+        """Return what the GPU that MLX computes on does; None = there is none. May take some tens of milliseconds."""
         return None
 
     @abc.abstractmethod

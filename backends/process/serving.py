@@ -21,6 +21,7 @@ from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission, Admitted
 from backends.process.embedding_queue import EmbeddingQueue
 from backends.process.image_loader import ImagePreparer
+from backends.process.stats import StatsReporter
 from backends.process.text_questions import answer_to
 from backends.tile_cache import TileCache
 from backends.wire.channel import Channel, ChannelClosedError
@@ -100,6 +101,7 @@ class Serving:
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
+        self._stats = StatsReporter(batcher, engine.limits.num_cells)
         self._encoding = TileEncoding(engine, batcher, tiles, clock)
         self._has_chunks = True
         self._answers: dict[int, RunningAnswer] = {}
@@ -383,6 +385,9 @@ class Serving:
         if not self._outbox and is_busy and now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
             self._outbox.append(self._heartbeat)
         if self._outbox:
+            stats = self._stats.due(now, is_busy=is_busy)
+            if stats is not None:
+                self._outbox.append(stats)
             events, self._outbox = self._outbox, []
             self._last_sent_at = now
             self._channel.send(events)

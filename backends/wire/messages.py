@@ -318,6 +318,31 @@ class Heartbeat(_Message, frozen=True):
 
 HEARTBEAT_INTERVAL_S = 1.0
 
+
+class Stats(_Message, frozen=True, kw_only=True):
+    """What the batch does and has done, for metrics; at most once in a second of work, and when it comes to rest.
+
+    Attributes:
+        num_running: Sequences with a slot, held and paused ones included.
+        num_cells: Of the KV cache, in tokens.
+        num_free_cells: Those that no live sequence has claimed.
+        num_kept_tokens: Tokens of ended sequences whose caches are kept.
+        num_steps: From here on as in `backends.batching.counts.BatchCounts`.
+    """
+
+    num_running: int
+    num_waiting: int
+    num_cells: int
+    num_free_cells: int
+    num_kept_tokens: int
+    num_steps: int
+    num_step_sequences: int
+    num_evictions: int
+    num_preemptions: int
+    num_forks: int
+    num_dropped: int
+
+
 Event = (
     Hello
     | LoadProgress
@@ -331,6 +356,7 @@ Event = (
     | Failed
     | Aborted
     | Heartbeat
+    | Stats
     | Answered
     | Embedded
 )

@@ -45,6 +45,7 @@ ROOT: Final = Group(
         "run": "asking.run:run",
         "report": "asking.report:report",
         "engine": "engine:engine",
+        "logs": "logs.reading:logs",
         "ps": "processes:list_workers",
         "stop": "processes:stop",
         "doctor": "doctor.doctor:doctor",

@@ -1,14 +1,10 @@
 """`mlxr serve`: run the gateway until Ctrl-C, with its log on stderr and in a file. Not here: the gateway."""
 
 import faulthandler
-import json
-import logging
-import logging.handlers
 import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,15 +14,14 @@ import click
 from backends.lifeline import end_with_stdin
 from registry.catalogue import Model
 from router.cli.detach import start_detached
+from router.cli.logs.writing import configure_logging
 from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths
 from router.cli.terminal.options import config_option, engine_option
-from router.cli.terminal.output import shown
 from router.cli.terminal.verbs import option, verb
 from router.config.capability import AUTO
 from router.config.load import Overrides, apply_overrides, load_config
 from router.config.paths import Paths
 from router.config.reference import ensure_config_file
-from router.config.schema import LogFormat, LoggingConfig
 from router.errors import ConfigError
 from router.models.targets import Purpose, usable_artifacts
 from router.signals import exit_on_sigterm
@@ -36,11 +31,6 @@ MAX_PORT = 65_535
 
 EXIT_CONFIG: Final = 78
 """The config cannot be used: to start again is of no use. Source: EX_CONFIG of sysexits(3)."""
-
-MAX_LOG_BYTES: Final = 10_000_000
-"""A log file of that size is put aside."""
-
-NUM_OLD_LOGS: Final = 3
 
 
 @verb
@@ -152,55 +142,3 @@ def _print_banner(url: str, models: Sequence[Model]) -> None:
 def _own_command() -> str:
     """Give what this command is called in the user's terminal, where an environment's folder is not on the path."""
     return "mlxr" if shutil.which("mlxr") else os.path.relpath(sys.argv[0])
-
-
-class TextFormatter(logging.Formatter):
-    """`2026-01-31 12:00:00.123 INFO router.gateway: …`, in local time."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record as one line; what strangers sent cannot start another."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        text = f"{stamp}.{int(record.msecs):03d} {record.levelname} {record.name}: {record.getMessage()}"
-        if record.exc_info:
-            text += " | " + self.formatException(record.exc_info).replace("\n", " | ")
-        return shown(text)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time (seconds since 1970), level, logger, message, exception."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record as one line."""
-        entry = {"time": record.created, "level": record.levelname.lower(), "logger": record.name}
-        entry["message"] = record.getMessage()
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
-
-
-def configure_logging(config: LoggingConfig, log_file: Path, *, has_stderr: bool = True) -> None:
-    """Send the process's log to stderr, and to the log file if the config wants that.
-
-    Args:
-        log_file: Its folder exists.
-        has_stderr: Without it stderr has the log only where the config wants no file.
-
-    Raises:
-        OSError: The file cannot be opened.
-    """
-    formatter = JsonFormatter() if config.format is LogFormat.JSON else TextFormatter()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if has_stderr or not config.file else []
-    if config.file:
-        handlers.append(
-            logging.handlers.RotatingFileHandler(
-                log_file, maxBytes=MAX_LOG_BYTES, backupCount=NUM_OLD_LOGS, encoding="utf-8", errors="backslashreplace"
-            )
-        )
-    for handler in handlers:
-        handler.setFormatter(formatter)
-    logging.basicConfig(level=config.level.value.upper(), handlers=handlers, force=True)
-    # uvicorn tells each step of its start and end, which says nothing to anybody who did not write it.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
-    # httpx names whole addresses, and those of a hub's content network have signatures in them.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)

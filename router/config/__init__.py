@@ -17,6 +17,7 @@ from router.config.schema import (
     ServerConfig,
     is_loopback,
 )
+from router.config.telemetry import TelemetryConfig
 
 __all__ = [
     "BatchesConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "Overrides",
     "ServerConfig",
     "ShadowConfig",
+    "TelemetryConfig",
     "apply_overrides",
     "is_loopback",
     "load_config",

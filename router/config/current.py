@@ -8,7 +8,7 @@ from router.config.schema import Config
 from router.config.tiers import Tier, completed, settings_in_force, tier_for
 from router.status import MemorySetting
 
-READ_AT_START: Final = ("server", "models", "hub", "logging")
+READ_AT_START: Final = ("server", "models", "hub", "logging", "telemetry")
 """Sections of which a change takes effect after a restart."""
 
 

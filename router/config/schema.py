@@ -30,6 +30,7 @@ from registry.settings import (
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 from router.config.images import ImagesConfig
 from router.config.memory import MemoryConfig
+from router.config.telemetry import TelemetryConfig
 
 MAX_SOCKET_PATH_CHARS = 103
 """Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
@@ -332,11 +333,17 @@ class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         level: The least important records that are still written.
         format: text for people, json for machines (one object a line).
         file: Whether the log also goes to a file in mlxr's log folder.
+        max_file_bytes: A log file of that size is put aside.
+        num_old_files: How many of those are kept.
+        prompts: Whether what clients send to models is logged.
     """
 
     level: LogLevel = LogLevel.INFO
     format: LogFormat = LogFormat.TEXT
     file: bool = True
+    max_file_bytes: Annotated[int, Meta(ge=10_000, le=1 << 40)] = 10_000_000
+    num_old_files: Annotated[int, Meta(ge=0, le=100)] = 3
+    prompts: bool = False
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -360,6 +367,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         models: Where models are looked for.
         hub: Where models are pulled from.
         logging: The log.
+        telemetry: What others' tools are told.
     """
 
     engine: EngineSetting = EngineSetting.AUTO
@@ -379,3 +387,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     models: ModelsConfig = ModelsConfig()
     hub: HubConfig = HubConfig()
     logging: LoggingConfig = LoggingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()

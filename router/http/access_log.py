@@ -1,7 +1,7 @@
 """The outermost layer around the app: one log record per request, and a last word when the server must end a request.
 
 A record cannot be forged from outside: every text of the client is quoted as JSON, with control characters escaped
-(CVE-2020-7694). The query is not logged, and what looks like a key is masked.
+(CVE-2020-7694). The query and what is asked are not logged, and what looks like a key is masked.
 """
 
 import asyncio
@@ -10,78 +10,140 @@ import json
 import logging
 import re
 import time
-from typing import Any
+from typing import Any, Final
 
 from router.errors import ShuttingDownError
 from router.http.asgi import App, Receive, Scope, Send
+from router.http.caller import caller_of
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
+from router.http.exchange import (
+    Account,
+    Exchange,
+    begin_exchange,
+    end_exchange,
+    note_status,
+    sane_request_id,
+)
+from router.http.headers import REQUEST_ID_HEADER
+from router.observers import Observers
 
 _MAX_FIELD_CHARS = 200
-_SECRET = re.compile(r"\b(?:sk-|hf_|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGNORECASE)
+_SECRET = re.compile(r"\b(?:sk-|hf_|mlxr-|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGNORECASE)
 
 # A request that is cut at the end of a drain gets this long to take its last chunk.
 _LAST_WORD_S = 1.0
 
-POLLED_PATHS = frozenset({"/health", "/ready", "/v1/mlxr/status"})
+POLLED_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/v1/metrics", "/v1/mlxr/status"})
 """Asked for again and again by monitors and by our own commands: at level INFO they would bury the rest."""
 
 
 class AccessLog:
-    """Passes requests on and logs each when it has ended.
+    """Passes requests on, gives each its id, and logs it when it has ended.
 
     Args:
         logger: Where the records go, at INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
+        ended: Told of each request that has ended, well or not.
     """
 
-    def __init__(self, app: App, *, logger: logging.Logger, dialects: Dialects) -> None:
+    def __init__(
+        self, app: App, *, logger: logging.Logger, dialects: Dialects, ended: Observers[Exchange] | None = None
+    ) -> None:
         self._app = app
         self._dialects = dialects
         self._logger = logger
+        self._ended = ended or Observers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})  # shared by the copies of the scope that are made later, so that all know it
         started_at = time.monotonic()
-        status: int | None = None
+        exchange = Exchange(method=scope["method"], path=scope["path"], sent_id=sane_request_id(scope["headers"]))
 
         async def noting_send(message: Any) -> None:
-            nonlocal status
-            if status is None and message["type"] == "http.response.start":
-                status = message["status"]
+            if exchange.status is None and message["type"] == "http.response.start":
+                note_status(exchange, message["status"])
+                message = _with_id(message, exchange.request_id)
             await send(message)
 
+        token = begin_exchange(exchange)
         try:
             await self._app(scope, receive, noting_send)
         except asyncio.CancelledError:
             # Only the end of a drain cancels a request's task, which ends here either way. A stream has said its
             # last word by itself; passing the cancellation on would be logged as a defect.
-            if status is None:
+            if exchange.status is None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_WORD_S):
                         dialect = self._dialects.of(scope["path"])
                         await error_reply(ShuttingDownError(), dialect).send(noting_send)
         finally:
-            self._log(scope, status, time.monotonic() - started_at)
+            end_exchange(token)
+            exchange.key = caller_of(scope).name
+            self._log(scope, exchange, time.monotonic() - started_at)
+            self._ended.tell(exchange)
 
-    def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
+    def _log(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
         level = logging.DEBUG if scope["path"] in POLLED_PATHS else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
         client = scope.get("client")
         fields = {
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
+            "request_id": exchange.request_id,
+            "method": exchange.method,
+            "path": exchange.path,
+            "status": exchange.status,
             "duration_ms": round(duration_s * 1000, 1),
             "client": client[0] if client else "unix",
+            "key": exchange.key,
             "user_agent": dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1"),
+            **_served_fields(exchange),
         }
         shown = {name: _masked(value) if isinstance(value, str) else value for name, value in fields.items()}
         line = " ".join(f"{name}={quoted(value)}" for name, value in shown.items())
-        self._logger.log(level, "%s", line, extra={"http": shown})
+        self._logger.log(level, "%s", line, extra={"http": shown, "request_id": exchange.request_id})
+
+
+def _served_fields(exchange: Exchange) -> dict[str, Any]:
+    """Return what there is to say of the model that was asked; nothing is said of what is not known."""
+    account = None if exchange.account is None else exchange.account()
+    fields = {
+        "protocol": exchange.protocol,
+        "model": exchange.model,
+        "error": None if exchange.error is None else exchange.error.code,
+        **({} if account is None else _account_fields(account)),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _account_fields(account: Account) -> dict[str, Any]:
+    num_prefilled, prefill_s = account.num_prefilled_tokens, account.prefill_s
+    return {
+        "model": account.model,
+        "engine": account.engine,
+        "tokens_in": account.num_prompt_tokens,
+        "tokens_cached": account.num_cached_tokens,
+        "tokens_out": account.num_output_tokens,
+        "queue_ms": _milliseconds(account.queue_s),
+        "load_ms": _milliseconds(account.load_s),
+        "ttft_ms": _milliseconds(account.first_token_s),
+        "prefill_tokens": num_prefilled,
+        "prefill_ms": _milliseconds(prefill_s),
+        "prefill_tokens_per_s": round(num_prefilled / prefill_s, 1) if num_prefilled and prefill_s else None,
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _with_id(message: Any, request_id: str) -> Any:
+    """Return the head of an answer with the request's id, and no other."""
+    headers = [pair for pair in message.get("headers", ()) if pair[0] != REQUEST_ID_HEADER]
+    return {**message, "headers": [*headers, (REQUEST_ID_HEADER, request_id.encode())]}
 
 
 def quoted(value: Any) -> str:

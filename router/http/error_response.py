@@ -9,13 +9,16 @@ from router.errors import InternalError
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send, json_reply
 from router.http.dialect import Dialect, Dialects, ShownError, printable
 from router.http.error_table import ERROR_ROWS, row_for
+from router.http.exchange import note_error
 
 _INTERNAL: Final = InternalError()
 
 
 def error_chunk(error: BaseException, dialect: Dialect) -> bytes:
     """Encode an error as one chunk of a stream; anything but our errors is a defect, shown without its text."""
-    return dialect.chunk_head + msgspec.json.encode(dialect.body(shown_error(error))) + dialect.chunk_tail
+    shown = shown_error(error)
+    note(shown)
+    return dialect.chunk_head + msgspec.json.encode(dialect.body(shown)) + dialect.chunk_tail
 
 
 def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
@@ -25,6 +28,7 @@ def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
     row says so.
     """
     shown = shown_error(error)
+    note(shown)
     headers = []
     retry_after_s = getattr(shown.error, "retry_after_s", None)
     if retry_after_s is not None:
@@ -44,6 +48,11 @@ def error_app(error: BaseException, dialects: Dialects) -> App:
         await error_reply(error, dialects.of(scope["path"])).send(send)
 
     return app
+
+
+def note(shown: ShownError) -> None:
+    """Let the exchange at hand know how it went wrong."""
+    note_error(shown.row.status, getattr(shown.error, "code", _INTERNAL.code))
 
 
 def shown_error(error: BaseException) -> ShownError:

@@ -28,6 +28,7 @@ from router.http.access_log import AccessLog
 from router.http.asgi import App
 from router.http.caller import OWNER, Caller
 from router.http.dialect import Dialects
+from router.http.exchange import Exchange
 from router.http.field_rule import IgnoredFieldsRule
 from router.http.guards import Guards
 from router.http.hosts import HostRules
@@ -35,6 +36,7 @@ from router.http.limits import HttpLimits
 from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
 from router.http.websocket import PING_INTERVAL_S, PING_TIMEOUT_S, SocketProtocol
+from router.observers import Observers
 from router.sleep import awake_timeout
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ def guarded(
     access_logger: logging.Logger,
     authenticate: Callable[[Any], Caller] = lambda _: OWNER,
     is_strict: Callable[[], bool] = lambda: False,
+    ended: Observers[Exchange] | None = None,
 ) -> App:
     """Put the layers around an app that every request passes: access log, guards, what becomes of unknown fields.
 
@@ -75,10 +78,11 @@ def guarded(
         limits: Limits of URL, headers and declared body.
         authenticate: Says by a request's scope who sends it.
         is_strict: Whether a request with a field that nobody knows is refused where it does not say.
+        ended: Told of each request that has ended.
     """
     telling = IgnoredFieldsRule(app, is_strict=is_strict)
     guards = Guards(telling, rules=rules, limits=limits, dialects=dialects, authenticate=authenticate)
-    return AccessLog(guards, logger=access_logger, dialects=dialects)
+    return AccessLog(guards, logger=access_logger, dialects=dialects, ended=ended)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

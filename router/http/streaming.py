@@ -18,7 +18,7 @@ from registry.errors import RegistryError
 from router.errors import ClientDisconnectedError, RouterError, ShuttingDownError
 from router.http.asgi import Receive, Scope, Send
 from router.http.dialect import Dialect
-from router.http.error_response import error_chunk, error_reply
+from router.http.error_response import error_chunk, error_reply, note, shown_error
 from router.http.ignored import ignored_headers
 
 T = TypeVar("T")
@@ -122,9 +122,10 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send the stream until it ends, fails or loses its client."""
         try:
-            with contextlib.suppress(ClientDisconnectedError):
-                async with cancelled_on_disconnect(receive):
-                    await self._send_all(send)
+            async with cancelled_on_disconnect(receive):
+                await self._send_all(send)
+        except ClientDisconnectedError as error:
+            note(shown_error(error))
         except asyncio.CancelledError:
             # A disconnect is handled above: this is the server, which ends what has not ended by itself.
             with contextlib.suppress(TimeoutError):

@@ -7,7 +7,7 @@ last one. Not here: what a job does, and what is stored of it.
 import asyncio
 import dataclasses
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from itertools import islice
 from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
@@ -65,6 +65,8 @@ class Job(Generic[EventT]):
         about: What its owner keeps with it.
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
         is_ending: Set by the work when it has come to its end by itself: a stop comes too late then.
+        end: The last event, once it has ended; None = there was none.
+        is_broken: Whether a defect has ended it.
         on_abandoned: Called when the last of its followers has left before its end.
     """
 
@@ -84,6 +86,8 @@ class Job(Generic[EventT]):
         self.about = about
         self.stop_reason: StopReason | None = None
         self.is_ending = False
+        self.end: EventT | None = None
+        self.is_broken = False
         self.on_abandoned: Callable[[], object] | None = None
         self._on_end = on_end
         self._on_event = on_event
@@ -157,13 +161,15 @@ class Job(Generic[EventT]):
             return await work(self)
         except Exception:  # a defect costs its job, and no other one
             logger.exception("a defect has ended the %s %s", self.kind.name, self.name)
+            self.is_broken = True
             return None
 
     def _on_done(self, task: "asyncio.Task[EventT | None]") -> None:
+        self.end = end = None if task.cancelled() else task.result()
         self._on_end(self)
         self.is_ending = True
         self._ended.set()
-        followers, end = list(self._followers), None if task.cancelled() else task.result()
+        followers = list(self._followers)
         if end is not None:
             self._put(_END, end)
         self._followers.clear()
@@ -238,10 +244,12 @@ class Jobs:
 
     Attributes:
         news: Told of every job's beginning, events and end, but of those that belong to requests.
+        ended: Told of each job that has ended.
     """
 
     def __init__(self) -> None:
         self.news: Observers[JobNews] = Observers()
+        self.ended: Observers[Job[Any]] = Observers()
         self._jobs: dict[tuple[JobKind[Any], Hashable], Job[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._is_closed = False
@@ -262,6 +270,11 @@ class Jobs:
     def is_busy(self) -> bool:
         """Whether any job has not ended."""
         return any(not job.has_ended for job in self._jobs.values())
+
+    @property
+    def num_running(self) -> Counter[str]:
+        """Jobs that have not ended, by the names of their kinds."""
+        return Counter(job.kind.name for job in self._jobs.values() if not job.has_ended)
 
     def close(self) -> None:
         """Take no more, and stop what does not belong to requests; those who follow are told so."""
@@ -304,6 +317,7 @@ class Jobs:
                 asyncio.get_running_loop().call_later(kept_s, self.forget, job)
             else:
                 self.forget(job)
+            self.ended.tell(job)
 
         on_event = None if kind.ends_late else self._on_event
         group = self.check_open()

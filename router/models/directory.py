@@ -19,6 +19,7 @@ from registry.store import Registry
 from router.config import CurrentConfig
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.caller import current_caller
+from router.http.exchange import note_model
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
@@ -157,6 +158,7 @@ class ModelDirectory:
             raise InvalidRequestError(message, "model")
         if adapter is not None:
             find_adapters(model, adapter)
+        note_model(model.name)
         return ModelRequest(model.name, engine or by_header, purpose, load, adapter=adapter)
 
     def named(self, reference: str) -> Model:

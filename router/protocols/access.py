@@ -10,7 +10,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from router.http.caller import caller_of, check_scope
-from router.protocols.endpoint import scopes_of
+from router.http.exchange import note_endpoint
+from router.protocols.endpoint import endpoints_of, scopes_of
 
 
 def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -20,6 +21,15 @@ def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
         UnauthorizedError: It has no good key, and needs one.
         ForbiddenError: Its key does not have what the route needs.
     """
+    _note(handler, connection.scope.get("path_template", ""))
     caller = caller_of(connection.scope)
     for needed in scopes_of(handler):
         check_scope(caller, needed)
+
+
+def _note(handler: BaseRouteHandler, path_template: str) -> None:
+    """Let logs and metrics know whose endpoint is asked."""
+    rows = endpoints_of(handler)
+    if rows:
+        asked = next((row for row in rows if row.url == path_template), rows[0])
+        note_endpoint(asked.api.name, needs_model=asked.use is not None)

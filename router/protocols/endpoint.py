@@ -202,7 +202,7 @@ def scopes_of(handler: BaseRouteHandler) -> set[Scope]:
     return scopes
 
 
-def endpoints_of(handler: HTTPRouteHandler) -> tuple[Endpoint, ...]:
+def endpoints_of(handler: BaseRouteHandler) -> tuple[Endpoint, ...]:
     """Return what was declared of a route."""
-    rows: tuple[Endpoint, ...] = handler.opt[_KEY]
+    rows: tuple[Endpoint, ...] = handler.opt.get(_KEY, ())
     return rows

@@ -20,6 +20,7 @@ from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.readiness import Readiness
 from router.stores.conversations import Conversations
+from router.telemetry.telemetry import Telemetry
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -27,6 +28,7 @@ ServerPart = NamedDependency[ServerFacts]
 ReadinessPart = NamedDependency[Readiness]
 ServingPart = NamedDependency[RequestService]
 EventsPart = NamedDependency[EventLog]
+TelemetryPart = NamedDependency[Telemetry]
 MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]

@@ -4,6 +4,7 @@ A protocol says what is to be generated and how the answer is written (`Answerin
 finds the same one that was sent before, and sends what its encoder writes. Not here: any protocol's shapes.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -17,10 +18,12 @@ from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
 from registry.threads import in_thread
 from router.config import Config, CurrentConfig
+from router.http.access_log import quoted
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
 from router.http.caller import caller_of
 from router.http.dialect import OPENAI, Dialect
+from router.http.exchange import note_answer, sent_request_id
 from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
 from router.http.ignored import ignored_fields, note_ignored
 from router.http.streaming import EventStream, until_disconnect
@@ -29,6 +32,7 @@ from router.models.model_request import ModelRequest
 from router.placement.memory import MemoryBudget, read_budget
 from router.protocols.images.fetching import PublicFetcher
 from router.protocols.images.reader import ImageReader
+from router.requests.accounting import account_of
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.generation import Generation, GenerationRequest
@@ -40,7 +44,12 @@ from router.workers.base import WorkerLink
 from router.workers.image_sides import ImageSidesInForce
 from router.workers.supervisor import Supervisor
 
+_logger = logging.getLogger(__name__)
+
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+MAX_LOGGED_CHARS: Final = 10_000
+"""Of what a client asks, where it is to be logged."""
 
 _LARGE_BYTES: Final = 1 << 20
 """Bodies above this are hashed on a thread: those with pictures take tens of milliseconds."""
@@ -128,6 +137,8 @@ class RequestService:
             RouterError: The body cannot be read, or a header has a value that it cannot have.
         """
         raw = await self.read_raw(request)
+        if self.config.logging.prompts:
+            _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_CHARS].decode("utf-8", "replace")))
         marked = partial(fingerprint, request.scope["path"], request.headers, raw)
         return Arrival(
             request=request,
@@ -146,6 +157,7 @@ class RequestService:
         running = self.requests.attachable(arrival.fingerprint)
         if running is not None:
             note_ignored(running.facts.ignored)
+            note_answer(running.facts.request_id, partial(account_of, running))
             return running
         return self.start(
             await (until_disconnect(arrival.request.receive, answering()) if self.fetches_images else answering()),
@@ -177,9 +189,12 @@ class RequestService:
             fingerprint=fingerprint,
             timeout_s=timeout_s,
             ignored=ignored_fields(),
+            sent_id=sent_request_id(),
         )
         generation = Generation(self.supervisor, answering.wanted)
-        return self.requests.start(facts, generation, answering.encoder(generation), self.config.limits)
+        running = self.requests.start(facts, generation, answering.encoder(generation), self.config.limits)
+        note_answer(facts.request_id, partial(account_of, running))
+        return running
 
     async def ask_model(
         self,
@@ -225,13 +240,17 @@ class RequestService:
         if arrival.headers.priority is not None:
             wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
         client, timeout_s = client_of(arrival.request), arrival.headers.timeout_s
-        facts = RequestFacts(request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s)
+        facts = RequestFacts(
+            request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s, sent_id=sent_request_id()
+        )
         return await until_disconnect(arrival.request.receive, self.start_embedding(wanted, facts).result())
 
     def start_embedding(self, wanted: EmbeddingWanted, facts: RequestFacts) -> RunningEmbedding:
         """Take a request for vectors in; also one that nobody sent by HTTP."""
         self.models.note_use(wanted.model_request.model)
-        return self.requests.start_embedding(self.supervisor, wanted, facts, self.config.limits)
+        running = self.requests.start_embedding(self.supervisor, wanted, facts, self.config.limits)
+        note_answer(facts.request_id, partial(account_of, running))
+        return running
 
     async def reply(
         self,

@@ -3,6 +3,7 @@
 It is listed among the requests that run and can be ended by its id, like a generation. Not here: any protocol's shapes.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import msgspec
 
 from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling, Priority
-from router.errors import DeadlineExceededError, EngineCrashedError, RequestCancelledError
+from router.errors import ClientDisconnectedError, DeadlineExceededError, EngineCrashedError, RequestCancelledError
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.requests.leased import LeasedRequest, RequestFacts
@@ -63,7 +64,11 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
     Attributes:
         arrived_at: Monotonic seconds.
         started_at: Seconds since 1970.
+        ended_at: Monotonic seconds, None while it runs.
+        error: Why it has no vectors; None while it runs, and where it has them.
         num_tokens_done: Tokens of the inputs that are embedded.
+        queue_s: Until a worker took it, without the load it waited for; None before.
+        load_s: The load it waited for; None before.
     """
 
     def __init__(
@@ -80,7 +85,11 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
         self.facts = facts
         self.arrived_at = time.monotonic()
         self.started_at = time.time()
+        self.ended_at: float | None = None
+        self.error: BaseException | None = None
         self.num_tokens_done = 0
+        self.queue_s: float | None = None
+        self.load_s: float | None = None
         self._timeout_s = timeout_s
         self._on_end = on_end
 
@@ -102,25 +111,37 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
             error = DeadlineExceededError(f"the request took longer than {self._timeout_s:g} s")
             timer = AwakeTimer(self._timeout_s, lambda: self.fail(error))
         try:
-            return await self._once()
-        except EngineCrashedError:
-            if self._error is not None:
-                raise
-            return await self._once()
+            return await self._twice()
+        except asyncio.CancelledError:
+            self.error = ClientDisconnectedError()
+            raise
+        except BaseException as exc:
+            self.error = exc
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
+            self.ended_at = time.monotonic()
             self._on_end(self)
 
     def cancel(self) -> None:
         """End the request as somebody who is not its client wants it."""
         self.fail(RequestCancelledError())
 
+    async def _twice(self) -> Embeddings:
+        try:
+            return await self._once()
+        except EngineCrashedError:
+            if self._error is not None:
+                raise
+            return await self._once()
+
     async def _once(self) -> Embeddings:
         wanted = self.wanted
         self.num_tokens_done = 0
         try:
             lease = await self._leased(wanted.model_request, 1, wanted.priority)
+            self.queue_s, self.load_s = lease.queue_ms / 1000, lease.load_ms / 1000
             assert lease.client.loaded is not None
             used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
             self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))

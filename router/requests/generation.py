@@ -138,6 +138,8 @@ class Generation(LeasedRequest[RequestStream]):
         progress: What was seen of its sequences, in their order; () until a worker has them.
         has_output: Whether anything was read that belongs to an answer.
         last_read_at: When something was read last, or None.
+        first_output_at: When the first of it was read, monotonic seconds.
+        longest_gap_s: The longest time between two readings, once there was output.
         has_begun_again: Whether a worker of it died and another one has it.
     """
 
@@ -152,6 +154,8 @@ class Generation(LeasedRequest[RequestStream]):
         self.progress: tuple[SequenceProgress, ...] = ()
         self.has_output = False
         self.last_read_at: float | None = None
+        self.first_output_at: float | None = None
+        self.longest_gap_s = 0.0
         self._num_open = request.num_sequences
         self.has_begun_again = False
 
@@ -167,7 +171,7 @@ class Generation(LeasedRequest[RequestStream]):
             try:
                 stream = self._stream or await self._start()
                 events = await stream.read()
-                self.last_read_at = self._clock()
+                self._note_read(self._clock())
                 batch = self._translated_batch(stream, events)
             except EngineCrashedError:
                 self._give_back()
@@ -175,8 +179,15 @@ class Generation(LeasedRequest[RequestStream]):
                     raise
                 continue
             if batch:
+                if self.has_output and self.first_output_at is None:
+                    self.first_output_at = self.last_read_at
                 return batch
         return None
+
+    def _note_read(self, now: float) -> None:
+        if self.has_output and self.last_read_at is not None:
+            self.longest_gap_s = max(self.longest_gap_s, now - self.last_read_at)
+        self.last_read_at = now
 
     async def events(self) -> AsyncGenerator[list[GenerationEvent], None]:
         """Yield everything to the end; leaving the iteration early gives everything back. Errors as in `next`."""
@@ -192,6 +203,7 @@ class Generation(LeasedRequest[RequestStream]):
             return False
         self.has_begun_again = True
         self.has_output = False
+        self.first_output_at = None
         self._stream = None
         return True
 

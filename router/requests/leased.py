@@ -25,6 +25,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
         ignored: What of it had no effect, by paths.
+        sent_id: The id that its client gave it, by which it can be found as well; None = it gave none.
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: bytes | None = None
     timeout_s: float | None = None
     ignored: tuple[str, ...] = ()
+    sent_id: str | None = None
 
 
 class LeasedRequest(Generic[_StreamT]):

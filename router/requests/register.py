@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol, Self, runtime_checkable
 
 from router.config import LimitsConfig
-from router.errors import DeadlineExceededError, EngineCrashedError, RequestCancelledError, RouterError
+from router.errors import (
+    ClientDisconnectedError,
+    DeadlineExceededError,
+    EngineCrashedError,
+    RequestCancelledError,
+    RouterError,
+)
 from router.observers import Observers
 from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingWanted, RunningEmbedding
@@ -61,6 +67,8 @@ class RunningRequest:
     Attributes:
         arrived_at: Monotonic seconds.
         started_at: Seconds since 1970.
+        ended_at: Monotonic seconds, None while it runs.
+        error: Why it has no complete answer; None while it runs, and where it has one.
     """
 
     def __init__(
@@ -81,6 +89,8 @@ class RunningRequest:
         self._clock = clock
         self.arrived_at = clock()
         self.started_at = time.time()
+        self.ended_at: float | None = None
+        self.error: BaseException | None = None
         self._deadlines = deadlines
         self._reattach_s = 0.0 if facts.fingerprint is None else reattach_s
         self._on_end = on_end
@@ -112,7 +122,7 @@ class RunningRequest:
     def fail(self, error: RouterError) -> None:
         """End the request with an error, in whatever phase it is; its client is told after what has come already."""
         self.generation.fail(error)
-        self._forget()
+        self._forget(error)
 
     async def read(self) -> bytes | None:
         """Return the next part of the answer, perhaps b""; None after the last. For `Reading` alone.
@@ -129,8 +139,8 @@ class RunningRequest:
             chunk = self.encoder.tail() if events is None else self.encoder.encode(events)
         except asyncio.CancelledError:
             raise  # the reader goes; the request may go on
-        except BaseException:
-            self._on_told()
+        except BaseException as exc:
+            self._on_told(exc)
             raise
         if events is None:
             self._on_told()
@@ -151,28 +161,31 @@ class RunningRequest:
             encoder.forget()
             return await self.generation.next()
 
-    def _on_told(self) -> None:
+    def _on_told(self, error: BaseException | None = None) -> None:
         """Nothing more is to come: the request is over, whatever its client still has to read."""
         self._is_told = True
-        self._end()
+        self._end(error)
 
     def leave(self) -> None:
         """The reader is gone: end the request, unless the same one may still come."""
         self.has_reader = False
+        gone = ClientDisconnectedError()
         if self._is_told or not self.is_attachable:
-            self._end()
+            self._end(gone)
         else:
-            self._reattach_timer = asyncio.get_running_loop().call_later(self._reattach_s, self._end)
+            self._reattach_timer = asyncio.get_running_loop().call_later(self._reattach_s, self._end, gone)
 
-    def _end(self) -> None:
+    def _end(self, error: BaseException | None) -> None:
         self.generation.close()
-        self._forget()
+        self._forget(error)
 
-    def _forget(self) -> None:
+    def _forget(self, error: BaseException | None) -> None:
         """Be no longer one of those that run."""
         if self._has_ended:
             return
         self._has_ended = True
+        self.error = error
+        self.ended_at = self._clock()
         for timer in (self._timer, self._reattach_timer):
             if timer is not None:
                 timer.cancel()
@@ -238,10 +251,12 @@ class RequestRegister:
 
     Attributes:
         ended: Told of each generation that has ended, well or not.
+        ended_embedding: Told of each request for embeddings likewise.
     """
 
     def __init__(self) -> None:
         self.ended: Observers[RunningRequest] = Observers()
+        self.ended_embedding: Observers[RunningEmbedding] = Observers()
         self._requests: dict[str, RunningRequest | RunningEmbedding] = {}
 
     def __iter__(self) -> Iterator[RunningRequest | RunningEmbedding]:
@@ -284,13 +299,18 @@ class RequestRegister:
         return running
 
     def get(self, request_id: str) -> RunningRequest | RunningEmbedding | None:
-        """Return the request of that id, or None."""
-        return self._requests.get(request_id)
+        """Return the request of that id, or which its client calls so; None = there is none."""
+        found = self._requests.get(request_id)
+        if found is not None:
+            return found
+        return next((running for running in self._requests.values() if running.facts.sent_id == request_id), None)
 
     def _on_end(self, running: RunningRequest | RunningEmbedding) -> None:
         self._requests.pop(running.facts.request_id, None)
         if isinstance(running, RunningRequest):
             self.ended.tell(running)
+        else:
+            self.ended_embedding.tell(running)
 
 
 async def whole_answer(reading: Reading) -> bytes:

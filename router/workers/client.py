@@ -41,6 +41,7 @@ from backends.wire.messages import (
     PromptShown,
     Resume,
     Shutdown,
+    Stats,
     Terminal,
 )
 from backends.wire.prompts import ForkPrompt
@@ -66,6 +67,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
 
     Attributes:
         load_fraction: Share of the load that is done, 0..1, or None before.
+        stats: What its batch does and has done, as told last; None before.
         load_error: Why the load failed, in the engine's words, or None.
         last_sign_at: Monotonic time of its last frame.
     """
@@ -76,6 +78,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         self.hello: Hello | None = None
         self.loaded: LoadedModel | None = None
         self.heartbeat: Heartbeat | None = None
+        self.stats: Stats | None = None
         self.load_fraction: float | None = None
         self.last_sign_at = time.monotonic()
         self._on_change = on_change
@@ -274,9 +277,11 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         elif stream is not None:
             stream.push(event)
 
-    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat) -> None:
+    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat | Stats) -> None:
         """Take over what the worker says of itself."""
         match event:
+            case Stats():
+                self.stats = event
             case Heartbeat():
                 self.heartbeat = event
             case Hello():

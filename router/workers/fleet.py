@@ -50,6 +50,7 @@ class Fleet:
     Attributes:
         swaps: The last loads and unloads, newest last.
         swapped: Told of each of them.
+        removed: Told of each worker that was reaped; its `previous_state` tells where it stood.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Fleet:
         self._tasks: asyncio.TaskGroup | None = None
         self.swaps: deque[Swap] = deque(maxlen=NUM_SWAPS_KEPT)
         self.swapped: Observers[Swap] = Observers()
+        self.removed: Observers[ManagedWorker] = Observers()
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -290,6 +292,7 @@ class Fleet:
         """Forget a worker that was reaped; `previous_state` tells where it stood."""
         del self._workers[worker.worker_id]
         self.set_state(worker, WorkerState.GONE)
+        self.removed.tell(worker)
         if swap is not None:
             self._record(swap)
 

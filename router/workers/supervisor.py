@@ -75,6 +75,7 @@ class Supervisor(Looks):
         models: Where each model stands, and who is told of it.
         swapped: Told of each load and unload.
         relieved: Told of each time that a worker gave back memory.
+        removed: Told of each worker whose process was reaped.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Supervisor(Looks):
         self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)
         self._stops = StopCommands()
         self.swapped = self._fleet.swapped
+        self.removed = self._fleet.removed
         self.models = ModelStates(fault_of=self._faults.fault_of, unload_reason_of=self._fleet.unload_reason_of)
         conditions = conditions or Conditions()
         conditions.changed.add(lambda _change: self._inbox.put_nowait(ConditionsChanged()))

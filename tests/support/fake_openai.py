@@ -42,6 +42,7 @@ from router.protocols.table import DIALECTS
 from router.readiness import Readiness
 from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
+from router.telemetry.telemetry import Telemetry
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import FakeFleet, make_config
@@ -94,6 +95,7 @@ class FakeFront:
             dialects=DIALECTS,
             access_logger=logging.getLogger("tests.access"),
             is_strict=lambda: self.services.serving.config.server.strict_fields,
+            ended=self.services.telemetry.exchanges,
         )
         self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, dialects=DIALECTS)
         host, port = (await self.server.start()).tcp[0]
@@ -115,6 +117,14 @@ class FakeFront:
             server=ServerFacts("0.0.0"),
             readiness=Readiness(),
             serving=serving,
+            telemetry=Telemetry(
+                self.supervisor,
+                serving.requests,
+                jobs,
+                self.fleet.conditions,
+                version="0.0.0",
+                is_on=current.config.telemetry.metrics,
+            ),
             memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
             events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,
             jobs=jobs,

@@ -17,6 +17,7 @@ from router.protocols.control.capabilities import CapabilityReport, capability_r
 from router.protocols.control.events import EVENT_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.jobs import JOB_ROUTES
+from router.protocols.control.metrics import METRIC_ROUTES
 from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
 from router.protocols.endpoint import Answer, Parameter
@@ -159,4 +160,5 @@ ROUTES: Final = (
     get_document,
     *EVENT_ROUTES,
     *JOB_ROUTES,
+    *METRIC_ROUTES,
 )

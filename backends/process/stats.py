@@ -1,0 +1,45 @@
+"""When a worker tells what its batch does: at most once in an interval while it works, and when it comes to rest."""
+
+from typing import Final
+
+from backends.batching.batcher import Batcher
+from backends.wire.messages import Stats
+
+STATS_INTERVAL_S: Final = 1.0
+
+
+class StatsReporter:
+    """Tells of one batch, never twice the same.
+
+    Args:
+        num_cells: Of the KV cache.
+    """
+
+    def __init__(self, batcher: Batcher, num_cells: int) -> None:
+        self._batcher = batcher
+        self._num_cells = num_cells
+        self._told: Stats | None = None
+        self._told_at = 0.0
+
+    def due(self, now: float, *, is_busy: bool) -> Stats | None:
+        """Return what is to be told now, if anything is."""
+        if is_busy and self._told is not None and now - self._told_at < STATS_INTERVAL_S:
+            return None
+        batcher, counts = self._batcher, self._batcher.counts
+        stats = Stats(
+            num_running=batcher.num_running,
+            num_waiting=batcher.num_waiting,
+            num_cells=self._num_cells,
+            num_free_cells=batcher.num_free_cells,
+            num_kept_tokens=batcher.num_kept_tokens,
+            num_steps=counts.num_steps,
+            num_step_sequences=counts.num_step_sequences,
+            num_evictions=counts.num_evictions,
+            num_preemptions=counts.num_preemptions,
+            num_forks=counts.num_forks,
+            num_dropped=counts.num_dropped,
+        )
+        if stats == self._told:
+            return None
+        self._told, self._told_at = stats, now
+        return stats

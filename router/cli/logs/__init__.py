@@ -1,0 +1,1 @@
+"""The server's log: how it is written, and reading it."""

@@ -1,0 +1,1 @@
+"""Metrics of the gateway, counted by observers of those who own what is counted."""
