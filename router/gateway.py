@@ -22,13 +22,13 @@ from registry.store import Registry
 from router.app import Services, create_server
 from router.bench.machine.machine import bench_machine, machine_id
 from router.conditions import Conditions
-from router.config import Config, CurrentConfig, Overrides, apply_overrides
+from router.config import Config, CurrentConfig, Overrides
 from router.config.capability import Capability
+from router.config.following import ConfigFollower
 from router.config.hub import hub_settings
 from router.config.instance import InstanceLock, RunningInstance, ServerFacts
 from router.config.paths import Paths
 from router.config.roots import models_dir, scan_roots
-from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.events.sources import EventSources
 from router.http.exchange import RequestIdFilter
@@ -124,8 +124,13 @@ class _Gateway:
         self._environment = worker_environment(options.environment)
         self._models_dir = models_dir(options.config, options.paths)
         self._notifier = Notifier.from_environment(options.environment)
-        self._watcher = ConfigWatcher(
-            options.config_file, current=options.file_config, user_home=options.paths.user_home
+        self._follower = ConfigFollower(
+            self._config,
+            options.config_file,
+            options.file_config,
+            options.overrides,
+            user_home=options.paths.user_home,
+            on_read=self._notifier.reloaded,
         )
         self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment)
 
@@ -225,7 +230,7 @@ class _Gateway:
             watchers = [
                 tasks.create_task(part)
                 for part in (
-                    self._watch_config(supervisor),
+                    self._follower.run(supervisor.refresh),
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
                     services.keeper.run(),
@@ -280,27 +285,9 @@ class _Gateway:
         if self._options.on_started is not None:
             self._options.on_started(services)
 
-    async def _watch_config(self, supervisor: Supervisor) -> None:
-        options = self._options
-        overrides, engine = options.overrides, options.file_config.engine
-        async for change in self._watcher.changes():
-            try:
-                if isinstance(change, ConfigError):
-                    raise change
-                if change.engine is not engine:
-                    # Who edits the engine now means it; what the command line said at the start is over.
-                    overrides, engine = msgspec.structs.replace(overrides, engine=None), change.engine
-                config = apply_overrides(change, overrides)
-            except ConfigError as exc:
-                self._config.error = str(exc)
-                logger.warning("the config file is not used: %s", exc)
-            else:
-                _apply(self._config, supervisor, config)
-            self._notifier.reloaded()
-
     def _reload(self) -> None:
         self._notifier.reloading()
-        self._watcher.read_now()
+        self._follower.read_now()
 
     def _stop(self, services: Services, server: HttpServer) -> None:
         """Let what runs for clients end, and take nothing new."""
@@ -392,11 +379,3 @@ def _shadow(config: CurrentConfig, conditions: Conditions, serving: RequestServi
         keep=keep,
         conditions=conditions,
     )
-
-
-def _apply(current: CurrentConfig, supervisor: Supervisor, config: Config) -> None:
-    """Put a new config into force; what only a restart can change is said in the log."""
-    for section in current.take_over(config):
-        logger.warning("changes under %s: take effect after a restart", section)
-    logger.info("the config file changed: engine is %s", config.engine.value)
-    supervisor.refresh()

@@ -15,6 +15,7 @@ from router.cli.service.manager import ServiceManager, Systemd, service_manager
 from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
 from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import print_facts, print_json
+from router.cli.terminal.server import version_notice
 from router.cli.terminal.verbs import option, verb
 from router.config.edit import write_atomically
 from router.config.instance import read_instance
@@ -22,6 +23,7 @@ from router.config.paths import HOME_VARIABLE, Paths
 from router.config.reference import ensure_config_file
 from router.service.environment import secrets_left_out, service_environment
 from router.service.plan import ServicePlan
+from router.version import VERSION
 
 EXIT_NOT_RUNNING: Final = 3
 EXIT_NOT_INSTALLED: Final = 4
@@ -140,6 +142,8 @@ def status(is_json: bool) -> int:
         "server_version": None if instance is None else instance.version,
     }
     print_json(facts) if is_json else print_facts([(name.replace("_", " "), value) for name, value in facts.items()])
+    if instance is not None and instance.version != VERSION:
+        print(f"mlxr: {version_notice(instance.version)}", file=sys.stderr)
     if not is_installed:
         return EXIT_NOT_INSTALLED
     if fault is not None:

@@ -16,3 +16,8 @@ def test_the_rest_is_kept_and_the_original_is_not_touched() -> None:
     given = {"PATH": "/bin", "OMP_NUM_THREADS": "2", "HF_TOKEN": "x"}
     assert worker_environment(given) == {"PATH": "/bin", "OMP_NUM_THREADS": "2"} | OFFLINE
     assert given["HF_TOKEN"] == "x"
+
+
+def test_a_worker_cannot_speak_to_the_service_manager() -> None:
+    given = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "2", "PATH": "/bin"}
+    assert worker_environment(given).keys().isdisjoint(given.keys() - {"PATH"})
