@@ -12,6 +12,7 @@ from router.config.capability import AUTO, socket_path
 from router.config.instance import ServerFacts
 from router.config.paths import Paths
 from router.events.log import EventLog
+from router.heat import HeatMonitor
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits, affordable_connections
 from router.http.litestar_errors import exception_handlers
@@ -42,6 +43,7 @@ class Services:
         readiness: Knows what stands in the way of serving.
         serving: Answers requests for models.
         memory: Watches the machine's memory.
+        heat: Watches how hot it is.
         events: What happened last, and who follows.
         telemetry: Has the metrics.
         jobs: Everything long that runs for clients.
@@ -53,6 +55,7 @@ class Services:
     readiness: Readiness
     serving: RequestService
     memory: MemoryMonitor
+    heat: HeatMonitor
     events: EventLog
     telemetry: Telemetry
     jobs: Jobs

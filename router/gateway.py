@@ -31,6 +31,7 @@ from router.config.paths import Paths
 from router.config.roots import models_dir, scan_roots
 from router.errors import ConfigError
 from router.events.sources import EventSources
+from router.heat import HeatMonitor
 from router.http.exchange import RequestIdFilter
 from router.http.server import Addresses, HttpServer, run
 from router.jobs.background import end_cut_off
@@ -197,6 +198,7 @@ class _Gateway:
             readiness=readiness,
             serving=serving,
             memory=memory,
+            heat=HeatMonitor(self._config, self._conditions, current_platform().thermal),
             events=EventSources(serving.supervisor, self._conditions, jobs).log,
             telemetry=Telemetry(
                 serving.supervisor,
@@ -235,6 +237,7 @@ class _Gateway:
                     _watch_registry(services.serving),
                     services.keeper.run(),
                     _outlived("the model loaded at the start", self._preload(services).run()),
+                    _outlived("the watch over heat", services.heat.run()),
                     _outlived("the watch over memory", services.memory.run()),
                     _outlived("the metrics", services.telemetry.run()),
                     shadow.run(),

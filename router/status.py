@@ -250,13 +250,25 @@ class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     reliefs: list[MemoryRelief] = []
 
 
+class HeatStatus(msgspec.Struct, frozen=True):
+    """How hot the machine is.
+
+    Attributes:
+        state: `nominal`, `fair`, `serious` or `critical`; null = the system does not tell.
+        reason: The reading behind it.
+    """
+
+    state: str | None
+    reason: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Body of GET /v1/mlxr/status.
 
     Attributes:
         checksums: How far the checksums of model files are; null when none are being computed.
         models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
-        memory: null = not told, by older servers.
+        memory: null = not told, by older servers; so is `heat`.
     """
 
     version: str
@@ -276,6 +288,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     checksums: HashProgress | None
     models: list[ModelStatus] = []
     memory: MemoryStatus | None = None
+    heat: HeatStatus | None = None
 
 
 class StopResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,15 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from backends.machine.base import Footprint, GPUUse, MachineMemory, Platform, Pressure
+from backends.machine.base import (
+    Footprint,
+    GPUUse,
+    MachineMemory,
+    Platform,
+    Pressure,
+    ThermalReading,
+    ThermalState,
+)
 
 LIBRARY: Final = "/usr/lib/libSystem.B.dylib"
 _RUSAGE_INFO_V4: Final = 4
@@ -40,6 +48,13 @@ _XUCRED_BYTES: Final = 76
 _HEAVY: Final = 2
 """Source: <libkern/OSThermalNotification.h>: 0 nominal, 1 moderate, 2 heavy, 3 trapping, 4 sleeping. From "heavy" on
 the system lowers the processors' speed."""
+_THERMAL_STATES: Final = {
+    0: ThermalState.NOMINAL,
+    1: ThermalState.FAIR,
+    2: ThermalState.SERIOUS,
+    3: ThermalState.CRITICAL,
+    4: ThermalState.CRITICAL,
+}
 _PRESSURES: Final = {1: Pressure.NORMAL, 2: Pressure.WARNING, 4: Pressure.CRITICAL}
 """Source: <sys/kern_memorystatus.h>, kVMPressureNormal, kVMPressureWarning, kVMPressureCritical."""
 _GUARDED: Final = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents")
@@ -251,6 +266,12 @@ class ApplePlatform(Platform):
             return None
         self._num_throttled += level >= _HEAVY
         return self._num_throttled
+
+    def thermal(self) -> ThermalReading | None:
+        """Name the system's own level as NSProcessInfo does."""
+        level = self._thermal_level()
+        state = None if level is None else _THERMAL_STATES.get(level)
+        return None if state is None else ThermalReading(state, f"the system's thermal pressure level is {level}")
 
     def cpu_name(self) -> str | None:
         """Return e.g. `Apple M3 Pro`."""

@@ -75,6 +75,13 @@ class ThermalState(enum.StrEnum):
     CRITICAL = "critical"
 
 
+class ThermalReading(msgspec.Struct, frozen=True):
+    """How hot the machine is, and by what that is known, in words."""
+
+    state: ThermalState
+    reason: str
+
+
 class Platform(abc.ABC):
     """The system that this runs on.
 
@@ -136,6 +143,10 @@ class Platform(abc.ABC):
 
         May wait for a daemon of the system for a moment: for benchmarks and for people, not for the gateway.
         """
+
+    @abc.abstractmethod
+    def thermal(self) -> ThermalReading | None:
+        """Return how hot the machine is; None = the system does not tell."""
 
     @abc.abstractmethod
     def cpu_name(self) -> str | None:

@@ -14,8 +14,9 @@ from typing import Final
 
 import psutil
 
-from backends.machine.base import Footprint, MachineMemory, Platform, Pressure
+from backends.machine.base import Footprint, MachineMemory, Platform, Pressure, ThermalReading
 from backends.machine.cgroup import ControlGroup, stall_share_of
+from backends.machine.thermal import ZONES_DIR, ThermalFiles
 
 _PR_SET_PDEATHSIG: Final = 1
 _SO_PEERCRED: Final = 17
@@ -29,16 +30,19 @@ class LinuxPlatform(Platform):
     """See the module.
 
     Args:
-        cpu_dir: For tests.
+        cpu_dir: For tests, as `zones_dir`.
         group: What limits this process; for tests.
     """
 
     # A process's memory is free before the process can be reaped: what is missing then was taken by others meanwhile.
     settling_s = 0.25
 
-    def __init__(self, cpu_dir: Path = _CPU_DIR, group: ControlGroup | None = None) -> None:
+    def __init__(
+        self, cpu_dir: Path = _CPU_DIR, group: ControlGroup | None = None, zones_dir: Path = ZONES_DIR
+    ) -> None:
         self._group = group or ControlGroup()
         # Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
+        self._thermal = ThermalFiles(cpu_dir, zones_dir)
         self._throttle_files = sorted(cpu_dir.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
 
     def memory(self) -> MachineMemory:
@@ -104,6 +108,10 @@ class LinuxPlatform(Platform):
         except (OSError, ValueError):
             return None
 
+    def thermal(self) -> ThermalReading | None:
+        """Take the hottest of the zones and the throttle counters."""
+        return self._thermal.read()
+
     def cpu_name(self) -> str | None:
         """Read /proc/cpuinfo."""
         found = _MODEL_NAME.search(_text_of("/proc/cpuinfo") or "")
@@ -134,6 +142,7 @@ class LinuxPlatform(Platform):
             "control_group": self._group.memory(),
             "memory_pressure": (_text_of("/proc/pressure/memory") or "").splitlines(),
             "num_throttled": self.num_throttled(),
+            "thermal_zones": list(self._thermal.zones()),
             "num_usable_cpus": len(os.sched_getaffinity(0)),
         }
 

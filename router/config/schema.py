@@ -28,6 +28,7 @@ from registry.settings import (
     Workers,
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
+from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
 from router.config.memory import MemoryConfig
 from router.config.telemetry import TelemetryConfig
@@ -356,6 +357,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         server: The HTTP front.
         limits: Waiting.
         memory: What is done when memory gets short.
+        heat: What is done when the machine gets hot.
         generation: Defaults of requests.
         images: Pictures in requests.
         cache: What is kept of sequences that have ended.
@@ -376,6 +378,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     memory: MemoryConfig = MemoryConfig()
+    heat: HeatConfig = HeatConfig()
     generation: GenerationConfig = GenerationConfig()
     images: ImagesConfig = ImagesConfig()
     cache: CacheConfig = CacheConfig()

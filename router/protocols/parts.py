@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from router.config.instance import ServerFacts
 from router.events.log import EventLog
+from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
@@ -28,6 +29,7 @@ ServerPart = NamedDependency[ServerFacts]
 ReadinessPart = NamedDependency[Readiness]
 ServingPart = NamedDependency[RequestService]
 EventsPart = NamedDependency[EventLog]
+HeatPart = NamedDependency[HeatMonitor]
 TelemetryPart = NamedDependency[Telemetry]
 MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]

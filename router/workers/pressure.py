@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from backends.machine.base import ThermalState
 from backends.wire.messages import Answered, Ask
 from backends.wire.questions import GiveBackMemory, GivenBack
 from backends.wire.request import Priority
@@ -20,7 +21,7 @@ from router.conditions import Conditions, PressureLevel
 from router.config import Config
 from router.errors import InsufficientMemoryError, RouterError
 from router.observers import Observers
-from router.placement.situation import PlacementLimits
+from router.placement.situation import PlacedWorker, PlacementLimits
 from router.sleep import awake_timeout
 from router.status import MemoryRelief
 from router.workers.fleet import Fleet
@@ -109,6 +110,12 @@ class Relief:
             holds_background=True,
             shortage=f"memory pressure ({self._level}): {self._conditions.pressure_reason}",
         )
+
+    def workers_under(self, workers: list[PlacedWorker], config: Config) -> list[PlacedWorker]:
+        """Return the workers as placement is to see them: with one place each while the heat is critical."""
+        if self._conditions.heat is not ThermalState.CRITICAL or not config.heat.one_at_a_time:
+            return workers
+        return [replace(worker, max_sequences=1) for worker in workers]
 
     # ---- requests that wait -----------------------------------------------------------------------------------------
 

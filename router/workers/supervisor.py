@@ -364,7 +364,7 @@ class Supervisor(Looks):
         """Ask placement what to do, and do it."""
         if self._is_closing:
             return
-        waiting, workers = self._leasing.queue.requests, self._fleet.placed
+        waiting, workers = self._leasing.queue.requests, self._relief.workers_under(self._fleet.placed, self._config)
         for effect in decide(waiting, workers, self._limits(now), now, self._leasing.affinity):
             self._perform(effect)
 

@@ -21,6 +21,7 @@ from router.app import Services, create_app
 from router.config import Config, ServerConfig
 from router.config.instance import ServerFacts
 from router.events.sources import EventSources
+from router.heat import HeatMonitor
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
@@ -126,6 +127,7 @@ class FakeFront:
                 is_on=current.config.telemetry.metrics,
             ),
             memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
+            heat=HeatMonitor(current, self.fleet.conditions, current_platform().thermal),
             events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 import psutil
 
+from backends.machine.base import ThermalReading, ThermalState
 from backends.machine.current import current_platform
 
 
@@ -20,6 +21,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
         others_cores: Cores that processes kept busy which have nothing to do with it; None = cannot be told.
         swapped_bytes: Written to or read from swap by anybody.
         num_throttled: Times that the processor lowered its speed for heat; None = the system does not tell.
+        heat: The hottest that the machine was at its beginning and end; None = the system does not tell.
         num_other_requests: Requests of others that the server had meanwhile.
     """
 
@@ -28,6 +30,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     others_cores: float | None = None
     swapped_bytes: int = 0
     num_throttled: int | None = None
+    heat: ThermalState | None = None
     num_other_requests: int = 0
 
 
@@ -47,6 +50,7 @@ class StretchWatch:
         self._ours_s = self._cpu_of_ours()
         self._swapped_bytes = self._system.swapped_bytes()
         self._num_throttled = self._system.num_throttled()
+        self._heat = self._system.thermal()
 
     def end(self, num_other_requests: int = 0) -> Stretch:
         """Return what happened."""
@@ -62,6 +66,7 @@ class StretchWatch:
             others_cores=others,
             swapped_bytes=max(0, self._system.swapped_bytes() - self._swapped_bytes),
             num_throttled=None if throttled is None or was is None else throttled - was,
+            heat=_hotter(self._heat, self._system.thermal()),
             num_other_requests=num_other_requests,
         )
 
@@ -84,6 +89,10 @@ def pids_listening_on(port: int) -> tuple[int, ...] | None:
     found = {each.pid for each in connections if each.laddr and each.laddr.port == port and each.status == "LISTEN"}
     pids = tuple(pid for pid in found if pid is not None)
     return pids or None
+
+
+def _hotter(*readings: ThermalReading | None) -> ThermalState | None:
+    return max((each.state for each in readings if each is not None), key=tuple(ThermalState).index, default=None)
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from backends.machine.base import ThermalState
 from registry.bench_record import BenchContestant, BenchNotice, BenchSample
 from registry.engines import EngineKind
 from router.bench.machine.watch import Stretch
@@ -16,6 +17,7 @@ MAX_CACHED_TOKENS: Final = 96
 
 SWAP_BYTES: Final = 16 << 20
 _GPU_WORDS: Final = ("metal", "gpu", "cuda", "vulkan", "rocm", "sycl")
+_HOT: Final = frozenset({ThermalState.SERIOUS, ThermalState.CRITICAL})
 _BITS_APART: Final = 0.02
 
 
@@ -162,6 +164,9 @@ def _machine(stretches: Sequence[Stretch], num_cores: int) -> Iterator[BenchNoti
     if any(stretch.num_throttled for stretch in stretches):
         message = "The processor was slowed down for heat meanwhile; let the machine cool, and measure again."
         yield BenchNotice(code="thermal_throttling", message=message)
+    elif hot := [stretch.heat for stretch in stretches if stretch.heat in _HOT]:
+        message = f"The machine was hot meanwhile (its heat: {hot[-1]}); let it cool, and measure again."
+        yield BenchNotice(code="hot_machine", message=message)
     num_others = sum(stretch.num_other_requests for stretch in stretches)
     if num_others:
         message = f"The server had {num_others} requests of others meanwhile, which took part of its time."

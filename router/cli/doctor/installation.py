@@ -19,6 +19,7 @@ from registry.errors import DatabaseError
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
 from router.cli.doctor.check import Check
+from router.cli.doctor.heat import check_heat
 from router.cli.doctor.memory_tier import check_tier
 from router.cli.doctor.model_folders import check_model_folders, own_models_folders
 from router.cli.terminal.catalogue import open_registry_for_reading
@@ -49,7 +50,7 @@ def all_checks(paths: Paths) -> tuple[Check, ...]:
     """Ask everything; give the answers in the order in which to show them."""
     with lifeline() as stdin:
         probes = [start_probe(engine, stdin) for engine in sorted(EngineKind)]  # they run while the rest is asked
-        checks = [check_version(), check_memory(), check_tier(paths), *check_metal(paths)]
+        checks = [check_version(), check_memory(), check_tier(paths), check_heat(), *check_metal(paths)]
         checks += [
             check_disk(paths),
             *check_folders(paths),

@@ -26,6 +26,7 @@ from router.protocols.parts import (
     AnyRequest,
     DocumentPart,
     EndpointsPart,
+    HeatPart,
     KeeperPart,
     MemoryPart,
     ReadinessPart,
@@ -76,9 +77,11 @@ async def get_ready(readiness: ReadinessPart) -> ASGIApp:
 
 
 @MLXR_API.get("/v1/mlxr/status", Status, scope=Scope.MODELS)
-async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart, memory: MemoryPart) -> ASGIApp:
+async def get_status(
+    serving: ServingPart, server: ServerPart, keeper: KeeperPart, memory: MemoryPart, heat: HeatPart
+) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
-    return json_reply(await status(serving, server, keeper, memory))
+    return json_reply(await status(serving, server, keeper, memory, heat))
 
 
 @MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest, scope=Scope.MODELS)

@@ -14,6 +14,7 @@ from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.config.instance import ServerFacts
+from router.heat import HeatMonitor
 from router.http.caller import current_caller
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
@@ -51,7 +52,9 @@ def health(serving: RequestService) -> Health:
     return Health("ok", resident)
 
 
-async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper, monitor: MemoryMonitor) -> Status:
+async def status(
+    serving: RequestService, server: ServerFacts, keeper: ModelKeeper, monitor: MemoryMonitor, heat: HeatMonitor
+) -> Status:
     """Return everything that can be said at once."""
     memory = await asyncio.to_thread(current_platform().memory)
     own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
@@ -81,6 +84,7 @@ async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeep
         gateway_rss_bytes=None if own is None else own.rss_bytes,
         memory=memory_status(serving, monitor),
         checksums=keeper.progress,
+        heat=heat.status,
         models=serving.supervisor.models.known,
     )
 
