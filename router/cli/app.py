@@ -48,6 +48,7 @@ ROOT: Final = Group(
         "logs": "logs.reading:logs",
         "ps": "processes:list_workers",
         "stop": "processes:stop",
+        "stress": "stress:stress",
         "doctor": "doctor.doctor:doctor",
         "models": Group(
             "Get, list, show, find, add and remove models.",
