@@ -138,8 +138,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--decode-s", type=float, default=0.02, help="time per token of the fake engine")
+    parser.add_argument("--real", action="store_true", help="both real engines on the tiny model, not the fake one")
     options = parser.parse_args()
-    with ground(options.decode_s) as place:
+    with ground(options.decode_s, is_real=options.real) as place:
         print(
             f"soak of {options.minutes:g} min, a fault each {options.every:g} s, seed {options.seed}, {place.url}",
             flush=True,

@@ -186,7 +186,7 @@ def _pull(ground: Ground) -> str:
         with httpx.stream("POST", url, json=body, timeout=timeout, trust_env=False) as response:
             until = time.monotonic() + FAULT_S
             if response.status_code != httpx.codes.OK:
-                return f"{response.status_code} {response.read()[:200]!r}"
+                return f"{response.status_code} {json.loads(response.read())['error']['code']}"
             for line in response.iter_lines():
                 if line.startswith("data: {"):
                     event = json.loads(line.removeprefix("data: "))

@@ -54,7 +54,7 @@ class Ground(NamedTuple):
 
     Attributes:
         has_small_disk: Whether the home is a disk of its own that can be filled.
-        marker: The folder of it all, which stands in the command line of every worker of this soak.
+        folder: Of it all.
     """
 
     home: Path
@@ -62,7 +62,7 @@ class Ground(NamedTuple):
     supervisor: UnitSupervisor
     hub: StubHub
     has_small_disk: bool
-    marker: str
+    folder: Path
     outages: list[Outage]
 
     @property
@@ -80,7 +80,7 @@ class Ground(NamedTuple):
             },
             "limits": {"stall_timeout_s": 5, "stop_timeout_s": 5, "max_queue": 64},
             "hub": {"endpoint": self.hub.url, "token": TOKEN},
-            "models": {"dir": f"{self.marker}/models"},
+            "models": {"dir": str(self.folder / "models")},
             "engine": "llamacpp",
             **sections,
         }
@@ -108,14 +108,20 @@ class Ground(NamedTuple):
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if self.marker in " ".join(process.cmdline()) and "backends.process.worker" in process.cmdline():
+                is_worker = "backends.process.worker" in process.cmdline()
+                if is_worker and process.environ().get("MLXR_HOME") == str(self.home):
                     found.append(process)
         return found
 
 
 @contextlib.contextmanager
-def ground(decode_s: float) -> Iterator[Ground]:
-    """Build it all up, and take it down again."""
+def ground(decode_s: float, *, is_real: bool = False) -> Iterator[Ground]:
+    """Build it all up, and take it down again.
+
+    Args:
+        decode_s: Per token of the fake engine.
+        is_real: Whether the tiny model is served by both real engines instead.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlxr-soak-")))
         home = folder / "home"
@@ -125,11 +131,13 @@ def ground(decode_s: float) -> Iterator[Ground]:
         hub = stack.enter_context(StubHub({REPO: files}))
         hub.token = TOKEN
         port = _free_port()
-        options = json.dumps({"decode_s": decode_s, "gates": str(folder)})
+        options = json.dumps({"decode_s": decode_s})
+        fake = ("tests.support.fake_gateway", str(home), options, str(port))
+        module = ("router.cli", "serve") if is_real else fake
         unit = folder / "mlxr.service"
-        unit.write_text(unit_text(_plan(home, folder, options, port), watchdog_s=WATCHDOG_S))
+        unit.write_text(unit_text(_plan(home, folder, module), watchdog_s=WATCHDOG_S))
         supervisor = stack.enter_context(UnitSupervisor(unit, folder, home=folder))
-        place = Ground(home, f"http://127.0.0.1:{port}", supervisor, hub, has_small_disk, str(folder), [])
+        place = Ground(home, f"http://127.0.0.1:{port}", supervisor, hub, has_small_disk, folder, [])
         place.config_file.write_text(json.dumps(place.config()))
         supervisor.start()
         if not supervisor.is_ready:
@@ -137,10 +145,10 @@ def ground(decode_s: float) -> Iterator[Ground]:
         yield place
 
 
-def _plan(home: Path, folder: Path, options: str, port: int) -> ServicePlan:
+def _plan(home: Path, folder: Path, module: tuple[str, ...]) -> ServicePlan:
     repository = Path(__file__).parents[2]
     return ServicePlan(
-        argv=(sys.executable, "-P", "-m", "tests.support.fake_gateway", str(home), options, str(port)),
+        argv=(sys.executable, "-P", "-m", *module),
         environment={"MLXR_HOME": str(home), "PYTHONPATH": str(repository), "PATH": os.environ["PATH"]},
         secrets_file=folder / "none.env",
         output_file=folder / "out",
