@@ -32,6 +32,7 @@ from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
 from router.readiness import Readiness
 from router.stores.conversations import Conversations
+from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 
 
@@ -56,6 +57,7 @@ class Services:
     serving: RequestService
     memory: MemoryMonitor
     heat: HeatMonitor
+    suspension: Suspension
     events: EventLog
     telemetry: Telemetry
     jobs: Jobs

@@ -34,6 +34,7 @@ class ConditionsChange(msgspec.Struct, frozen=True, kw_only=True):
 
     pressure: PressureLevel
     heat: ThermalState
+    is_suspended: bool
     reason: str
 
 
@@ -42,6 +43,7 @@ class Conditions:
 
     Attributes:
         pressure_reason: The reading behind the pressure, in words.
+        suspended: Why the machine is given up for a while; None = it is not.
         changed: Told of every change, after it.
     """
 
@@ -49,6 +51,7 @@ class Conditions:
         self.pressure = PressureLevel.NORMAL
         self.pressure_reason = ""
         self.heat = ThermalState.NOMINAL
+        self.suspended: str | None = None
         self.changed: Observers[ConditionsChange] = Observers()
 
     def set_pressure(self, level: PressureLevel, reason: str) -> None:
@@ -63,10 +66,20 @@ class Conditions:
             self.heat = state
             self._tell(reason)
 
+    def set_suspended(self, reason: str | None) -> None:
+        """Give the machine up for a while, or take up again (None)."""
+        if reason != self.suspended:
+            self.suspended = reason
+            self._tell(reason or "resumed")
+
     @property
     def is_background_paused(self) -> bool:
         """Whether what nobody waits for has to stand still: background work, shadowing, hashing."""
-        return self.pressure in _PAUSES_BY_PRESSURE or self.heat in _PAUSES_BY_HEAT
+        return self.suspended is not None or self.pressure in _PAUSES_BY_PRESSURE or self.heat in _PAUSES_BY_HEAT
 
     def _tell(self, reason: str) -> None:
-        self.changed.tell(ConditionsChange(pressure=self.pressure, heat=self.heat, reason=reason))
+        self.changed.tell(
+            ConditionsChange(
+                pressure=self.pressure, heat=self.heat, is_suspended=self.suspended is not None, reason=reason
+            )
+        )

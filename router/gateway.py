@@ -60,6 +60,7 @@ from router.service.notify import Notifier
 from router.signals import EXIT_STOPPED, on_signals
 from router.sleep import keep_awake
 from router.stores.conversations import Conversations
+from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
@@ -199,6 +200,12 @@ class _Gateway:
             serving=serving,
             memory=memory,
             heat=HeatMonitor(self._config, self._conditions, current_platform().thermal),
+            suspension=Suspension(
+                serving.supervisor,
+                self._conditions,
+                meaning=serving.models.model_request,
+                timeout_s=lambda: self._config.config.lifecycle.suspend_timeout_s,
+            ),
             events=EventSources(serving.supervisor, self._conditions, jobs).log,
             telemetry=Telemetry(
                 serving.supervisor,
@@ -238,6 +245,7 @@ class _Gateway:
                     services.keeper.run(),
                     _outlived("the model loaded at the start", self._preload(services).run()),
                     _outlived("the watch over heat", services.heat.run()),
+                    _outlived("loading again what was suspended", services.suspension.run()),
                     _outlived("the watch over memory", services.memory.run()),
                     _outlived("the metrics", services.telemetry.run()),
                     shadow.run(),

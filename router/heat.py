@@ -86,6 +86,11 @@ class HeatMonitor:
             self._conditions.set_heat(self._heat.state, self._heat.reason)
 
     @property
+    def suspended(self) -> str | None:
+        """Why the server is suspended; None = it is not."""
+        return self._conditions.suspended
+
+    @property
     def status(self) -> HeatStatus:
         """What is told of it."""
         return HeatStatus(state=self._heat.state.value if self._is_told else None, reason=self._heat.reason)

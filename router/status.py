@@ -268,6 +268,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         checksums: How far the checksums of model files are; null when none are being computed.
         models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
+        suspended: Why nothing is kept loaded; null = the server is not suspended.
         memory: null = not told, by older servers; so is `heat`.
     """
 
@@ -289,6 +290,33 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     models: list[ModelStatus] = []
     memory: MemoryStatus | None = None
     heat: HeatStatus | None = None
+    suspended: str | None = None
+
+
+class SuspendResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What suspending did.
+
+    Attributes:
+        suspended: false where a request has loaded a model meanwhile.
+        unloaded: What was loaded; nothing when it was suspended already.
+        freed_bytes: null where nothing was unloaded.
+    """
+
+    suspended: bool
+    unloaded: list[ResidentModel]
+    freed_bytes: int | None
+
+
+class ResumeResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What resuming did.
+
+    Attributes:
+        resumed: Whether the server was suspended.
+        loading: What is loaded again in the background.
+    """
+
+    resumed: bool
+    loading: list[ResidentModel]
 
 
 class StopResponse(msgspec.Struct, frozen=True, kw_only=True):

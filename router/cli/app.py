@@ -49,6 +49,8 @@ ROOT: Final = Group(
         "ps": "processes:list_workers",
         "stop": "processes:stop",
         "stress": "stress:stress",
+        "suspend": "suspension:suspend",
+        "resume": "suspension:resume",
         "doctor": "doctor.doctor:doctor",
         "models": Group(
             "Get, list, show, find, add and remove models.",

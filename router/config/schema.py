@@ -30,6 +30,7 @@ from registry.settings import (
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
+from router.config.lifecycle import LifecycleConfig
 from router.config.memory import MemoryConfig
 from router.config.telemetry import TelemetryConfig
 
@@ -357,6 +358,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         server: The HTTP front.
         limits: Waiting.
         memory: What is done when memory gets short.
+        lifecycle: Giving the machine up for a while.
         heat: What is done when the machine gets hot.
         generation: Defaults of requests.
         images: Pictures in requests.
@@ -379,6 +381,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: LimitsConfig = LimitsConfig()
     memory: MemoryConfig = MemoryConfig()
     heat: HeatConfig = HeatConfig()
+    lifecycle: LifecycleConfig = LifecycleConfig()
     generation: GenerationConfig = GenerationConfig()
     images: ImagesConfig = ImagesConfig()
     cache: CacheConfig = CacheConfig()

@@ -39,6 +39,14 @@ class HeatChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     reason: str
 
 
+class SuspendedChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="suspension"):
+    """The machine is given up for a while, or work is taken up again."""
+
+    at: float
+    suspended: bool
+    reason: str
+
+
 class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="job"):
     """Long work has begun, gone on or ended.
 
@@ -86,6 +94,16 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="los
     num_events: int | None
 
 
-LoggedEvent = ModelChanged | Swapped | Relieved | PressureChanged | HeatChanged | JobChanged
+LoggedEvent = ModelChanged | Swapped | Relieved | PressureChanged | HeatChanged | SuspendedChanged | JobChanged
 AnyEvent = LoggedEvent | Snapshot | Lost
-EVENT_TYPES = (ModelChanged, Swapped, Relieved, PressureChanged, HeatChanged, JobChanged, Snapshot, Lost)
+EVENT_TYPES = (
+    ModelChanged,
+    Swapped,
+    Relieved,
+    PressureChanged,
+    HeatChanged,
+    SuspendedChanged,
+    JobChanged,
+    Snapshot,
+    Lost,
+)

@@ -15,6 +15,7 @@ from router.events.kinds import (
     PressureChanged,
     Relieved,
     Snapshot,
+    SuspendedChanged,
     Swapped,
 )
 from router.events.log import EventLog
@@ -36,6 +37,7 @@ class EventSources:
         self._supervisor = supervisor
         self._conditions = conditions
         self._pressure, self._heat = conditions.pressure, conditions.heat
+        self._is_suspended = conditions.suspended is not None
         self._jobs: dict[tuple[JobKind[Any], Hashable], JobChanged] = {}
         self.log = EventLog(self._snapshot)
         supervisor.models.changed.add(lambda status: self._tell(ModelChanged(**asdict(status))))
@@ -63,6 +65,9 @@ class EventSources:
         if change.heat is not self._heat:
             self._heat = change.heat
             self._tell(HeatChanged(at=_now(), state=change.heat.value, reason=change.reason))
+        if change.is_suspended is not self._is_suspended:
+            self._is_suspended = change.is_suspended
+            self._tell(SuspendedChanged(at=_now(), suspended=change.is_suspended, reason=change.reason))
 
     def _on_job(self, news: JobNews) -> None:
         key = (news.job.kind, news.job.name)

@@ -21,6 +21,7 @@ from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.readiness import Readiness
 from router.stores.conversations import Conversations
+from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 
 AnyRequest = Request[Any, Any, Any]
@@ -31,6 +32,7 @@ ServingPart = NamedDependency[RequestService]
 EventsPart = NamedDependency[EventLog]
 HeatPart = NamedDependency[HeatMonitor]
 TelemetryPart = NamedDependency[Telemetry]
+SuspensionPart = NamedDependency[Suspension]
 MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]

@@ -1,6 +1,7 @@
 """What the supervisor's inbox takes: one Struct per message, and nothing that decides."""
 
 import asyncio
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,8 @@ from backends.wire.request import Priority
 from router.status import Swap
 from router.workers.residency import StopReport
 from router.workers.waiting import Ticket
+
+STOPPED_BY_COMMAND: Final = "stopped by command"
 
 
 class Submit(msgspec.Struct, frozen=True):
@@ -58,10 +61,17 @@ class WorkerMeasured(msgspec.Struct, frozen=True):
 
 
 class StopModel(msgspec.Struct, frozen=True):
-    """Unload a model."""
+    """Unload a model.
+
+    Attributes:
+        reason: Why, in words.
+        is_cut: Whether its running answers are cut, instead of finishing.
+    """
 
     model: str
     done: asyncio.Future[StopReport]
+    reason: str = STOPPED_BY_COMMAND
+    is_cut: bool = False
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ from router.workers.launch import WorkerLaunch
 from router.workers.leasing import Leasing
 from router.workers.looks import Looks
 from router.workers.messages import (
+    STOPPED_BY_COMMAND,
     Checked,
     Close,
     ConditionsChanged,
@@ -175,8 +176,12 @@ class Supervisor(Looks):
             ticket.lease.result().release()
         self._inbox.put_nowait(Withdraw(ticket.ticket_id))
 
-    async def stop_model(self, model: str) -> StopReport:
+    async def stop_model(self, model: str, *, reason: str = STOPPED_BY_COMMAND, is_cut: bool = False) -> StopReport:
         """Unload a model: no new requests, the running ones finish; return when its memory is back.
+
+        Args:
+            reason: Why, in words.
+            is_cut: Whether the running ones are cut instead.
 
         Raises:
             ShuttingDownError: All models are being unloaded.
@@ -184,7 +189,7 @@ class Supervisor(Looks):
         if self._is_closing:
             raise ShuttingDownError
         done: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(StopModel(model, done))
+        self._inbox.put_nowait(StopModel(model, done, reason, is_cut))
         return await done
 
     def refresh(self) -> None:
@@ -340,9 +345,10 @@ class Supervisor(Looks):
                 workers[0].target, UnavailableError("the model was stopped while it loaded")
             )
         for worker in workers:
-            worker.unwanted_reason = "stopped by command"
-        for worker in loading:
-            self._fleet.stop(worker, "stopped by command", self._config)
+            worker.unwanted_reason = message.reason
+        cut = UnavailableError(f"the model was unloaded before this answer was complete: {message.reason}")
+        for worker in workers if message.is_cut else loading:
+            self._fleet.stop(worker, message.reason, self._config, error=cut if message.is_cut else None)
 
     def _on_settings_changed(self) -> None:
         for ticket in self._leasing.queue:

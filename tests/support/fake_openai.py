@@ -43,6 +43,7 @@ from router.protocols.table import DIALECTS
 from router.readiness import Readiness
 from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
+from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
@@ -87,6 +88,7 @@ class FakeFront:
         await self.fleet.__aenter__()
         self.services = self._services()
         await self.services.jobs.__aenter__()
+        self._resuming = asyncio.create_task(self.services.suspension.run())
         self._batches = asyncio.create_task(self.services.batches.run())
         limits = HttpLimits()
         app = guarded(
@@ -128,6 +130,12 @@ class FakeFront:
             ),
             memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
             heat=HeatMonitor(current, self.fleet.conditions, current_platform().thermal),
+            suspension=Suspension(
+                self.supervisor,
+                self.fleet.conditions,
+                meaning=serving.models.model_request,
+                timeout_s=lambda: current.config.lifecycle.suspend_timeout_s,
+            ),
             events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
@@ -152,7 +160,8 @@ class FakeFront:
         await self._served
         await self.end_jobs()
         self._batches.cancel()
-        await asyncio.wait([self._batches])
+        self._resuming.cancel()
+        await asyncio.wait([self._batches, self._resuming])
         await self.services.conversations.close()
         await self.fleet.close()
 

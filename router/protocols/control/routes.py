@@ -20,6 +20,7 @@ from router.protocols.control.jobs import JOB_ROUTES
 from router.protocols.control.metrics import METRIC_ROUTES
 from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
+from router.protocols.control.suspension import SUSPENSION_ROUTES
 from router.protocols.endpoint import Answer, Parameter
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.parts import (
@@ -161,6 +162,7 @@ ROUTES: Final = (
     explain_engine,
     create_report,
     get_document,
+    *SUSPENSION_ROUTES,
     *EVENT_ROUTES,
     *JOB_ROUTES,
     *METRIC_ROUTES,

@@ -85,6 +85,7 @@ async def status(
         memory=memory_status(serving, monitor),
         checksums=keeper.progress,
         heat=heat.status,
+        suspended=heat.suspended,
         models=serving.supervisor.models.known,
     )
 
