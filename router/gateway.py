@@ -43,6 +43,7 @@ from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
 from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
+from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
@@ -146,7 +147,7 @@ class _Gateway:
         ):
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             serving = self._serving(registry)
-            services = self._services(serving, Readiness(partial(_registry_fault, registry)))
+            services = self._services(serving, Readiness(partial(_registry_fault, registry)), keys)
             shadow = _shadow(self._config, self._conditions, serving, registry)
             serving.requests.ended.add(shadow.observe)
             server = create_server(services, paths, Authenticator(keys, capability))
@@ -186,13 +187,14 @@ class _Gateway:
         )
         return RequestService(self._config, models, supervisor, RequestRegister(), read_budget=read)
 
-    def _services(self, serving: RequestService, readiness: Readiness) -> Services:
+    def _services(self, serving: RequestService, readiness: Readiness, keys: KeyRing) -> Services:
         """Compose what stands beside that."""
         paths, config = self._options.paths, self._config.config
         jobs = Jobs()
         memory = MemoryMonitor(self._config, self._conditions, current_platform(), lambda: serving.supervisor.pids)
         conversations = Conversations(paths.conversations_db, lambda: self._config.config.conversations)
-        batches = Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations))
+        run = partial(run_line, serving, conversations)
+        batches = Batches(paths.batches_dir, lambda: self._config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
         return Services(
             server=ServerFacts(VERSION),

@@ -20,6 +20,7 @@ from router.errors import (
     ShuttingDownError,
     StoreUnavailableError,
 )
+from router.http.caller import current_caller
 from router.jobs.job import Job, JobKind, Jobs
 from router.requests.register import RunningRequest
 from router.stores.conversations import Conversations
@@ -68,6 +69,7 @@ class BackgroundResponse:
         self._encoder = encoder
         self._num_bytes = 0
         self.response_id = running.facts.request_id
+        self.owner = running.facts.owner
         self.is_stream = encoder.media_type is not None
         kept_s = FOLLOWABLE_S if self.is_stream else 0.0
         self._job = jobs.start(_RESPONSE, self.response_id, self._run, about=self, kept_s=kept_s)
@@ -142,9 +144,10 @@ def has_room(jobs: Jobs) -> bool:
 
 
 def find_response(jobs: Jobs, response_id: str) -> BackgroundResponse | None:
-    """Return one that runs, or that has ended a short while ago; None for all others."""
+    """Return one that runs, or that has ended a short while ago; None for all others, and for those of another key."""
     job = jobs.get(_RESPONSE, response_id)
-    return None if job is None else job.about
+    found: BackgroundResponse | None = None if job is None else job.about
+    return found if found is not None and current_caller().may_see(found.owner) else None
 
 
 async def end_cut_off(conversations: Conversations, jobs: Jobs) -> None:

@@ -60,6 +60,13 @@ class KeyRing:
         """Return a key that is good now, or None."""
         return next((key for key in self.good_keys() if key.id == key_id), None)
 
+    def caller_for(self, key_id: str | None) -> Caller:
+        """Return who asks where a key's work goes on without its requests; one that is gone may nothing any more."""
+        if key_id is None:
+            return OWNER
+        key = self.key(key_id)
+        return replace(NOBODY, key_id=key_id, name=key_id) if key is None else key.caller
+
     def good_keys(self) -> list[Key]:
         """Return the keys that are good now."""
         now = self._clock()

@@ -7,6 +7,7 @@ import msgspec
 
 from backends.wire.request import Priority
 from router.errors import RouterError
+from router.http.caller import current_caller
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.workers.streams import RequestStream, TaskStream
@@ -24,6 +25,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
         protocol: By which it came: `openai`, `ollama`, ...
         fingerprint: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
+        owner: Id of the key that it belongs to; None = it is the server's owner's.
         ignored: What of it had no effect, by paths.
         sent_id: The id that its client gave it, by which it can be found as well; None = it gave none.
     """
@@ -35,6 +37,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     ignored: tuple[str, ...] = ()
     sent_id: str | None = None
+    owner: str | None = msgspec.field(default_factory=lambda: current_caller().key_id)
 
 
 class LeasedRequest(Generic[_StreamT]):

@@ -50,6 +50,7 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
         purpose: `batch`, or `batch_output` of what mlxr wrote.
         created_at: Seconds since 1970.
         expires_at: When it goes; None = by the config's age alone.
+        owner: Id of the key that it belongs to; None = it is the server's owner's.
     """
 
     file_id: str
@@ -58,6 +59,7 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     num_bytes: int
     created_at: float
     expires_at: float | None = None
+    owner: str | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         output_age_s: How long its results are kept; None = by the config's age alone.
         goal: The final status that it is on the way to, once its lines have ended.
         output_file_id: The results of lines that were answered.
+        owner: As of a file; its lines are asked for that key.
     """
 
     batch_id: str
@@ -110,6 +113,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     expired_at: float | None = None
     cancelling_at: float | None = None
     cancelled_at: float | None = None
+    owner: str | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

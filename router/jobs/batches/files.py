@@ -147,6 +147,7 @@ def _write_results_of(store: BatchStore, folder: Path, batch: Batch, now: float,
             num_bytes=num_bytes,
             created_at=now,
             expires_at=expires_at,
+            owner=batch.owner,
         )
     )
     return file_id

@@ -18,6 +18,7 @@ import msgspec
 from registry.threads import in_thread
 from router.config import Config
 from router.errors import FileNotFoundHereError, ShuttingDownError, StoreUnavailableError
+from router.http.caller import OWNER, Caller, acting_for, current_caller
 from router.http.ignored import noting_ignored
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, Problem
 from router.jobs.batches.files import drop_file, read_part, sweep, write_results
@@ -41,6 +42,7 @@ class Batches:
     Args:
         folder: Of the files and of the database.
         answer: Runs a line with the body of its request to its end.
+        caller_for: Gives who asks by the key of that id, None = the server's owner.
         clock: Seconds since 1970.
 
     Attributes:
@@ -53,8 +55,10 @@ class Batches:
         config: Callable[[], Config],
         answer: Callable[[Batch, Line, bytes], Awaitable[LineEnd]],
         *,
+        caller_for: Callable[[str | None], Caller] = lambda _: OWNER,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._caller_for = caller_for
         self.files_dir = folder / "files"
         self._clock = clock
         self.store = StoreThread(partial(_open, folder), "batches")
@@ -74,7 +78,7 @@ class Batches:
         """
         await self.opened()
         file = await self.store.call(lambda store: store.file(file_id))
-        if file is None:
+        if file is None or not current_caller().may_see(file.owner):
             raise FileNotFoundHereError(file_id, "file_id")
         return await in_thread(partial(read_part, self.files_dir, file_id, 0, min(max_bytes, file.num_bytes)))
 
@@ -239,7 +243,8 @@ class Batches:
             if line.depends_on:
                 outputs = await self.store.call(lambda store: store.outputs(batch.batch_id, line.depends_on))
                 body = filled(body, outputs)
-            return await self._answer(batch, line, msgspec.json.encode(body))
+            with acting_for(self._caller_for(batch.owner)):
+                return await self._answer(batch, line, msgspec.json.encode(body))
 
     async def _end(self, run: BatchRun, ends: list[LineEnd]) -> None:
         if ends:

@@ -27,7 +27,7 @@ from router.errors import (
     UnsupportedFieldError,
 )
 from router.http.asgi import json_reply
-from router.http.caller import Scope
+from router.http.caller import Scope, current_caller
 from router.http.dialect import OPENAI
 from router.http.streaming import EventStream
 from router.jobs.batches.base import Batch, FailurePolicy, StoredFile
@@ -86,7 +86,7 @@ async def create_batch(request: AnyRequest, serving: ServingPart, batches: Batch
     body = await serving.read(request, BatchRequest)
     window_s = window_seconds(body.completion_window)
     file = await batches.store.call(lambda store: store.file(body.input_file_id))
-    if file is None:
+    if file is None or not current_caller().may_see(file.owner):
         raise FileNotFoundHereError(body.input_file_id, "input_file_id")
     if file.purpose != "batch":
         raise InvalidRequestError(
@@ -105,6 +105,7 @@ async def create_batch(request: AnyRequest, serving: ServingPart, batches: Batch
         token_budget=body.token_budget,
         output_age_s=None if body.output_expires_after is None else float(body.output_expires_after.seconds),
         metadata=body.metadata,
+        owner=current_caller().key_id,
     )
     return json_reply(await _shown(batches, await batches.start(batch)))
 
@@ -115,7 +116,8 @@ async def list_batches(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     given = known_parameters(request, "after", "limit")
     limit = limit_in(given, most=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
-    shown = [BatchObject.of(batch, tally) for batch, tally in found]
+    may_see = current_caller().may_see
+    shown = [BatchObject.of(batch, tally) for batch, tally in found if may_see(batch.owner)]
     return json_reply(BatchList.of(shown, after=given.get("after"), limit=limit, missing="there is no batch {}"))
 
 
@@ -159,7 +161,7 @@ def window_seconds(text: str) -> float:
 
 async def _found(batches: Batches, batch_id: str) -> Batch:
     batch = await batches.store.call(lambda store: store.batch(batch_id))
-    if batch is None:
+    if batch is None or not current_caller().may_see(batch.owner):
         raise BatchNotFoundError(batch_id)
     return batch
 
@@ -197,7 +199,8 @@ async def list_files(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List files."""
     given = known_parameters(request, "after", "limit", "order", "purpose")
     newest_first, limit = is_newest_first(given), limit_in(given, most=MAX_LIMIT, default=MAX_LIMIT)
-    files = await batches.store.call(lambda store: store.files())
+    may_see = current_caller().may_see
+    files = [file for file in await batches.store.call(lambda store: store.files()) if may_see(file.owner)]
     shown = [FileObject.of(file) for file in files if given.get("purpose", file.purpose) == file.purpose]
     ordered = shown if newest_first else shown[::-1]
     return json_reply(FileList.of(ordered, after=given.get("after"), limit=limit, missing="there is no file {}"))
@@ -246,6 +249,7 @@ def _file_of(form: Form, file_id: str) -> StoredFile:
         num_bytes=form.num_bytes,
         created_at=now,
         expires_at=_expiry(form.fields, now),
+        owner=current_caller().key_id,
     )
 
 
@@ -264,7 +268,7 @@ def _expiry(fields: dict[str, str], now: float) -> float | None:
 
 async def _found_file(batches: Batches, file_id: str) -> StoredFile:
     file = await batches.store.call(lambda store: store.file(file_id))
-    if file is None:
+    if file is None or not current_caller().may_see(file.owner):
         raise FileNotFoundHereError(file_id, "file_id")
     return file
 

@@ -118,14 +118,17 @@ async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints:
 @MLXR_API.get("/v1/mlxr/requests", RequestList, scope=Scope.INFERENCE)
 async def list_requests(serving: ServingPart) -> ASGIApp:
     """List the requests that run or wait."""
-    return json_reply(RequestList([request_status(serving, running) for running in serving.requests]))
+    may_see = current_caller().may_see
+    return json_reply(
+        RequestList([request_status(serving, each) for each in serving.requests if may_see(each.facts.owner)])
+    )
 
 
 @MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse, scope=Scope.INFERENCE)
 async def cancel_request(request_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """End a request."""
     running = serving.requests.get(request_id)
-    if running is None:
+    if running is None or not current_caller().may_see(running.facts.owner):
         raise RequestNotFoundError(request_id)
     stood = request_status(serving, running)
     running.cancel()

@@ -66,7 +66,7 @@ async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     body=SlotFile,
     query=(MODEL, _ACTION),
     use="generate",
-    scope=Scope.INFERENCE,
+    scope=Scope.MODELS,  # what it saves and erases is everybody's
 )
 async def change_slot(request: AnyRequest, id_slot: FromPath[int], serving: ServingPart) -> ASGIApp:
     """Save, restore or erase the cache of a place in a model's batch."""

@@ -7,6 +7,7 @@ from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import QueueFullError, RouterError, StoreUnavailableError, UnsupportedFieldError
 from router.http.asgi import Receive
+from router.http.caller import current_caller
 from router.http.ignored import leave_out
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
@@ -94,6 +95,7 @@ async def head_for(
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
         tools=tools,
+        owner=current_caller().key_id,
     )
 
 

@@ -51,6 +51,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         created_at: Seconds since 1970.
         model: Who answers, as the client is told.
         wanted: What is generated for it: what it left open has its value here.
+        owner: Id of the key that it belongs to; None = it is the server's owner's.
         service_tier: By which it is scheduled; None = the client did not ask.
     """
 
@@ -63,6 +64,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: ServiceTier | None
     is_stored: bool
     tools: ClientTools = ClientTools()
+    owner: str | None = None
 
     def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
@@ -127,6 +129,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             status=response.status,
             input=msgspec.json.encode(self.items.own),
             body=msgspec.json.encode(response),
+            owner=self.owner,
         )
 
     def failed(self, output: list[OutputItem], error: BaseException) -> Response:

@@ -1,5 +1,7 @@
 """Keeps responses within the config's age and size, for the event loop: nothing here waits for a disk in its thread.
 
+What belongs to another key is not there for whoever asks.
+
 A response is kept behind the answer: whoever asks for it right after its last byte gets it, because reads come after
 the writes that were given before. Not here: what responses look like (`router.protocols.responses`).
 """
@@ -12,6 +14,7 @@ from typing import Any, Final
 
 from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
+from router.http.caller import current_caller
 from router.stores.base import StoreThread
 from router.stores.conversations.store import ConversationStore, StoredResponse
 
@@ -56,7 +59,7 @@ class Conversations:
     async def get(self, response_id: str) -> StoredResponse:
         """Return a response; one that is not kept is a ResponseNotFoundError."""
         found = await self._thread.call(lambda store: store.get(response_id))
-        if found is None:
+        if found is None or not current_caller().may_see(found.owner):
             raise ResponseNotFoundError(response_id)
         return found
 
@@ -67,23 +70,25 @@ class Conversations:
             PreviousResponseNotFoundError: None of that id is kept.
         """
         chain = await self._thread.call(lambda store: store.chain(previous_id))
-        if not chain:
+        if not chain or not current_caller().may_see(chain[-1].owner):
             raise PreviousResponseNotFoundError(previous_id)
         return chain
 
     async def history(self, response_id: str) -> tuple[StoredResponse, ...]:
         """Return the chain up to a response, itself included; errors as in `get`."""
         chain = await self._thread.call(lambda store: store.chain(response_id))
-        if not chain:
+        if not chain or not current_caller().may_see(chain[-1].owner):
             raise ResponseNotFoundError(response_id)
         return chain
 
     async def item(self, item_id: str) -> dict[str, Any] | None:
         """Return an item of a kept response, or None."""
-        return await self._thread.call(lambda store: store.item(item_id))
+        may_see = current_caller().may_see
+        return await self._thread.call(lambda store: store.item(item_id, may_see))
 
     async def delete(self, response_id: str) -> None:
         """Forget a response; errors as in `get`."""
+        await self.get(response_id)
         if not await self._thread.call(lambda store: store.delete(response_id)):
             raise ResponseNotFoundError(response_id)
 

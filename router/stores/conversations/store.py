@@ -5,6 +5,7 @@ whose last answer is oldest first, so that none loses its beginning while it goe
 longer be looked up or gone on from; what it said stays as long as a response that goes on from it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -15,7 +16,7 @@ from router.stores.base import Store
 MAX_CHAIN: Final = 10_000
 """Longest chain that is followed, as many as a request may have messages."""
 
-_COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body"
+_COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body, owner"
 """In the order of the fields of `StoredResponse`."""
 
 
@@ -30,6 +31,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
         status: As in `body`.
         input: JSON of its own input items, those of earlier responses not among them.
         body: JSON of the response object.
+        owner: Id of the key that it belongs to; None = it is the server's owner's.
     """
 
     response_id: str
@@ -39,6 +41,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     input: bytes
     body: bytes
+    owner: str | None = None
 
     @property
     def input_items(self) -> list[dict[str, Any]]:
@@ -66,7 +69,7 @@ class ConversationStore(Store):
         item_ids = [item["id"] for item in (*response.input_items, *response.output_items)]
         with self.write():
             self._connection.execute(
-                f"INSERT INTO responses ({_COLUMNS}, num_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
+                f"INSERT INTO responses ({_COLUMNS}, num_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
                 "ON CONFLICT (id) DO UPDATE SET status = excluded.status, num_bytes = excluded.num_bytes, "
                 "input = excluded.input, body = excluded.body",
                 (*msgspec.structs.astuple(response), num_bytes),
@@ -94,11 +97,15 @@ class ConversationStore(Store):
             chain.append(_response(rows[0]))
         return tuple(reversed(chain))
 
-    def item(self, item_id: str) -> dict[str, Any] | None:
-        """Return an input or output item of a kept response, or None."""
+    def item(self, item_id: str, may_see: Callable[[str | None], bool] = lambda _: True) -> dict[str, Any] | None:
+        """Return an input or output item of a kept response, or None.
+
+        Args:
+            may_see: Whether what belongs to such an owner is to be found.
+        """
         rows = self.rows("SELECT response_id FROM items WHERE id = ?", item_id)
         response = self.get(rows[0][0]) if rows else None
-        if response is None:
+        if response is None or not may_see(response.owner):
             return None
         items = (*response.input_items, *response.output_items)
         return next((item for item in items if item["id"] == item_id), None)
