@@ -18,6 +18,7 @@ from router.errors import (
     RequestCancelledError,
     RouterError,
 )
+from router.http.caller import current_caller
 from router.observers import Observers
 from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingWanted, RunningEmbedding
@@ -299,11 +300,11 @@ class RequestRegister:
         return running
 
     def get(self, request_id: str) -> RunningRequest | RunningEmbedding | None:
-        """Return the request of that id, or which its client calls so; None = there is none."""
-        found = self._requests.get(request_id)
-        if found is not None:
-            return found
-        return next((running for running in self._requests.values() if running.facts.sent_id == request_id), None)
+        """Return the request of that id, or which its client calls so; None = there is none for whoever asks."""
+        may_see = current_caller().may_see
+        seen = [running for running in self._requests.values() if may_see(running.facts.owner)]
+        found = next((running for running in seen if running.facts.request_id == request_id), None)
+        return found or next((running for running in seen if running.facts.sent_id == request_id), None)
 
     def _on_end(self, running: RunningRequest | RunningEmbedding) -> None:
         self._requests.pop(running.facts.request_id, None)
