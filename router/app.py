@@ -23,6 +23,8 @@ from router.jobs.conversions import ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
 from router.keys.authenticator import Authenticator
+from router.keys.ring import KeyRing
+from router.keys.use import KeyUse
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
@@ -31,6 +33,9 @@ from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
 from router.readiness import Readiness
+from router.requests.accounting import account_of
+from router.requests.embedding import RunningEmbedding
+from router.requests.register import RunningRequest
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -89,7 +94,26 @@ def create_app(services: Services) -> Litestar:
     )
 
 
-def create_server(services: Services, paths: Paths, authenticator: Authenticator) -> HttpServer:
+def count_key_use(paths: Paths, keys: KeyRing, serving: RequestService) -> KeyUse:
+    """Count what keys use, and hold them to their limits."""
+    use = KeyUse(paths.keys_db, keys.key)
+
+    def on_ended(running: RunningRequest | RunningEmbedding) -> None:
+        account = account_of(running)
+        use.add_tokens(
+            running.facts.owner,
+            num_prompt=account.num_prompt_tokens or 0,
+            num_cached=account.num_cached_tokens or 0,
+            num_answer=account.num_output_tokens,
+        )
+
+    serving.admit = use.admit
+    serving.requests.ended.add(on_ended)
+    serving.requests.ended_embedding.add(on_ended)
+    return use
+
+
+def create_server(services: Services, paths: Paths, authenticator: Authenticator, key_use: KeyUse) -> HttpServer:
     """Return the server of the app, with the guards in front of it."""
     in_force = services.serving.config
     config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
@@ -102,6 +126,7 @@ def create_server(services: Services, paths: Paths, authenticator: Authenticator
             dialects=DIALECTS,
             access_logger=logging.getLogger("mlxr.access"),
             authenticate=authenticator.caller,
+            limit_headers=key_use.headers,
             is_strict=lambda: services.serving.config.server.strict_fields,
             ended=services.telemetry.exchanges,
         ),

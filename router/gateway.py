@@ -19,7 +19,7 @@ from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
-from router.app import Services, create_server
+from router.app import Services, count_key_use, create_server
 from router.bench.machine.machine import bench_machine, machine_id
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig, Overrides
@@ -45,6 +45,7 @@ from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
 from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
+from router.keys.use import KeyUse
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
@@ -150,13 +151,14 @@ class _Gateway:
             services = self._services(serving, Readiness(partial(_registry_fault, registry)), keys)
             shadow = _shadow(self._config, self._conditions, serving, registry)
             serving.requests.ended.add(shadow.observe)
-            server = create_server(services, paths, Authenticator(keys, capability))
+            key_use = count_key_use(paths, keys, serving)
+            server = create_server(services, paths, Authenticator(keys, capability), key_use)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
             with on_signals(stop=stop, end_now=end_now, reload=self._reload):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
-                await self._run_parts(services, server, shadow)
+                await self._run_parts(services, server, shadow, key_use)
 
     def _serving(self, registry: Registry) -> RequestService:
         """Compose what answers requests: the models, the workers, and the requests that run."""
@@ -233,7 +235,7 @@ class _Gateway:
             conversations=conversations,
         )
 
-    async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow) -> None:
+    async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow, key_use: KeyUse) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
         supervisor = services.serving.supervisor
         async with asyncio.TaskGroup() as tasks:
@@ -255,6 +257,7 @@ class _Gateway:
                     _outlived("pulls", self._run_pulls(services)),
                     _outlived("stored responses", _keep_responses(services)),
                     _outlived("batches", services.batches.run()),
+                    _outlived("the count of what keys use", key_use.run()),
                 )
             ]
             try:

@@ -34,6 +34,8 @@ _QUOTED_SLASH_PREFIX = b"/v1/models/"
 
 _ODD_PATH = re.compile(r"[\x00-\x1f\x7f\\;]|//|/\.\.?(?:/|$)")
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}")
+Headers = list[tuple[bytes, bytes]]
+
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_MAX_AGE_S = b"600"
 
@@ -44,6 +46,7 @@ class Guards:
     Args:
         limits: Limits of URL, headers and declared body.
         authenticate: Says who sends a request, nobody if need be; what they may is decided by where they come to.
+        limit_headers: What an answer tells of a key's limits.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class Guards:
         limits: HttpLimits,
         dialects: Dialects,
         authenticate: Callable[[Scope], Caller] = lambda _: OWNER,
+        limit_headers: Callable[[Caller], Headers] = lambda _: [],
     ) -> None:
         self._app = app
+        self._limit_headers = limit_headers
         self._authenticate = authenticate
         self._dialects = dialects
         self._rules = rules
@@ -79,9 +84,12 @@ class Guards:
             if _is_preflight(scope):
                 await _preflight_reply(scope, origin).send(send)
                 return
-            send = _with_cors(send, origin)
+            cors = _cors_headers(origin)
+            send = _with_headers(send, lambda: cors)
         caller = self._authenticate(scope)
         set_caller(scope, caller)
+        if caller.key_id is not None:
+            send = _with_headers(send, lambda: self._limit_headers(caller))
         with acting_for(caller):
             if scope["method"] == "HEAD":
                 await _answer_head(self._app, scope, receive, send)
@@ -253,10 +261,12 @@ async def _answer_head(app: App, scope: Scope, receive: Receive, send: Send) -> 
         await app({**scope, "method": "GET"}, receive, send_head)
 
 
-def _with_cors(send: Send, origin: bytes) -> Send:
-    async def send_with_cors(message: Any) -> None:
+def _with_headers(send: Send, headers: Callable[[], Headers]) -> Send:
+    """Add headers to an answer, as they are when it begins."""
+
+    async def send_with_headers(message: Any) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *_cors_headers(origin)]}
+            message = {**message, "headers": [*message.get("headers", []), *headers()]}
         await send(message)
 
-    return send_with_cors
+    return send_with_headers

@@ -69,6 +69,7 @@ def guarded(
     dialects: Dialects,
     access_logger: logging.Logger,
     authenticate: Callable[[Any], Caller] = lambda _: OWNER,
+    limit_headers: Callable[[Caller], list[tuple[bytes, bytes]]] = lambda _: [],
     is_strict: Callable[[], bool] = lambda: False,
     ended: Observers[Exchange] | None = None,
 ) -> App:
@@ -77,11 +78,19 @@ def guarded(
     Args:
         limits: Limits of URL, headers and declared body.
         authenticate: Says by a request's scope who sends it.
+        limit_headers: What an answer tells of a key's limits.
         is_strict: Whether a request with a field that nobody knows is refused where it does not say.
         ended: Told of each request that has ended.
     """
     telling = IgnoredFieldsRule(app, is_strict=is_strict)
-    guards = Guards(telling, rules=rules, limits=limits, dialects=dialects, authenticate=authenticate)
+    guards = Guards(
+        telling,
+        rules=rules,
+        limits=limits,
+        dialects=dialects,
+        authenticate=authenticate,
+        limit_headers=limit_headers,
+    )
     return AccessLog(guards, logger=access_logger, dialects=dialects, ended=ended)
 
 

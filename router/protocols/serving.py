@@ -21,7 +21,7 @@ from router.config import Config, CurrentConfig
 from router.http.access_log import quoted
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
-from router.http.caller import caller_of
+from router.http.caller import Caller, caller_of
 from router.http.dialect import OPENAI, Dialect
 from router.http.exchange import note_answer, sent_request_id
 from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
@@ -87,6 +87,9 @@ class RequestService:
 
     Args:
         read_budget: Reads what the machine has.
+
+    Attributes:
+        admit: Counts a request that a model is to serve, or refuses it by an error.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class RequestService:
         self.images = ImageReader(current_config, models, self.image_sides.of, fetch=PublicFetcher().fetch)
         self.supervisor = supervisor
         self.requests = requests
+        self.admit: Callable[[Caller], None] = lambda _: None
         self._current_config = current_config
 
     @property
@@ -134,8 +138,9 @@ class RequestService:
         """Read a request's body and headers.
 
         Raises:
-            RouterError: The body cannot be read, or a header has a value that it cannot have.
+            RouterError: The key has used what it may, the body cannot be read, or a header cannot be as it is.
         """
+        self.admit(caller_of(request.scope))
         raw = await self.read_raw(request)
         if self.config.logging.prompts:
             _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_CHARS].decode("utf-8", "replace")))

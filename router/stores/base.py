@@ -47,6 +47,10 @@ class Store(Database):
 
     def prepare(self) -> None:
         """Make the file, before SQLite would make one that others may read."""
+        # Closing any handle of a file drops all of this process's locks on it, also those of another connection, and
+        # then another process takes the log away from under it. Source: sqlite.org/howtocorrupt.html, section 2.2.
+        if self.path.exists():
+            return
         with translated(self.path):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, _PRIVATE_MODE))
 

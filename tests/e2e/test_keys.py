@@ -457,3 +457,31 @@ def test_nobody_goes_on_from_what_is_anothers(server: Server, owned: dict[str, s
         assert client.post("/v1/batches", json=batch).status_code == 404
     with server.client(kind="mine") as client:
         assert client.post("/v1/responses", json=body | {"previous_response_id": owned["response"]}).status_code == 200
+
+
+def test_a_key_has_its_limits_and_what_it_used_is_shown(server: Server) -> None:
+    secret = server.make("limited", "--rate", "2")
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+    with server.client() as client:
+        client.headers["x-api-key"] = secret
+        answers = [client.post("/v1/chat/completions", json=body) for _ in range(3)]
+        shape = client.post("/v1/messages", json=body)
+        assert client.get("/v1/models").status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 30
+    assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
+    assert shape.json()["error"]["type"] == "rate_limit_error"
+    used = answers[0].json()["usage"], answers[1].json()["usage"]
+
+    def row() -> Any:
+        rows = json.loads(run_cli(server.home, "keys", "usage", "--json").stdout)
+        keys = json.loads(run_cli(server.home, "keys", "list", "--json").stdout)
+        (key_id,) = [key["id"] for key in keys if key["name"] == "limited"]
+        return next((each for each in rows if each["key_id"] == key_id), None)
+
+    wait_until(row, "what was used is written")
+    found = row()
+    assert (found["num_requests"], found["num_refused"]) == (2, 2)
+    assert found["num_prompt_tokens"] == sum(each["prompt_tokens"] for each in used)
+    assert found["num_answer_tokens"] == sum(each["completion_tokens"] for each in used)

@@ -20,6 +20,7 @@ from litestar.handlers import websocket
 from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import InvalidRequestError, RouterError
+from router.http.caller import caller_of
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
 from router.http.websocket import SOCKET_SCOPE, should_end
@@ -139,6 +140,7 @@ class ResponsesSocket:
 
     async def _respond(self, text: str) -> None:
         try:
+            self._serving.admit(caller_of(self._socket.scope))
             headers = headers_of(self._socket)
             body = decode_body(text.encode(errors="replace"), ResponseCreate)
             if body.background:
