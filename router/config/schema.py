@@ -37,6 +37,10 @@ from router.config.telemetry import TelemetryConfig
 MAX_SOCKET_PATH_CHARS = 103
 """Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
 
+Preload = Annotated[
+    Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=1)],
+    Meta(description="[NAME], last or none"),
+]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 AbsolutePath = Annotated[str, Meta(pattern=r"^(/|~/)", max_length=4096, description="a path that begins with / or ~/")]
@@ -303,7 +307,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ollama_dir: AbsolutePath | None = None
     watch: bool = True
     hash_files: bool = True
-    preload: Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=1)] = "none"
+    preload: Preload = "none"
 
 
 class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -78,6 +78,14 @@ class FakeLibSystem:
         self.notify_get_state = ctypes.CFUNCTYPE(ctypes.c_uint32, number, ctypes.POINTER(ctypes.c_uint64))(self._state)
         self.notify_cancel = ctypes.CFUNCTYPE(ctypes.c_uint32, number)(lambda token: int(token != NAME_TOKEN))
 
+        self.gave_back: list[tuple[int | None, int]] = []
+        zones = ctypes.CFUNCTYPE(ctypes.c_size_t, address, ctypes.c_size_t)
+        self.malloc_zone_pressure_relief = zones(self._give_back)
+
+    def _give_back(self, zone: int | None, goal: int) -> int:
+        self.gave_back.append((zone, goal))
+        return 0
+
     def _statistics(self, host: int, flavor: int, target: int, count: Any) -> int:
         data = self._pages()
         if data is None or (host, flavor, count[0]) != (HOST_PORT, 4, 38):

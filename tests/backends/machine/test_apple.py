@@ -204,3 +204,9 @@ def test_who_is_at_the_other_end_of_a_unix_socket_is_read_from_xucred(told: byte
     peer = PeerSocket(told)
     assert platform().peer_uid(peer) == uid  # type: ignore[arg-type]  # all that is asked of it
     assert peer.asked == (0, 1, 76) == (0, 1, len(xucred(0, 501)))
+
+
+def test_every_zone_of_the_allocator_is_asked_to_give_back_all_it_can() -> None:
+    library = FakeLibSystem(sysctls=M3_PRO)
+    ApplePlatform(library).give_back_free_memory()
+    assert library.gave_back == [(None, 0)]

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 
 import pytest
 
+from backends.machine.apple import ApplePlatform
 from backends.machine.base import Platform
 from backends.machine.current import current_platform
 from router.conditions import Conditions, ConditionsChange, PressureLevel
 from router.config import Config, CurrentConfig
 from router.config.memory import MemoryConfig
-from router.memory.levels import MemoryReading
+from router.memory.levels import MemoryReading, judged
 from router.memory.monitor import MemoryMonitor
 from router.memory.readings import own_bytes, read_memory
+from tests.support.fake_libsystem import FakeLibSystem, sysctl_number
 
 NO_SYSTEM: Platform = current_platform()
 
@@ -83,3 +85,12 @@ def test_mlxrs_own_memory_is_this_process_and_its_workers_with_mapped_files_once
         assert 50_000_000 <= both - alone < 80_000_000
         process.communicate()
     assert own_bytes(system, [process.pid]) == pytest.approx(alone, rel=0.1), "who is gone has nothing"
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1, "normal"), (2, "critical"), (4, "emergency")])
+def test_a_mac_is_read_by_its_own_level_and_not_by_what_is_in_use(level: int, expected: str) -> None:
+    """By what macOS prints; not run on a Mac."""
+    mac = ApplePlatform(FakeLibSystem(sysctls={"kern.memorystatus_vm_pressure_level": sysctl_number(level)}))
+    reading = read_memory(mac, [], None)
+    assert (reading.used_share, reading.stall_share) == (None, None)
+    assert judged(reading, MemoryConfig()).level == expected
