@@ -112,13 +112,14 @@ def test_in_a_control_group_the_model_goes_in_order_and_comes_back(home: Path, o
         contextlib.closing(Ballast(group)) as ballast,
         serving(home, options, group) as gateway,
     ):
+        held = [1]
         ballast.hold(1)
 
         def take(share: float) -> None:
             """Fill the group up to a share of its limit."""
-            ballast.hold(1)
             used = LIMIT_BYTES - gateway.status()["memory_available_bytes"]
-            ballast.hold(max(1, int(share * LIMIT_BYTES) - used))
+            held.append(max(1, held[-1] + int(share * LIMIT_BYTES) - used))
+            ballast.hold(held[-1])
 
         assert gateway.status()["memory_total_bytes"] == LIMIT_BYTES
         walk_to_an_emergency_and_back(gateway, options, take)

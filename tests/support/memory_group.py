@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.machine.cgroup import ControlGroup
+from tests.support.waiting import wait_until
 
 
 class MemoryGroup:
@@ -51,16 +52,23 @@ def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
         for pid in re.findall(r"\d+", (folder / "cgroup.procs").read_text()):  # of a test that has failed
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), 9)
-        with contextlib.suppress(OSError):  # the kernel may still be ending them
-            folder.rmdir()
+        wait_until(lambda: _is_removed(folder), "the kernel has ended all that was in the group")
+
+
+def _is_removed(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
 
 
 _BALLAST = """
 import sys
-ballast = b""
+pieces = []
 for line in sys.stdin:
-    ballast = b""
-    ballast = b"\\1" * int(line)
+    missing = int(line) - sum(map(len, pieces))
+    if missing < 0:
+        pieces, missing = [], int(line)
+    pieces.append(b"\\1" * missing)
     print("held", flush=True)
 """
 
@@ -79,7 +87,7 @@ class Ballast:
         )
 
     def hold(self, num_bytes: int) -> None:
-        """Return when it has that much, and no more."""
+        """Return when it has that much, and no more; what it has of it already it never lets go."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(num_bytes, file=self._process.stdin, flush=True)
