@@ -64,6 +64,7 @@ from router.sleep import keep_awake
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
+from router.telemetry.tracing import open_tracing
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
@@ -152,6 +153,9 @@ class _Gateway:
             shadow = _shadow(self._config, self._conditions, serving, registry)
             serving.requests.ended.add(shadow.observe)
             key_use = count_key_use(paths, keys, serving)
+            tracing = open_tracing(self._config.config.telemetry.otlp_endpoint, self._options.environment, VERSION)
+            if tracing is not None:
+                services.telemetry.exchanges.add(tracing.on_exchange)
             server = create_server(services, paths, Authenticator(keys, capability), key_use)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
@@ -159,6 +163,8 @@ class _Gateway:
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server, shadow, key_use)
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     def _serving(self, registry: Registry) -> RequestService:
         """Compose what answers requests: the models, the workers, and the requests that run."""

@@ -26,6 +26,7 @@ from router.http.exchange import (
     sane_request_id,
 )
 from router.http.headers import REQUEST_ID_HEADER
+from router.http.trace_context import trace_context
 from router.observers import Observers
 
 _MAX_FIELD_CHARS = 200
@@ -61,12 +62,17 @@ class AccessLog:
             return
         scope.setdefault("state", {})  # shared by the copies of the scope that are made later, so that all know it
         started_at = time.monotonic()
-        exchange = Exchange(method=scope["method"], path=scope["path"], sent_id=sane_request_id(scope["headers"]))
+        exchange = Exchange(
+            method=scope["method"],
+            path=scope["path"],
+            sent_id=sane_request_id(scope["headers"]),
+            trace=trace_context(scope["headers"]),
+        )
 
         async def noting_send(message: Any) -> None:
             if exchange.status is None and message["type"] == "http.response.start":
                 note_status(exchange, message["status"])
-                message = _with_id(message, exchange.request_id)
+                message = _with_ids(message, exchange)
             await send(message)
 
         token = begin_exchange(exchange)
@@ -83,10 +89,11 @@ class AccessLog:
         finally:
             end_exchange(token)
             exchange.key = caller_of(scope).name
-            self._log(scope, exchange, time.monotonic() - started_at)
+            exchange.duration_s = time.monotonic() - started_at
+            self._log(scope, exchange)
             self._ended.tell(exchange)
 
-    def _log(self, scope: Scope, exchange: Exchange, duration_s: float) -> None:
+    def _log(self, scope: Scope, exchange: Exchange) -> None:
         level = logging.DEBUG if scope["path"] in POLLED_PATHS else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
@@ -96,7 +103,7 @@ class AccessLog:
             "method": exchange.method,
             "path": exchange.path,
             "status": exchange.status,
-            "duration_ms": round(duration_s * 1000, 1),
+            "duration_ms": round(exchange.duration_s * 1000, 1),
             "client": client[0] if client else "unix",
             "key": exchange.key,
             "user_agent": dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1"),
@@ -111,6 +118,7 @@ def _served_fields(exchange: Exchange) -> dict[str, Any]:
     """Return what there is to say of the model that was asked; nothing is said of what is not known."""
     account = None if exchange.account is None else exchange.account()
     fields = {
+        "trace_id": None if exchange.trace is None else exchange.trace.trace_id,
         "protocol": exchange.protocol,
         "model": exchange.model,
         "error": None if exchange.error is None else exchange.error.code,
@@ -140,10 +148,13 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-def _with_id(message: Any, request_id: str) -> Any:
-    """Return the head of an answer with the request's id, and no other."""
+def _with_ids(message: Any, exchange: Exchange) -> Any:
+    """Return the head of an answer with the request's id, and no other, and with our span where the client traces."""
     headers = [pair for pair in message.get("headers", ()) if pair[0] != REQUEST_ID_HEADER]
-    return {**message, "headers": [*headers, (REQUEST_ID_HEADER, request_id.encode())]}
+    headers.append((REQUEST_ID_HEADER, exchange.request_id.encode()))
+    if exchange.trace is not None:
+        headers.append((b"traceresponse", exchange.trace.response))
+    return {**message, "headers": headers}
 
 
 def quoted(value: Any) -> str:

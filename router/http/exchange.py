@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from router.http.headers import REQUEST_ID_HEADER
+from router.http.trace_context import TraceContext
 
 MAX_ID_CHARS: Final = 128
 
@@ -75,6 +76,7 @@ class Exchange:
 
     Args:
         sent_id: The client's own `X-Request-Id`, where it is one that can be shown.
+        trace: Where it stands in its client's trace, or None.
 
     Attributes:
         request_id: Of the answer's header and of all lines of the log.
@@ -85,12 +87,17 @@ class Exchange:
         account: Tells what serving a model has taken so far; None = no model served it.
         error: The last error that its client was told, or would have been.
         status: What was sent; None = nothing.
+        duration_s: Once it has ended.
     """
 
-    def __init__(self, *, method: str, path: str, sent_id: str | None = None) -> None:
+    def __init__(
+        self, *, method: str, path: str, sent_id: str | None = None, trace: TraceContext | None = None
+    ) -> None:
         self.method = method
         self.path = path
         self.sent_id = sent_id
+        self.trace = trace
+        self.duration_s = 0.0
         self.request_id = sent_id or f"req_{secrets.token_hex(12)}"
         self.key = ""
         self.protocol: str | None = None
