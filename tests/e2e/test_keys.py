@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import anthropic
 import httpx
+import ollama
+import openai
 import pytest
 
 from registry.scan import register_path
@@ -485,3 +488,24 @@ def test_a_key_has_its_limits_and_what_it_used_is_shown(server: Server) -> None:
     assert (found["num_requests"], found["num_refused"]) == (2, 2)
     assert found["num_prompt_tokens"] == sum(each["prompt_tokens"] for each in used)
     assert found["num_answer_tokens"] == sum(each["completion_tokens"] for each in used)
+
+
+def test_the_clients_themselves_send_their_keys(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, url = server.secrets["inference"], server.gateway.url
+    asked: Any = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=secret, max_retries=0) as client:
+        assert client.chat.completions.create(**asked, max_tokens=2).usage is not None
+    stranger = openai.OpenAI(base_url=f"{url}/v1", api_key=WRONG, max_retries=0)
+    with stranger, pytest.raises(openai.AuthenticationError, match="not one of this server's"):
+        stranger.chat.completions.create(**asked)
+    with anthropic.Anthropic(base_url=url, api_key=secret, max_retries=0) as claude:
+        assert claude.messages.create(**asked, max_tokens=2).usage.output_tokens > 0
+    unknown = anthropic.Anthropic(base_url=url, api_key=WRONG, max_retries=0)
+    with unknown, pytest.raises(anthropic.AuthenticationError, match="authentication_error"):
+        unknown.messages.create(**asked, max_tokens=2)
+    monkeypatch.setenv("OLLAMA_API_KEY", secret)
+    assert ollama.Client(host=url).chat(**asked).message.content is not None
+    monkeypatch.setenv("OLLAMA_API_KEY", WRONG)
+    with pytest.raises(ollama.ResponseError, match="not one of this server's") as refused:
+        ollama.Client(host=url).chat(**asked)
+    assert refused.value.status_code == 401
