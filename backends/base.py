@@ -233,9 +233,11 @@ class LoadedEngine(abc.ABC):
         encodes_beside: Whether `encode` may be called on another thread while this one makes other calls; with a tile
             of its own then, whose rows become those of the sequences' tile.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
+        num_threads: That compute the next step; None = the library does not tell.
     """
 
     encodes_beside = False
+    num_threads: int | None = None
     why_text_only: str | None = None
 
     def __init__(

@@ -77,7 +77,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
         load: What of the load is not as the config has it.
-        num_threads: Compute threads (llamacpp); null = the engine chooses.
+        num_threads: Compute threads (llamacpp), at most; null = the engine chooses.
+        num_threads_now: Those of the last step, fewer where other programs use the cores; null = it is not known yet.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
     """
@@ -104,6 +105,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     num_threads: int | None
     expires_at: float | None
     vision: ShownImages | None = None
+    num_threads_now: int | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

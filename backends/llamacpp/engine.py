@@ -161,6 +161,7 @@ class LoadedLlamaCpp(LoadedEngine):
         self._reader = LogitsReader(tokenizer.vocab_size)
         self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
         self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None)
+        self.num_threads = self._threads.num
         self._begun = 0.0, 0.0
         self._can_give_way = self._gives_way = False
         self._should_abort: Callable[[], bool] | None = None
@@ -278,6 +279,7 @@ class LoadedLlamaCpp(LoadedEngine):
             status = llama_cpp.llama_decode(self._context, self._batch)
         now = time.monotonic()
         self._threads.on_step(now, now - wall_s, time.process_time() - cpu_s, was_given_up=self._gives_way)
+        self.num_threads = self._threads.num
         return status
 
     def _evaluate_rows(self, chunks: list[Chunk]) -> int:

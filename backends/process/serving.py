@@ -101,7 +101,7 @@ class Serving:
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
-        self._stats = StatsReporter(batcher, engine.limits.num_cells)
+        self._stats = StatsReporter(batcher, engine)
         self._encoding = TileEncoding(engine, batcher, tiles, clock)
         self._has_chunks = True
         self._answers: dict[int, RunningAnswer] = {}

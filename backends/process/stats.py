@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.wire.messages import Stats
 
@@ -9,15 +10,11 @@ STATS_INTERVAL_S: Final = 1.0
 
 
 class StatsReporter:
-    """Tells of one batch, never twice the same.
+    """Tells of one batch, never twice the same."""
 
-    Args:
-        num_cells: Of the KV cache.
-    """
-
-    def __init__(self, batcher: Batcher, num_cells: int) -> None:
+    def __init__(self, batcher: Batcher, engine: LoadedEngine) -> None:
         self._batcher = batcher
-        self._num_cells = num_cells
+        self._engine = engine
         self._told: Stats | None = None
         self._told_at = 0.0
 
@@ -29,9 +26,10 @@ class StatsReporter:
         stats = Stats(
             num_running=batcher.num_running,
             num_waiting=batcher.num_waiting,
-            num_cells=self._num_cells,
+            num_cells=self._engine.limits.num_cells,
             num_free_cells=batcher.num_free_cells,
             num_kept_tokens=batcher.num_kept_tokens,
+            num_threads=self._engine.num_threads,
             num_steps=counts.num_steps,
             num_step_sequences=counts.num_step_sequences,
             num_evictions=counts.num_evictions,

@@ -327,6 +327,7 @@ class Stats(_Message, frozen=True, kw_only=True):
         num_cells: Of the KV cache, in tokens.
         num_free_cells: Those that no live sequence has claimed.
         num_kept_tokens: Tokens of ended sequences whose caches are kept.
+        num_threads: That compute now; None = the engine does not tell.
         num_steps: From here on as in `backends.batching.counts.BatchCounts`.
     """
 
@@ -335,6 +336,7 @@ class Stats(_Message, frozen=True, kw_only=True):
     num_cells: int
     num_free_cells: int
     num_kept_tokens: int
+    num_threads: int | None
     num_steps: int
     num_step_sequences: int
     num_evictions: int

@@ -111,6 +111,9 @@ BATCH_WAITING: Final = _gauge("mlxr_batch_waiting_sequences", "Sequences in a wo
 CELLS: Final = _gauge("mlxr_kv_cells", "Size of the KV cache in tokens.", *_ON)
 CELLS_USED: Final = _gauge("mlxr_kv_cells_used", "Those of them that running sequences have claimed.", *_ON)
 KEPT: Final = _gauge("mlxr_kept_cache_tokens", "Tokens of ended sequences whose caches are kept.", *_ON)
+THREADS: Final = _gauge(
+    "mlxr_worker_threads", "Compute threads of the last step (llamacpp); fewer where other programs use cores.", *_ON
+)
 STEPS: Final = _counter("mlxr_steps_total", "Steps of the engine.", *_ON)
 STEP_SEQUENCES: Final = _counter(
     "mlxr_step_sequences_total", "Sequences that took part in them; by mlxr_steps_total it is the mean batch.", *_ON

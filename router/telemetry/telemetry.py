@@ -109,21 +109,22 @@ class Telemetry:
     def _set_workers(self) -> None:
         store, counting = self._store, self._counting
         workers = self._supervisor.workers
-        store.clear(table.WORKERS, table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT)
+        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT, table.THREADS)
+        store.clear(table.WORKERS, *gauges)
         states = Counter((worker.engine.kind.value, worker.state.value) for worker in workers)
         for (engine, state), number in states.items():
             store.set(table.WORKERS, number, engine, state)
         sums: Counter[tuple[table.Metric, tuple[str, str]]] = Counter()
-        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT)
         for worker in workers:
             stats = None if worker.client is None else worker.client.stats
             if stats is None or worker.target is None:
                 continue
             counting.take_stats(worker)
             used = stats.num_cells - stats.num_free_cells
-            figures = (stats.num_running, stats.num_waiting, stats.num_cells, used, stats.num_kept_tokens)
-            for gauge, figure in zip(gauges, figures, strict=True):
-                sums[gauge, counting.label_of(worker)] += figure
+            batch = (stats.num_running, stats.num_waiting, stats.num_cells, used, stats.num_kept_tokens)
+            for gauge, figure in zip(gauges, (*batch, stats.num_threads), strict=True):
+                if figure is not None:
+                    sums[gauge, counting.label_of(worker)] += figure
         for (gauge, labels), figure in sums.items():
             store.set(gauge, figure, *labels)
 

@@ -137,6 +137,7 @@ def _worker(
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,
         vision=vision,
+        num_threads_now=None if client is None or client.stats is None else client.stats.num_threads,
     )
 
 

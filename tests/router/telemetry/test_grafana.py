@@ -55,4 +55,5 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_key_requests_total",
         "mlxr_memory_stall_ratio",
         "mlxr_start_time_seconds",
+        "mlxr_worker_threads",
     }

@@ -243,7 +243,7 @@ def test_a_model_that_is_loaded_is_not_removed(mlxr: Mlxr, inside: Path, stub: S
     stub.status["workers"] = [worker("owned-model", state="generating")]
     result = mlxr("models", "rm", "owned-model", "--yes")
     assert result.exit_code == 1
-    assert "busy on llamacpp" in result.err
+    assert "generating on llamacpp" in result.err
     assert "mlxr stop owned-model" in result.err
     assert inside.exists()
     stub.status["workers"] = [worker("another"), worker(None, state="standby")]
