@@ -6,6 +6,7 @@ Composition only; what each part does stands in its own module. Never imports an
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -46,6 +47,7 @@ from router.keys.opening import open_keys
 from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 from router.keys.use import KeyUse
+from router.logind import SleepNotices
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
@@ -254,6 +256,7 @@ class _Gateway:
                     _watch_registry(services.serving),
                     services.keeper.run(),
                     _outlived("the model loaded at the start", self._preload(services).run()),
+                    _outlived("the machine's sleep", self._sleep_notices(services.suspension)),
                     _outlived("the watch over heat", services.heat.run()),
                     _outlived("loading again what was suspended", services.suspension.run()),
                     _outlived("the watch over memory", services.memory.run()),
@@ -274,6 +277,20 @@ class _Gateway:
                     watcher.cancel()
                 supervisor.close()
                 await supervision
+
+    async def _sleep_notices(self, suspension: Suspension) -> None:
+        """Act on what logind tells; there is none on other systems."""
+        if sys.platform != "linux":
+            return
+
+        async def on_sleep(budget_s: float) -> None:
+            if self._config.config.lifecycle.unload_before_sleep:
+                await suspension.suspend("before the machine's sleep", budget_s)
+
+        async def on_wake() -> None:
+            await suspension.resume(is_reloading=self._config.config.lifecycle.reload_on_wake)
+
+        await SleepNotices(on_sleep, on_wake).run()
 
     def _preload(self, services: Services) -> Preload:
         return Preload(

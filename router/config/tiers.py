@@ -38,6 +38,7 @@ class TierDefaults(msgspec.Struct, frozen=True, kw_only=True):
         max_tokens: Longest answer; None = what the context leaves.
         image_side_px: Longest side of pictures; None = the model's own.
         keep_alive_s: How long a model stays loaded after its last answer.
+        unload_before_sleep: Whether the model goes before the machine sleeps.
         aggressive_cleanup: Whether workers give back what they keep after each answer.
     """
 
@@ -48,6 +49,7 @@ class TierDefaults(msgspec.Struct, frozen=True, kw_only=True):
     image_side_px: int | None
     keep_alive_s: float
     aggressive_cleanup: bool = False
+    unload_before_sleep: bool = True
 
     @property
     def keeps_loaded(self) -> bool:
@@ -99,6 +101,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         max_tokens=None,
         image_side_px=None,
         keep_alive_s=1800.0,
+        unload_before_sleep=False,
     ),
 }
 
@@ -110,6 +113,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "images.max_side_px": "image_side_px",
     "limits.keep_alive_s": "keep_alive_s",
     "memory.aggressive_cleanup": "aggressive_cleanup",
+    "lifecycle.unload_before_sleep": "unload_before_sleep",
 }
 """Keys of the config -> what a tier has for them."""
 _BY_MEMORY: Final = "images.max_side_px"

@@ -65,6 +65,7 @@ def test_defaults_stand_in_where_the_config_says_nothing_and_nowhere_else() -> N
         ("images.max_side_px", 256, "tier"),
         ("limits.keep_alive_s", "forever", "config"),
         ("memory.aggressive_cleanup", False, "tier"),
+        ("lifecycle.unload_before_sleep", True, "tier"),
     ]
 
 
