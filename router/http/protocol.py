@@ -50,11 +50,14 @@ _LINGER_S = 1.0
 
 
 def _is_from_this_user(transport: asyncio.Transport) -> bool:
-    """Tell whether a connection over a unix socket is of this user or of root; over TCP nobody can tell."""
+    """Tell whether a connection over a unix socket is of this user or of root; over TCP nobody can tell.
+
+    Where the system does not tell, the socket's mode and the token decide, as they do in any case.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
         return True
-    return current_platform().peer_uid(sock) in {os.getuid(), 0}
+    return current_platform().peer_uid(sock) in {os.getuid(), 0, None}
 
 
 class DeadlineProtocol(HttpToolsProtocol):
