@@ -6,7 +6,6 @@ Composition only; what each part does stands in its own module. Never imports an
 import asyncio
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -16,12 +15,11 @@ from typing import Any
 import msgspec
 
 from backends.machine.current import current_platform
-from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import Services, count_key_use, create_server
-from router.bench.machine.machine import bench_machine, machine_id
+from router.bench.machine.machine import machine_id
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig, Overrides
 from router.config.capability import Capability
@@ -41,15 +39,14 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
-from router.jobs.shadow import Shadow
+from router.jobs.shadow import Shadow, shadow_into
 from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
 from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 from router.keys.use import KeyUse
-from router.logind import SleepNotices
 from router.memory.monitor import MemoryMonitor
-from router.models.auto.learning import AutoLearning, installed_versions
+from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
@@ -64,7 +61,7 @@ from router.service.notify import Notifier
 from router.signals import EXIT_STOPPED, on_signals
 from router.sleep import keep_awake
 from router.stores.conversations import Conversations
-from router.suspension import Suspension
+from router.suspension import Suspension, follow_sleep
 from router.telemetry.telemetry import Telemetry
 from router.telemetry.tracing import open_tracing
 from router.version import VERSION
@@ -152,7 +149,9 @@ class _Gateway:
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             serving = self._serving(registry)
             services = self._services(serving, Readiness(partial(_registry_fault, registry)), keys)
-            shadow = _shadow(self._config, self._conditions, serving, registry)
+            shadow = shadow_into(
+                registry.benches, self._config, serving.models, serving.supervisor, serving.requests, self._conditions
+            )
             serving.requests.ended.add(shadow.observe)
             key_use = count_key_use(paths, keys, serving)
             tracing = open_tracing(self._config.config.telemetry.otlp_endpoint, self._options.environment, VERSION)
@@ -256,7 +255,7 @@ class _Gateway:
                     _watch_registry(services.serving),
                     services.keeper.run(),
                     _outlived("the model loaded at the start", self._preload(services).run()),
-                    _outlived("the machine's sleep", self._sleep_notices(services.suspension)),
+                    _outlived("the machine's sleep", follow_sleep(services.suspension, self._config)),
                     _outlived("the watch over heat", services.heat.run()),
                     _outlived("loading again what was suspended", services.suspension.run()),
                     _outlived("the watch over memory", services.memory.run()),
@@ -277,20 +276,6 @@ class _Gateway:
                     watcher.cancel()
                 supervisor.close()
                 await supervision
-
-    async def _sleep_notices(self, suspension: Suspension) -> None:
-        """Act on what logind tells; there is none on other systems."""
-        if sys.platform != "linux":
-            return
-
-        async def on_sleep(budget_s: float) -> None:
-            if self._config.config.lifecycle.unload_before_sleep:
-                await suspension.suspend("before the machine's sleep", budget_s)
-
-        async def on_wake() -> None:
-            await suspension.resume(is_reloading=self._config.config.lifecycle.reload_on_wake)
-
-        await SleepNotices(on_sleep, on_wake).run()
 
     def _preload(self, services: Services) -> Preload:
         return Preload(
@@ -401,20 +386,3 @@ async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
         await work
     except Exception:  # a defect there must not end the answers that run
         logger.exception("a defect has ended %s; restart mlxr to have them again", what)
-
-
-def _shadow(config: CurrentConfig, conditions: Conditions, serving: RequestService, registry: Registry) -> Shadow:
-    def keep(record: BenchRecord) -> None:
-        registry.benches.add(record)
-        serving.models.forget()  # a write of our own is not noticed as another process's is
-
-    return Shadow(
-        config,
-        serving.models,
-        serving.supervisor,
-        serving.requests,
-        machine=bench_machine(),
-        engine_versions=installed_versions(),
-        keep=keep,
-        conditions=conditions,
-    )

@@ -8,12 +8,15 @@ loaded is loaded again in the background. Both do nothing when there is nothing 
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 
 from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.conditions import Conditions
+from router.config import CurrentConfig
 from router.errors import RouterError
+from router.logind import SleepNotices
 from router.models.model_request import ModelRequest
 from router.status import ResidentModel, ResumeResponse, SuspendResponse, Swap
 from router.workers.supervisor import Supervisor
@@ -119,3 +122,18 @@ class Suspension:
             logger.warning("'%s' is not loaded again: %s", each.model, exc)
         else:
             lease.release()
+
+
+async def follow_sleep(suspension: Suspension, current: CurrentConfig) -> None:
+    """Suspend before the machine sleeps and resume after it, as the config has it; only logind tells of it yet."""
+    if sys.platform != "linux":
+        return
+
+    async def on_sleep(budget_s: float) -> None:
+        if current.config.lifecycle.unload_before_sleep:
+            await suspension.suspend("before the machine's sleep", budget_s)
+
+    async def on_wake() -> None:
+        await suspension.resume(is_reloading=current.config.lifecycle.reload_on_wake)
+
+    await SleepNotices(on_sleep, on_wake).run()

@@ -24,9 +24,12 @@ from backends.wire.request import Priority
 from registry.bench_record import BenchContestant, BenchLoad, BenchMachine, BenchRecord, BenchSample, BenchScenario
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError
+from registry.store.benches import Benches
+from router.bench.machine.machine import bench_machine
 from router.conditions import Conditions
 from router.config import CurrentConfig, ShadowConfig
 from router.errors import RouterError
+from router.models.auto.learning import installed_versions
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose, Target, usable_artifacts
@@ -232,6 +235,32 @@ class Shadow:
             artifact_version=target.source.version,
             engine_versions=self._engine_versions.get(target.engine.kind, {}),
         )
+
+
+def shadow_into(
+    history: Benches,
+    current_config: CurrentConfig,
+    models: ModelDirectory,
+    supervisor: Supervisor,
+    requests: RequestRegister,
+    conditions: Conditions,
+) -> Shadow:
+    """Return a Shadow of this machine and its engines, whose runs are added to `history`."""
+
+    def keep(record: BenchRecord) -> None:
+        history.add(record)
+        models.forget()  # a write of our own is not noticed as another process's is
+
+    return Shadow(
+        current_config,
+        models,
+        supervisor,
+        requests,
+        machine=bench_machine(),
+        engine_versions=installed_versions(),
+        keep=keep,
+        conditions=conditions,
+    )
 
 
 async def _read_to_end(generation: Generation) -> None:

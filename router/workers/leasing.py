@@ -7,9 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from backends.wire.request import Priority
+from registry.errors import RegistryError
 from router.config import Config
-from router.errors import QueueFullError, UnavailableError
+from router.errors import QueueFullError, RouterError, UnavailableError
 from router.models.load_settings import config_for
+from router.models.model_request import ModelRequest
+from router.models.targets import Choice
 from router.placement.dispatching import has_free_place
 from router.placement.lifecycle import WorkerState
 from router.workers.fleet import Fleet
@@ -93,6 +96,14 @@ class Leasing:
         worker = self._fleet.get(message.worker_id)
         if worker is not None:
             worker.use = worker.use.without_lease(message.priority, message.num_sequences, self._clock())
+
+    def resolve_again(self, resolve: Callable[[ModelRequest], Choice]) -> None:
+        """Follow changed settings with all that wait; whose request has lost its meaning is told why."""
+        for ticket in self.queue:
+            try:
+                ticket.choice = resolve(ticket.model_request)
+            except (RouterError, RegistryError) as exc:
+                self.queue.fail(ticket, exc)
 
     def refuse_late(self, config: Config, now: float) -> None:
         """Turn away those that have waited for longer than the config allows."""

@@ -1,6 +1,5 @@
 """What everybody may see of the supervisor: its workers, its queue, and what it has done. Nothing is decided on it."""
 
-from collections import deque
 from collections.abc import Callable
 
 from router.models.auto.learning import Resident
@@ -9,6 +8,7 @@ from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import MemoryRelief, Swap
 from router.workers.fleet import Fleet
 from router.workers.leasing import Leasing
+from router.workers.pressure import Relief
 from router.workers.residency import ManagedWorker
 
 
@@ -17,7 +17,7 @@ class Looks:
 
     _fleet: Fleet
     _leasing: Leasing
-    _reliefs: deque[MemoryRelief]
+    _relief: Relief
     _clock: Callable[[], float]
 
     def _limits(self, now: float) -> PlacementLimits:
@@ -46,7 +46,7 @@ class Looks:
     @property
     def reliefs(self) -> tuple[MemoryRelief, ...]:
         """What workers gave back lately because memory was short, newest last."""
-        return tuple(self._reliefs)
+        return tuple(self._relief.given)
 
     @property
     def waiting(self) -> tuple[WaitingRequest, ...]:

@@ -8,6 +8,7 @@ that runs.
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 GIVE_BACK_TIMEOUT_S: Final = 60.0
 """A worker answers between two steps; one that saves its caches before takes a few seconds."""
+NUM_RELIEFS_KEPT: Final = 100
 _SHORT: Final = frozenset({PressureLevel.CRITICAL, PressureLevel.EMERGENCY})
 _DROPPED_SHARES: Final = {
     PressureLevel.WARNING: 0.5,
@@ -48,7 +50,8 @@ class Relief:
         clock: Monotonic seconds.
 
     Attributes:
-        told: Told of everything that workers gave back.
+        given: What workers gave back lately, newest last.
+        told: Told of everything that they gave back.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Relief:
         self._level = PressureLevel.NORMAL
         self._short_since: float | None = None
         self._emergency_since: float | None = None
+        self.given: deque[MemoryRelief] = deque(maxlen=NUM_RELIEFS_KEPT)
         self.told: Observers[MemoryRelief] = Observers()
 
     @property
@@ -174,6 +178,7 @@ class Relief:
                 freed_bytes=given.freed_bytes,
             )
             logger.info("%s", relief.log_line())
+            self.given.append(relief)
             self.told.tell(relief)
 
 

@@ -1,12 +1,20 @@
-"""Commands to unload a model: who waits for which workers to be gone, and what the unload came to."""
+"""Commands to unload a model: which workers go, who waits for them to be gone, and what the unload came to.
+
+Part of the supervisor's task.
+"""
 
 import asyncio
 from collections.abc import Collection, Sequence
 
 import msgspec
 
+from router.config import Config
+from router.errors import UnavailableError
 from router.status import Swap
+from router.workers.fleet import Fleet
+from router.workers.messages import StopModel
 from router.workers.residency import StopReport
+from router.workers.waiting import WaitingQueue
 
 
 class _Command(msgspec.Struct):
@@ -18,8 +26,29 @@ class _Command(msgspec.Struct):
 class StopCommands:
     """Commands that are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: Fleet, queue: WaitingQueue) -> None:
+        self._fleet = fleet
+        self._queue = queue
         self._commands: list[_Command] = []
+
+    def on_stop_model(self, message: StopModel, config: Config) -> None:
+        """Stop the workers that have the model: loading ones at once, others when their answers have ended."""
+        if message.done.done():
+            return  # whoever asked went away meanwhile
+        workers = self._fleet.holders_of(message.model)
+        if not workers:
+            message.done.set_result(StopReport(stopped=False, swap=None))
+            return
+        self.add([worker.worker_id for worker in workers], message.done)
+        loading = [worker for worker in workers if worker.state.is_getting_ready]
+        if len(loading) == len(workers):
+            assert workers[0].target is not None
+            self._queue.fail_target(workers[0].target, UnavailableError("the model was stopped while it loaded"))
+        for worker in workers:
+            worker.unwanted_reason = message.reason
+        cut = UnavailableError(f"the model was unloaded before this answer was complete: {message.reason}")
+        for worker in workers if message.is_cut else loading:
+            self._fleet.stop(worker, message.reason, config, error=cut if message.is_cut else None)
 
     def add(self, worker_ids: Collection[int], done: asyncio.Future[StopReport]) -> None:
         """Answer `done` when all of the workers are gone."""

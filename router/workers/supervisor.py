@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, assert_never
@@ -18,14 +17,13 @@ from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig
-from router.errors import RouterError, ShuttingDownError, UnavailableError
+from router.errors import RouterError, ShuttingDownError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target, keep_alive_seconds
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacementLimits
-from router.status import MemoryRelief
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.launch import WorkerLaunch
@@ -53,8 +51,6 @@ from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
 
 logger = logging.getLogger(__name__)
-
-NUM_RELIEFS_KEPT = 100
 
 
 class Supervisor(Looks):
@@ -104,15 +100,13 @@ class Supervisor(Looks):
         )
         self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
         self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)
-        self._stops = StopCommands()
+        self._stops = StopCommands(self._fleet, self._leasing.queue)
         self.swapped = self._fleet.swapped
         self.removed = self._fleet.removed
         self.models = ModelStates(fault_of=self._faults.fault_of, unload_reason_of=self._fleet.unload_reason_of)
         conditions = conditions or Conditions()
         conditions.changed.add(lambda _change: self._inbox.put_nowait(ConditionsChanged()))
         self._relief = Relief(conditions, self._fleet, self._leasing.queue, run=self._run_beside, clock=clock)
-        self._reliefs: deque[MemoryRelief] = deque(maxlen=NUM_RELIEFS_KEPT)
-        self._relief.told.add(self._reliefs.append)
         self.relieved = self._relief.told
         self._ids = itertools.count(1)
         self._is_closing = False
@@ -248,9 +242,9 @@ class Supervisor(Looks):
             case WorkerChanged() | WorkerGone() | WorkerMeasured():
                 self._on_worker(message)
             case StopModel():
-                self._on_stop_model(message)
+                self._stops.on_stop_model(message, self._config)
             case SettingsChanged():
-                self._on_settings_changed()
+                self._leasing.resolve_again(self._resolve)
             case ConditionsChanged():
                 self._relief.on_changed()
             case Close():
@@ -329,33 +323,6 @@ class Supervisor(Looks):
         if not was_expected:
             self._faults.on_death(worker, message.error or "")
         self._stops.on_worker_gone(worker.worker_id, message.swap)
-
-    def _on_stop_model(self, message: StopModel) -> None:
-        if message.done.done():
-            return  # whoever asked went away meanwhile
-        workers = self._fleet.holders_of(message.model)
-        if not workers:
-            message.done.set_result(StopReport(stopped=False, swap=None))
-            return
-        self._stops.add([worker.worker_id for worker in workers], message.done)
-        loading = [worker for worker in workers if worker.state.is_getting_ready]
-        if len(loading) == len(workers):
-            assert workers[0].target is not None
-            self._leasing.queue.fail_target(
-                workers[0].target, UnavailableError("the model was stopped while it loaded")
-            )
-        for worker in workers:
-            worker.unwanted_reason = message.reason
-        cut = UnavailableError(f"the model was unloaded before this answer was complete: {message.reason}")
-        for worker in workers if message.is_cut else loading:
-            self._fleet.stop(worker, message.reason, self._config, error=cut if message.is_cut else None)
-
-    def _on_settings_changed(self) -> None:
-        for ticket in self._leasing.queue:
-            try:
-                ticket.choice = self._resolve(ticket.model_request)
-            except (RouterError, RegistryError) as exc:
-                self._leasing.queue.fail(ticket, exc)
 
     def _on_close(self) -> None:
         self._is_closing = True
