@@ -12,7 +12,7 @@ import pytest
 
 from backends.machine import apple
 from backends.machine.apple import ApplePlatform, RUsageV4, VMStatistics64
-from backends.machine.base import Footprint, Pressure
+from backends.machine.base import Footprint, GPUUse, Pressure
 from tests.support.fake_libsystem import (
     M3_PRO,
     FakeLibSystem,
@@ -23,6 +23,8 @@ from tests.support.fake_libsystem import (
 )
 
 GIB = 1 << 30
+ACCELERATOR = Path(__file__).parents[2] / "support" / "mac" / "ioreg_accelerator.txt"
+"""Written by hand."""
 PAGE = mmap.PAGESIZE
 
 
@@ -150,6 +152,27 @@ def test_folders_that_the_system_asks_its_user_about() -> None:
 
 def test_the_machine_is_kept_awake_until_a_process_ends() -> None:
     assert platform().awake_argv(12) == ["/usr/bin/caffeinate", "-i", "-w", "12"]
+
+
+def test_the_gpus_use_is_read_from_what_ioreg_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of text that was written by hand in ioreg's form; other figures of it have names that begin or end alike."""
+    asked: list[tuple[str, ...]] = []
+    printed = ACCELERATOR.read_text()
+
+    def output_of(*argv: str) -> str:
+        asked.append(argv)
+        return printed
+
+    monkeypatch.setattr(apple, "_output_of", output_of)
+    assert platform().gpu_use() == GPUUse(0.62, 5 * GIB)
+    assert asked == [("/usr/sbin/ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator")]
+    whole = printed
+    printed = whole.replace('"Device Utilization %"=62,', "")
+    assert platform().gpu_use() == GPUUse(None, 5 * GIB)
+    printed = whole.replace(',"In use system memory"=5368709120', "")
+    assert platform().gpu_use() == GPUUse(0.62, None), "the driver's own part is another figure"
+    printed = ""
+    assert platform().gpu_use() is None, "no accelerator, as in a virtual machine, or no such tool"
 
 
 def test_every_raw_figure_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
