@@ -35,7 +35,7 @@ def test_the_least_recently_used_go_first_and_a_running_answer_stays_what_it_is(
     keeping: EngineDriver, share: float, num_dropped: int
 ) -> None:
     expected = keeping.answer("go on and on", max_tokens=12).token_ids
-    keeping.batcher.drop_retired(1.0, 0.0)
+    give_back(keeping, 1.0, is_short=False)
     for number in range(3):
         keeping.answer(f"{number} is a number of its own", max_tokens=2)
     kept = keeping.batcher.retired_ids
