@@ -114,8 +114,9 @@ def test_a_seed_gives_the_same_text_alone_and_among_others(tooled_gateway: Gatew
 @ENGINES
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "now"}}])
 def test_forced_calls_are_valid_streamed_and_whole(tooled_gateway: GatewayProcess, engine: str, choice: Any) -> None:
+    closed = {"type": "object", "additionalProperties": False}  # else a random model goes on until it is cut off
     tools = [
-        {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}}
+        {"type": "function", "function": {"name": name, "parameters": {**closed, "properties": properties}}}
         for name, properties in (("now", {}), ("weather", {"days": {"type": "integer", "minimum": 0, "maximum": 9}}))
     ]
     fields = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": False, "max_tokens": 300}

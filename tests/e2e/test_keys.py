@@ -504,8 +504,12 @@ def test_the_clients_themselves_send_their_keys(server: Server, monkeypatch: pyt
     with unknown, pytest.raises(anthropic.AuthenticationError, match="authentication_error"):
         unknown.messages.create(**asked, max_tokens=2)
     monkeypatch.setenv("OLLAMA_API_KEY", secret)
-    assert ollama.Client(host=url).chat(**asked).message.content is not None
+    with ollama.Client(host=url) as llama:
+        assert llama.chat(**asked).message.content is not None
     monkeypatch.setenv("OLLAMA_API_KEY", WRONG)
-    with pytest.raises(ollama.ResponseError, match="not one of this server's") as refused:
-        ollama.Client(host=url).chat(**asked)
+    with (
+        ollama.Client(host=url) as nobody,
+        pytest.raises(ollama.ResponseError, match="not one of this server's") as refused,
+    ):
+        nobody.chat(**asked)
     assert refused.value.status_code == 401

@@ -65,6 +65,9 @@ _SAID: dict[str, Any] = {
 _ESSENTIAL = {"model", "input", "prompt", "messages"}
 """Fields without which there is nothing to do, whether they are required or not."""
 
+_ENDLESS = {"/v1/mlxr/events"}
+"""Streams that nothing ends but their reader: of these the first event is read."""
+
 _WORKS = {"/v1/mlxr/models/convert", "/v1/mlxr/bench"}
 """Where a known model would begin minutes of real work: only names of no model go there."""
 
@@ -149,6 +152,8 @@ class Sender:
         try:
             with self._session.request(**kwargs, timeout=MAX_S, stream=True, allow_redirects=False) as response:
                 status = response.status_code
+                if endpoint.url in _ENDLESS and status == 200:
+                    response._content = _first_event(response)
                 _ = response.content
             problem = self._problem(endpoint, case, response)
         except requests.RequestException as exc:
@@ -254,6 +259,15 @@ def _with_whole_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_whole_numbers(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def _first_event(response: requests.Response) -> bytes:
+    found = b""
+    for piece in response.iter_content(None):
+        found += piece
+        if b"\n\n" in found:
+            break
+    return found[: found.index(b"\n\n") + 2]
 
 
 def _is_end(row: Endpoint) -> bool:
