@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from router.errors import RateLimitedError
+from router.errors import RateLimitedError, UnauthorizedError
 from router.http.caller import Caller
 from router.keys.key import Key
 from router.keys.store import KeyStore, Usage
@@ -90,10 +90,13 @@ class KeyUse:
 
         Raises:
             RateLimitedError: The key has used what it may in a minute.
+            UnauthorizedError: It is no longer good, though the connection that the request came by was let in with it.
         """
-        key = self._limited(caller)
         if caller.key_id is None:
             return
+        key = self._key_of(caller.key_id)
+        if key is None:
+            raise UnauthorizedError(f"The API key '{caller.name}' is no longer good: it was revoked, or has expired.")
         now = self._clock()
         for what, bucket in self._bounds(key).items():
             wait_s = bucket.wait_s(1.0, now)

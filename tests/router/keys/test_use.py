@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from router.errors import RateLimitedError
+from router.errors import RateLimitedError, UnauthorizedError
 from router.http.caller import OWNER, Scope
 from router.keys.key import Key
 from router.keys.store import KeyStore
@@ -47,6 +47,16 @@ async def test_requests_beyond_the_bound_are_refused_until_there_is_room(use: Ke
     assert refused.value.retry_after_s == pytest.approx(20)
     clock.now += 20.01
     use.admit(KEY.caller)
+
+
+async def test_a_key_that_has_gone_is_refused_also_where_it_was_let_in_before(tmp_path: Path) -> None:
+    """As by a WebSocket that was opened with it."""
+    keys = {"key_1": KEY}
+    use = KeyUse(tmp_path / "keys.sqlite3", keys.get)
+    use.admit(KEY.caller)
+    keys.clear()
+    with pytest.raises(UnauthorizedError, match="'ci' is no longer good"):
+        use.admit(KEY.caller)
 
 
 async def test_tokens_that_were_too_many_are_missing_afterwards(use: KeyUse, clock: Clock) -> None:
