@@ -48,7 +48,7 @@ _logger = logging.getLogger(__name__)
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
-MAX_LOGGED_CHARS: Final = 10_000
+MAX_LOGGED_BYTES: Final = 10_000
 """Of what a client asks, where it is to be logged."""
 
 _LARGE_BYTES: Final = 1 << 20
@@ -143,7 +143,7 @@ class RequestService:
         self.admit(caller_of(request.scope))
         raw = await self.read_raw(request)
         if self.config.logging.prompts:
-            _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_CHARS].decode("utf-8", "replace")))
+            _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_BYTES].decode("utf-8", "replace")))
         marked = partial(fingerprint, request.scope["path"], request.headers, raw)
         return Arrival(
             request=request,

@@ -115,7 +115,10 @@ class ModelStates:
             self._targets[key] = target
             found.setdefault(key, []).append(worker)
         for key in {**self._targets, **found}:
-            before, now = self._known.get(key), self._status(key, found.get(key, ()))
+            before = self._known.get(key)
+            if before is not None and before.state == ModelState.IDLE and key not in found:
+                continue  # nothing happens to a model that no worker has; this runs after every message
+            now = self._status(key, found.get(key, ()))
             if before is None or not _is_same(before, now):
                 self._known.pop(key, None)
                 self._known[key] = now

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from router.config import LoggingConfig
-from router.protocols.serving import MAX_LOGGED_CHARS
+from router.protocols.serving import MAX_LOGGED_BYTES
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
@@ -55,9 +55,9 @@ async def test_each_prompt_is_in_the_log_where_that_is_wanted(
 @with_front(config=with_prompts)
 async def test_a_prompt_is_one_line_and_bounded(front: FakeFront, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    raw = b'{"model": "m",\n"prompt": "\x1b[2J' + b"x" * MAX_LOGGED_CHARS + b'"}'
+    raw = b'{"model": "m",\n"prompt": "\x1b[2J' + b"x" * MAX_LOGGED_BYTES + b'"}'
     await front.client.post("/v1/completions", content=raw)
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("asked: ")]
     assert "\n" not in line
     assert "\x1b" not in line
-    assert MAX_LOGGED_CHARS < len(line) < MAX_LOGGED_CHARS + 100
+    assert MAX_LOGGED_BYTES < len(line) < MAX_LOGGED_BYTES + 100
