@@ -198,12 +198,16 @@ def _bounded() -> Iterator[None]:
         yield
         return
 
-    def on_alarm(_signum: int, _frame: FrameType | None) -> NoReturn:
-        raise TemplateError(f"the model's chat template did not render within {MAX_RENDER_S:g} s")
+    is_over = False
+
+    def on_alarm(_signum: int, _frame: FrameType | None) -> None:
+        if not is_over:
+            raise TemplateError(f"the model's chat template did not render within {MAX_RENDER_S:g} s")
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    previous_timer = signal.setitimer(signal.ITIMER_REAL, MAX_RENDER_S)
+    # An error that comes while an object is destroyed is lost: the alarm comes again.
+    previous_timer = signal.setitimer(signal.ITIMER_REAL, MAX_RENDER_S, MAX_RENDER_S)
     try:
         if sys.platform == "linux":
             num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -212,6 +216,7 @@ def _bounded() -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
         yield
     finally:
+        is_over = True
         if sys.platform == "linux":
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.setitimer(signal.ITIMER_REAL, 0)

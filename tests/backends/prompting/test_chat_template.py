@@ -1,10 +1,12 @@
 """Chat templates: what honest ones need works, what hostile ones try ends as one error within the deadline."""
 
 import datetime as dt
+import gc
 import json
 import resource
 import signal
 import threading
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from backends.errors import PromptError, TemplateError
 from backends.prompting import chat_template
 from backends.prompting.chat_template import MAX_TEMPLATE_CHARS, ChatTemplate, check_template
 from tests.support import tiny_model
+from tests.support.waiting import WITHIN_S
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi <b>&</b>"}]
 
@@ -173,10 +176,30 @@ class TestHostileTemplates:
     @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
     def test_time_and_memory_are_bounded(self, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.3)
+        gc.collect()  # what other tests have left is not to be destroyed while the alarm comes
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(TemplateError):
             render(source)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kib < 400 * 1024
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_an_alarm_that_is_lost_in_a_destructor_comes_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.05)
+        begun_at = time.monotonic()
+
+        class Slow:
+            def __del__(self) -> None:
+                while time.monotonic() - begun_at < WITHIN_S:
+                    pass
+
+        def work() -> None:
+            slow = Slow()
+            del slow  # ended by the first alarm, of which nobody else hears
+            while time.monotonic() - begun_at < WITHIN_S:
+                pass
+
+        with pytest.raises(TemplateError), chat_template._bounded():
+            work()
 
     @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
     def test_whatever_is_wrong_is_one_kind_of_error(self, source: str) -> None:
