@@ -28,8 +28,19 @@ class FileWatch:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._marks: dict[str, _Mark] = {path: _mark(path) for path in paths}
+        self._has_unsure = False
         self._changed_at: float | None = None
         self._moved_at = 0.0
+
+    def follow(self, paths: Iterable[str]) -> None:
+        """Look at these paths from now on, which somebody has just read.
+
+        Those that were looked at before the reading keep their marks. Whether another one changed between the reading
+        and its first mark is not known, so it counts as changed, once.
+        """
+        before = self._marks
+        self._marks = {path: before[path] if path in before else _mark(path) for path in paths}
+        self._has_unsure = self._has_unsure or not self._marks.keys() <= before.keys()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -37,8 +48,8 @@ class FileWatch:
         return tuple(self._marks)
 
     def look(self) -> bool:
-        """Look at every path; tell whether any differs from the last look."""
-        has_changed = False
+        """Look at every path; tell whether any differs, or may differ, from the last look."""
+        has_changed, self._has_unsure = self._has_unsure, False
         marks = self._marks
         for path, before in marks.items():
             now = _mark(path)

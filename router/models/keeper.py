@@ -113,7 +113,7 @@ class ModelKeeper:
         except RegistryError as exc:
             logger.warning("the scan for models failed: %s", exc)
             return False
-        self._watch = FileWatch(watched)
+        self._watch.follow(watched)
         self.num_scans += 1
         logger.info(
             "scanned for models: %d new, %d changed, %d gone, %d bad, %d unchanged",

@@ -101,6 +101,20 @@ def test_changes_are_acted_on_when_they_settle_or_last_too_long(tmp_path: Path) 
     assert MAX_UNSETTLED_S <= due_after < MAX_UNSETTLED_S + SETTLE_S
 
 
+def test_what_changes_between_a_scan_and_the_first_mark_is_seen(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    watch = FileWatch([str(old)])
+    old.write_text("")
+    watch.follow([str(old)])
+    assert watch.look(), "a path that was marked before the scan keeps its mark"
+    watch.follow([str(old), str(new)])
+    assert watch.look(), "nobody knows how a new path looked when the scan read it"
+    assert not watch.look()
+    watch.follow([str(new)])
+    assert not watch.look()
+    assert watch.paths == (str(new),)
+
+
 def test_what_changed_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "m" / "a.gguf"
     path.parent.mkdir()

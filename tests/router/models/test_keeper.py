@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from registry.scan import ScanRoot
+from registry.scan import ScanReport, ScanRoot, scan
 from registry.store import Registry
 from router.models.keeper import ModelKeeper
 from router.status import HashProgress
@@ -44,6 +45,27 @@ async def test_what_changes_on_disk_changes_in_the_catalogue(tmp_path: Path, own
             (own / "a.gguf").unlink()
             await eventually(lambda: registry.models.get("a").artifacts[0].status == "missing")
             await eventually(lambda: registry.models.get("b").artifacts[0].sha256 is not None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_file_that_comes_just_after_a_scan_has_read_its_folder_is_found(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = keeper_of(tmp_path, own)
+
+    def scan_and_copy(*args: Any, **options: Any) -> ScanReport:
+        report = scan(*args, **options)
+        if not keeper.num_scans:
+            (own / "a.gguf").write_bytes(llama_model())
+        return report
+
+    monkeypatch.setattr("router.models.keeper.scan", scan_and_copy)
+    async with asyncio.timeout(WITHIN_S):
+        task = asyncio.create_task(keeper.run())
+        with Registry(tmp_path / "r.sqlite3") as registry:
+            await eventually(lambda: bool(registry.models.list()))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
