@@ -1,6 +1,7 @@
 """`mlxr serve`: run the gateway until Ctrl-C, with its log on stderr and in a file. Not here: the gateway."""
 
 import faulthandler
+import gc
 import os
 import shutil
 import signal
@@ -100,6 +101,8 @@ def _detach(paths: Paths, arguments: Sequence[str]) -> None:
 
 
 def _serve(paths: Paths, file: Path, overrides: Overrides, *, owner: str | None, has_stderr_log: bool) -> int:
+    # What is made until the server serves stays: the collector would go through all of it for nothing, again and again.
+    gc.disable()
     from router.gateway import GatewayOptions, run_gateway  # noqa: PLC0415 - half a second, of no use to `--detach`
 
     file_config = load_config(file, user_home=paths.user_home)
@@ -116,9 +119,15 @@ def _serve(paths: Paths, file: Path, overrides: Overrides, *, owner: str | None,
             paths=paths,
             environment=os.environ,
             owner=owner,
-            on_started=lambda services: _print_banner(services.server.url, services.serving.models.list()),
+            on_started=lambda services: _on_started(services.server.url, services.serving.models.list()),
         )
     )
+
+
+def _on_started(url: str, models: Sequence[Model]) -> None:
+    gc.freeze()
+    gc.enable()
+    _print_banner(url, models)
 
 
 def _print_banner(url: str, models: Sequence[Model]) -> None:
