@@ -130,6 +130,7 @@ def test_a_terminal_that_closes_stops_the_server_unless_it_was_told_not_to_care(
 _WITH_TERMINAL = """
 import fcntl, os, signal, subprocess, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may have been started by nohup
 child = subprocess.Popen(sys.argv[1:])
 signal.signal(signal.SIGHUP, lambda *_: (child.send_signal(signal.SIGHUP), os._exit(1)))
 child.wait()
