@@ -59,7 +59,7 @@ def test_the_doctor_prints_what_the_system_said(start_gateway: StartGateway) -> 
     assert readings["machine"]["sysctl"]["hw.model"] == "Mac15,6"
     assert readings["machine"]["core_levels"] == [["Performance", 6], ["Efficiency", 6]]
     processes = {process["what"]: process for process in readings["processes"]}
-    assert processes.keys() == {"doctor", "server", "worker of llamacpp"}
+    assert processes.keys() == {"doctor", "server", "worker of llamacpp"}, (processes["server"], gateway.status())
     assert processes["worker of llamacpp"]["raw"]["phys_footprint"] > 0
     assert readings["budget"]["wired_limit_bytes"] > 0
 

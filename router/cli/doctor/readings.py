@@ -70,18 +70,18 @@ def _clocks() -> dict[str, float]:
 
 
 def _processes(paths: Paths) -> list[dict[str, Any]]:
-    """Measure this process, the running server and its workers."""
-    found: list[tuple[str, int]] = [("doctor", os.getpid())]
+    """Measure this process, the running server and its workers; `problem` is why a server does not name its workers."""
+    own = _process("doctor", os.getpid())
     instance = read_instance(paths)
-    if instance is not None:
-        found.append(("server", instance.pid))
-        try:
-            with Client(instance) as client:
-                workers = client.status().workers
-        except ClientError:
-            workers = []
-        found += [(f"worker of {worker.engine}", worker.pid) for worker in workers if worker.pid is not None]
-    return [_process(what, pid) for what, pid in found]
+    if instance is None:
+        return [own]
+    server = _process("server", instance.pid)
+    try:
+        with Client(instance) as client:
+            workers = client.status().workers
+    except ClientError as exc:
+        return [own, server | {"problem": str(exc)}]
+    return [own, server, *(_process(f"worker of {each.engine}", each.pid) for each in workers if each.pid is not None)]
 
 
 def _process(what: str, pid: int) -> dict[str, Any]:
