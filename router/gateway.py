@@ -112,6 +112,8 @@ def run_gateway(options: GatewayOptions) -> int:
         StartupError: An address is taken, another gateway uses the data folder, and the like.
         RegistryError: The registry cannot be opened.
     """
+    # Threads here take turns: heaps of their own spare them no wait, and what is free in one is of no use to others.
+    current_platform().use_one_heap()
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())
     run(_Gateway(options).serve())

@@ -133,6 +133,9 @@ class Platform(abc.ABC):
     def give_back_free_memory(self) -> None:
         """Let this process's allocator return to the system what was freed in it."""
 
+    def use_one_heap(self) -> None:  # noqa: B027 - most systems have one already
+        """Let the threads that are started from now on share the heap of the first, where each would get its own."""
+
     @abc.abstractmethod
     def wired_limit_bytes(self) -> int | None:
         """Return what somebody has set as the most that Metal may keep wired; None = nobody has."""

@@ -18,6 +18,7 @@ from backends.machine.base import Footprint, MachineMemory, Platform, Pressure, 
 from backends.machine.cgroup import ControlGroup, stall_share_of
 from backends.machine.thermal import ZONES_DIR, ThermalFiles
 
+_M_ARENA_MAX: Final = -8
 _PR_SET_PDEATHSIG: Final = 1
 _SO_PEERCRED: Final = 17
 _UCRED: Final = struct.Struct("iII")
@@ -96,6 +97,12 @@ class LinuxPlatform(Platform):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+    def use_one_heap(self) -> None:
+        """Source: mallopt(3), M_ARENA_MAX, which only glibc has."""
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 1)
 
     def wired_limit_bytes(self) -> int | None:
         """There is no Metal."""

@@ -1,4 +1,5 @@
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -54,6 +55,39 @@ def test_memory_of_a_process_that_ended_is_available_again_at_once() -> None:
     after = current_platform().memory()
     assert after.available_bytes - before.available_bytes > ballast_bytes // 2
     assert before.held_bytes - after.held_bytes > ballast_bytes // 2
+
+
+_HEAPS = """
+import ctypes, sys, tempfile, threading
+from backends.machine.current import current_platform
+if sys.argv[1] == "one":
+    current_platform().use_one_heap()
+together = threading.Barrier(4)
+def hold():
+    ballast = [bytes(5000) for _ in range(100)]
+    together.wait()
+threads = [threading.Thread(target=hold) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+with tempfile.NamedTemporaryFile() as file:
+    stream = ctypes.c_void_p(libc.fopen(file.name.encode(), b"w"))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(file.read().count(b"<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives threads heaps of their own")
+def test_threads_share_one_heap_where_they_are_told_to() -> None:
+    def num_heaps(how: str) -> int:
+        argv = [sys.executable, "-c", _HEAPS, how]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+        return int(done.stdout)
+
+    assert num_heaps("one") == 1
+    assert num_heaps("each its own") > 1 or os.cpu_count() == 1
 
 
 def test_never_more_threads_than_physical_cores_or_cpus_this_process_may_use() -> None:
