@@ -13,12 +13,12 @@ import httpx
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.soak.faults import GENTLE, HARD, Fault
-from tests.soak.ground import Ground, Sample, ground
+from tests.soak.ground import DoneFault, Ground, Sample, ground
 from tests.soak.requests import Watched, keep_asking
 from tests.soak.verdict import Line, memory_line, outage_line, request_lines, rest_line
 
 SAMPLE_S = 5.0
-QUIET_SHARE = 0.35
+QUIET_SHARE = 0.45
 """Share of the time, at its end, in which the gateway itself is left alone, so that its memory can be judged."""
 
 SETTLING_S = 60.0
@@ -34,7 +34,7 @@ class Soak:
         self._is_over = asyncio.Event()
         self._watched: list[Watched] = []
         self._samples: list[Sample] = []
-        self._done: Counter[str] = Counter()
+        self._done: list[DoneFault] = []
 
     async def run(self) -> list[Line]:
         """Load, faults and looks side by side; then judge."""
@@ -50,19 +50,20 @@ class Soak:
             self._is_over.set()
         await self._quiet()
         last = self._looked()
+        counts = Counter(fault.name for fault in self._done)
         return [
             *request_lines(self._watched, self._place.outages),
             outage_line(self._place.outages),
-            memory_line(self._samples),
+            memory_line(self._samples, self._done, [each.__name__ for each in GENTLE]),
             rest_line(first, last),
             *await asyncio.to_thread(self._ended),
-            Line(True, "faults: " + ", ".join(f"{name} {num}" for name, num in sorted(self._done.items()))),
+            Line(True, "faults: " + ", ".join(f"{name} {num}" for name, num in sorted(counts.items()))),
         ]
 
     async def _harm(self, begun_at: float, duration_s: float) -> None:
         """Do a fault at each interval: each kind comes in its turn, in an order that is drawn."""
         bag: list[Fault] = []
-        number = 0
+        number, was_quiet = 0, False
         while True:
             number += 1
             due_at = begun_at + number * self._options.every
@@ -71,12 +72,14 @@ class Soak:
             if spent_s >= duration_s:
                 return
             is_quiet = spent_s > duration_s * (1 - QUIET_SHARE)
-            bag = [each for each in bag if not (is_quiet and each in HARD)] or self._bag(is_quiet=is_quiet)
+            if is_quiet != was_quiet or not bag:
+                bag, was_quiet = self._bag(is_quiet=is_quiet), is_quiet
             fault = bag.pop()
             name = fault.__name__
             said = await asyncio.to_thread(fault, self._place, self._rng)
-            self._done[name] += 1
-            print(f"{spent_s:7.1f} s  {name}: {said}; {len(self._watched)} requests", flush=True)
+            self._done.append(DoneFault(name, time.monotonic()))
+            rss = f", RSS {self._samples[-1].rss_bytes / 1e6:.1f} MB" if self._samples else ""
+            print(f"{spent_s:7.1f} s  {name}: {said}; {len(self._watched)} requests{rss}", flush=True)
 
     def _bag(self, *, is_quiet: bool) -> list[Fault]:
         bag: list[Fault] = [*GENTLE] if is_quiet else [*GENTLE, *HARD]

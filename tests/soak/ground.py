@@ -49,6 +49,13 @@ class Outage(NamedTuple):
     is_drain: bool
 
 
+class DoneFault(NamedTuple):
+    """A fault, and when it was undone again, monotonic."""
+
+    name: str
+    ended_at: float
+
+
 class Ground(NamedTuple):
     """The soak's surroundings.
 

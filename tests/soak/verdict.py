@@ -2,21 +2,26 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from tests.soak.ground import Outage, Sample
+from tests.soak.ground import DoneFault, Outage, Sample
 from tests.soak.requests import Watched
 
 GRACE_S = 3.0
 """How much later than the outage a client may notice it."""
 
-MAX_GROWTH_SHARE = 0.05
-MAX_GROWTH_BYTES = 4 << 20
-"""RSS may grow by the larger of these over the last, quiet part."""
+NUM_WARMING = 2
+"""How often each gentle fault comes before memory is looked at: the first time it loads code and sets a new peak."""
+
+ARENA_BYTES = 1 << 20
+"""RSS may grow by so much: Python takes memory for small objects in such pieces. Source: Objects/obmalloc.c."""
+
+NOISE_DEVIATIONS = 2.0
+"""RSS may grow by so many standard deviations from its own line: 95 of 100 looks lie within them."""
 
 LEAST_S = 300.0
-"""A slope over less is the warming up."""
+"""A slope over less tells nothing."""
 
 SPARE_FILES = 2
 """Descriptors that may be open at the end beside those of the start: a connection that is being closed."""
@@ -56,22 +61,45 @@ def _is_allowed(each: Watched, outages: Sequence[Outage]) -> bool:
     return each.outcome in {"cut", "open end"} and any(not out.is_drain for out in met)
 
 
-def memory_line(samples: Sequence[Sample]) -> Line:
-    """Judge the growth of the gateway that served last, over what is left of its time after it became warm."""
+def memory_line(samples: Sequence[Sample], faults: Sequence[DoneFault], kinds: Collection[str]) -> Line:
+    """Judge whether the gateway that served last still grew in the last half of its time after the warming up.
+
+    Args:
+        kinds: The faults that a gateway outlives, by name.
+    """
     last = [each for each in samples if each.pid == samples[-1].pid]
-    warm = last[len(last) // 4 :]
-    if warm[-1].at - warm[0].at < LEAST_S:
-        return Line(is_good=True, text=f"RSS: {warm[-1].rss_bytes / 1e6:.1f} MB; too short a time for a slope")
-    slope, _ = statistics.linear_regression([each.at for each in warm], [float(each.rss_bytes) for each in warm])
-    duration_s = warm[-1].at - warm[0].at
-    growth = slope * duration_s
-    is_good = growth <= max(MAX_GROWTH_SHARE * warm[0].rss_bytes, MAX_GROWTH_BYTES)
+    warm_at = _warm_at([each for each in faults if each.ended_at >= last[0].at], kinds)
+    warm = [] if warm_at is None else [each for each in last if each.at >= warm_at]
+    judged = [each for each in warm if each.at >= (warm[0].at + warm[-1].at) / 2]
+    duration_s = judged[-1].at - judged[0].at if judged else 0.0
     most = max(each.rss_bytes for each in samples)
-    return Line(
-        is_good,
-        f"RSS: {warm[0].rss_bytes / 1e6:.1f} MB to {warm[-1].rss_bytes / 1e6:.1f} MB in {duration_s / 60:.1f} min, "
-        f"slope {slope * 3600 / 1e6:+.1f} MB/h; at most {most / 1e6:.1f} MB",
+    if duration_s < LEAST_S:
+        return Line(is_good=True, text=f"RSS: {_mb(last[-1].rss_bytes)}; too short a time for a slope")
+    times, sizes = [each.at for each in judged], [float(each.rss_bytes) for each in judged]
+    slope, start = statistics.linear_regression(times, sizes)
+    noise = statistics.pstdev(size - slope * at - start for at, size in zip(times, sizes, strict=True))
+    growth, bound = slope * duration_s, max(ARENA_BYTES, NOISE_DEVIATIONS * noise)
+    at_first, when_warm = _mb(last[0].rss_bytes), _mb(warm[0].rss_bytes)
+    told = (
+        f"RSS: {at_first} at first, {when_warm} when warm, {_mb(sizes[0])} to {_mb(sizes[-1])} in the last "
+        f"{duration_s / 60:.1f} min, by a line {growth / 1e6:+.2f} MB (bound {bound / 1e6:.2f}, "
+        f"deviation {noise / 1e6:.2f}), {slope * 3600 / 1e6:+.1f} MB/h; at most {_mb(most)}"
     )
+    return Line(growth <= bound, told)
+
+
+def _warm_at(faults: Sequence[DoneFault], kinds: Collection[str]) -> float | None:
+    """Tell when each kind had come as often as warming up takes; None = never."""
+    counts = Counter[str]()
+    for fault in faults:
+        counts[fault.name] += 1
+        if all(counts[kind] >= NUM_WARMING for kind in kinds):
+            return fault.ended_at
+    return None
+
+
+def _mb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:.1f} MB"
 
 
 def rest_line(first: Sample, last: Sample) -> Line:
