@@ -181,7 +181,12 @@ class PullUnfinishedError(PullError, code="pull_unfinished"):
 
 
 class PullNotFoundError(PullError, code="pull_not_found"):
-    """No pull has this number."""
+    """No pull has this number, or none that is for whoever asks."""
+
+    @classmethod
+    def of(cls, pull_id: int) -> "PullNotFoundError":
+        """Make one for a number."""
+        return cls(f"There is no pull {pull_id}; `mlxr models pulls` lists them.")
 
 
 class PullDiskFullError(PullError, code="insufficient_disk"):

@@ -22,7 +22,7 @@ from router.http.server import HttpServer, guarded
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.keys.authenticator import Authenticator
 from router.keys.ring import KeyRing

@@ -37,7 +37,7 @@ from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow, shadow_into
 from router.keys.authenticator import Authenticator

@@ -55,11 +55,15 @@ class Benches(Part):
     """The runs of the benchmark; they outlive their model.
 
     `bench_id` is a run's name, or a beginning that only it has; a method that is given another one raises a
-    BenchNotFoundError.
+    BenchNotFoundError. Where `owner` is asked for, only the runs of that key are looked at.
     """
 
-    def add(self, record: BenchRecord) -> BenchHead:
-        """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced."""
+    def add(self, record: BenchRecord, *, owner: str | None = None) -> BenchHead:
+        """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced.
+
+        Args:
+            owner: Id of the key that it belongs to; None = the server's owner.
+        """
         head = _head_of(record)
         with self._write():
             self._put(
@@ -70,14 +74,15 @@ class Benches(Part):
                 source=record.source,
                 head=msgspec.json.encode(head).decode(),
                 record=zlib.compress(msgspec.json.encode(record)),
+                owner=owner,
             )
             self._drop_oldest(record.model, record.source)
         return head
 
-    def get(self, bench_id: str) -> BenchRecord:
+    def get(self, bench_id: str, *, owner: str | None = None) -> BenchRecord:
         """Give one run with all its samples, under its model's name of now. What a newer mlxr added is left out."""
         with self._read():
-            full_id = self._full_id(bench_id)
+            full_id = self._full_id(bench_id, owner)
             ((model, packed),) = self._rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
         try:
             return msgspec.structs.replace(_RECORDS.decode(zlib.decompress(packed)), model=model)
@@ -87,7 +92,9 @@ class Benches(Part):
                 f"The run {full_id} in the catalogue {self._database.path} cannot be read; {advice}."
             ) from exc
 
-    def list(self, model: str | None = None, *, source: str | None = None, limit: int = 50) -> tuple[BenchHead, ...]:
+    def list(
+        self, model: str | None = None, *, source: str | None = None, limit: int = 50, owner: str | None = None
+    ) -> tuple[BenchHead, ...]:
         """List runs, newest first, without their samples.
 
         Args:
@@ -96,10 +103,11 @@ class Benches(Part):
         """
         rows = self._rows(
             "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
-            "ORDER BY created_at DESC, bench_id LIMIT ?3",
+            "AND (?4 IS NULL OR owner = ?4) ORDER BY created_at DESC, bench_id LIMIT ?3",
             model,
             source,
             limit,
+            owner,
         )
         return tuple(msgspec.structs.replace(_HEADS.decode(head), model=name) for name, head in rows)
 
@@ -116,11 +124,13 @@ class Benches(Part):
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 
-    def _full_id(self, beginning: str) -> str:
+    def _full_id(self, beginning: str, owner: str | None = None) -> str:
         """Find the only run whose name is this, or begins so."""
         rows = self._rows(
-            "SELECT bench_id FROM benches WHERE substr(bench_id, 1, length(?1)) = ?1 ORDER BY bench_id <> ?1 LIMIT 2",
+            "SELECT bench_id FROM benches WHERE substr(bench_id, 1, length(?1)) = ?1 AND (?2 IS NULL OR owner = ?2) "
+            "ORDER BY bench_id <> ?1 LIMIT 2",
             beginning,
+            owner,
         )
         if not beginning or not rows:
             raise BenchNotFoundError(f"There is no run {beginning!r}; `mlxr bench history` lists them.")

@@ -13,6 +13,7 @@ StopRequest = Literal["pause", "cancel"]
 """What another process asks the one that runs a pull to do."""
 
 _COLUMNS: Final = "id, reference, wishes, state, total_bytes, done_bytes, error_code, error, created_at, updated_at"
+_OWNERS: Final = msgspec.json.Decoder(frozenset[str | None])
 _OPTIONS: Final = msgspec.json.Decoder(PullOptions)
 _PLAN: Final = msgspec.json.Decoder(PullPlan)
 
@@ -20,16 +21,16 @@ _PLAN: Final = msgspec.json.Decoder(PullPlan)
 class Pulls(Part):
     """The pulls that were asked for. A method that is given the number of no pull raises a PullNotFoundError.
 
-    `queued` and `running` stand there also when the process that had a pull is gone; its lock tells.
+    `queued` and `running` stand there also when the process that had a pull is gone; its lock tells. A pull belongs to
+    the API keys that asked for it, by their ids; None = the server's owner.
     """
 
-    def add(self, reference: str, options: PullOptions) -> PullInfo:
+    def add(self, reference: str, options: PullOptions, *, owner: str | None = None) -> PullInfo:
         """Record a new pull, queued."""
-        now, text = self._now(), msgspec.json.encode(options).decode()
+        now = self._now()
+        row = {"reference": reference, "wishes": _text(options), "owners": _text([owner]), "state": "queued"}
         with self._write():
-            return self.get(
-                self._add("pulls", reference=reference, wishes=text, state="queued", created_at=now, updated_at=now)
-            )
+            return self.get(self._add("pulls", **row, created_at=now, updated_at=now))
 
     def get(self, pull_id: int) -> PullInfo:
         """Give one pull."""
@@ -38,6 +39,28 @@ class Pulls(Part):
     def list(self) -> tuple[PullInfo, ...]:
         """List all pulls, oldest first."""
         return tuple(map(_info, self._records(f"SELECT {_COLUMNS} FROM pulls ORDER BY id")))  # noqa: S608 - own names
+
+    def owners(self) -> dict[int, frozenset[str | None]]:
+        """Give whose all pulls are."""
+        return {pull_id: _OWNERS.decode(text) for pull_id, text in self._rows("SELECT id, owners FROM pulls")}
+
+    def owners_of(self, pull_id: int) -> frozenset[str | None]:
+        """Give whose a pull is."""
+        return _OWNERS.decode(self._row("owners", pull_id)["owners"])
+
+    def add_owner(self, pull_id: int, owner: str | None) -> frozenset[str | None]:
+        """Let a pull belong to one more; give whose it is then."""
+        with self._write():
+            return self._set_owners(pull_id, self.owners_of(pull_id) | {owner})
+
+    def remove_owner(self, pull_id: int, owner: str | None) -> bool:
+        """Take one owner's part in a pull away, where others have theirs; tell whether it was so."""
+        with self._write():
+            owners = self.owners_of(pull_id)
+            if owner not in owners or len(owners) == 1:
+                return False
+            self._set_owners(pull_id, owners - {owner})
+            return True
 
     def options_of(self, pull_id: int) -> PullOptions:
         """Give what was asked for."""
@@ -55,7 +78,7 @@ class Pulls(Part):
 
     def set_plan(self, pull_id: int, plan: PullPlan) -> None:
         """Record what a pull is going to do."""
-        text = msgspec.json.encode(plan).decode()
+        text = _text(plan)
         sql = "UPDATE pulls SET plan = ?, total_bytes = ?, done_bytes = ?, updated_at = ? WHERE id = ?"
         self._rows(sql, text, plan.total_bytes, plan.done_bytes, self._now(), pull_id)
 
@@ -94,11 +117,19 @@ class Pulls(Part):
             for pull_id in pull_ids:
                 self._rows("DELETE FROM pulls WHERE id = ?", pull_id)
 
+    def _set_owners(self, pull_id: int, owners: frozenset[str | None]) -> frozenset[str | None]:
+        self._rows("UPDATE pulls SET owners = ? WHERE id = ?", _text(owners), pull_id)
+        return owners
+
     def _row(self, columns: str, pull_id: int) -> dict[str, Any]:
         row = next(self._records(f"SELECT {columns} FROM pulls WHERE id = ?", pull_id), None)  # noqa: S608 - own names
         if row is None:
-            raise PullNotFoundError(f"There is no pull {pull_id}; `mlxr models pulls` lists them.")
+            raise PullNotFoundError.of(pull_id)
         return row
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _info(row: dict[str, Any]) -> PullInfo:

@@ -31,7 +31,7 @@ def main() -> int:
             if not record.samples:
                 _tell(BenchFailed(code="bench_stopped", message="It was stopped before anything was measured."))
                 return 1
-            registry.benches.add(record)
+            registry.benches.add(record, owner=assignment.owner)
     except (RouterError, RegistryError) as exc:
         _tell(BenchFailed(code=exc.code, message=str(exc)))
         return 1

@@ -1,19 +1,21 @@
 """The last events of a server, and those who follow them.
 
 Each event has an id, `RUN-NUMBER`; a follower is a place in the numbers, and holds nothing. One who reads so slowly
-that the events at its place are gone is cut, and told what it has missed when it comes again. Owned by the event loop.
+that the events at its place are gone is cut, and told what it has missed when it comes again. An event that is not for
+whoever follows is passed over, also where it is told again later. Owned by the event loop.
 """
 
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from typing import Final
 
 import msgspec
 
 from router.events.kinds import AnyEvent, LoggedEvent, Lost, Snapshot
+from router.http.caller import OWNER, Caller
 
 MAX_KEPT: Final = 2048
 """Events for those who come back: some hundred bytes each."""
@@ -22,18 +24,41 @@ MAX_BATCH: Final = 64
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class Audience(msgspec.Struct, frozen=True):
+    """Whom an event is for.
+
+    Attributes:
+        owners: Ids of the keys whose it is, None among them = the server's owner; without a list it is nobody's own.
+        model: That it is about, perhaps with an adapter; None = about none.
+    """
+
+    owners: frozenset[str | None] | None = None
+    model: str | None = None
+
+    def has(self, caller: Caller) -> bool:
+        """Tell whether somebody is told."""
+        if self.owners is not None and not caller.may_see_any(self.owners):
+            return False
+        return self.model is None or caller.may_use(self.model.partition("+")[0])
+
+
+EVERYBODY: Final = Audience()
+
+
 class EventLog:
     """See the module.
 
     Args:
-        snapshot: How everything stands.
+        snapshot: How everything stands, for somebody.
         run: Names this run of the server in ids; None = at random.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], *, max_kept: int = MAX_KEPT, run: str | None = None) -> None:
+    def __init__(
+        self, snapshot: Callable[[Caller], Snapshot], *, max_kept: int = MAX_KEPT, run: str | None = None
+    ) -> None:
         self._snapshot = snapshot
         self._run = run or secrets.token_hex(4)
-        self._kept: deque[bytes] = deque(maxlen=max_kept)
+        self._kept: deque[tuple[bytes, Audience]] = deque(maxlen=max_kept)
         self._last = 0
         self._news = asyncio.Event()
         self._is_closed = False
@@ -43,10 +68,10 @@ class EventLog:
         """The id of the newest event; that of number 0 where there is none."""
         return self._id(self._last)
 
-    def tell(self, event: LoggedEvent) -> None:
-        """Keep an event and hand it to all who follow."""
+    def tell(self, event: LoggedEvent, audience: Audience = EVERYBODY) -> None:
+        """Keep an event and hand it to all who follow and whom it is for."""
         self._last += 1
-        self._kept.append(sse_frame(event, self.last_id))
+        self._kept.append((sse_frame(event, self.last_id), audience))
         self._wake()
 
     def close(self) -> None:
@@ -54,11 +79,12 @@ class EventLog:
         self._is_closed = True
         self._wake()
 
-    async def follow(self, last_id: str | None = None) -> AsyncIterator[bytes]:
+    async def follow(self, last_id: str | None = None, caller: Caller = OWNER) -> AsyncIterator[bytes]:
         """Yield events as server-sent ones, until the log is closed or they are read too slowly.
 
         Args:
             last_id: What follows this one is told first; None = how everything stands.
+            caller: Who follows.
         """
         place = self._last if last_id is None else self._number(last_id)
         missing = self._missing_before(place)
@@ -67,22 +93,24 @@ class EventLog:
             place = self._last - len(self._kept)
             while batch := self._after(place):
                 place += len(batch)
-                yield b"".join(batch)
+                if chunk := _joined(batch, caller):
+                    yield chunk
             if self._missing_before(place):
                 return
         if last_id is None or missing != 0:
             place = self._last
-            yield sse_frame(self._snapshot(), self.last_id)
+            yield sse_frame(self._snapshot(caller), self.last_id)
         assert place is not None
         while not self._is_closed and self._missing_before(place) == 0:
             batch = self._after(place)
             if batch:
                 place += len(batch)
-                yield b"".join(batch)
+                if chunk := _joined(batch, caller):
+                    yield chunk
             else:
                 await self._news.wait()
 
-    def _after(self, place: int) -> list[bytes]:
+    def _after(self, place: int) -> list[tuple[bytes, Audience]]:
         """Return the next events behind a number, none where they are gone."""
         start = place - (self._last - len(self._kept))
         return list(islice(self._kept, start, start + MAX_BATCH)) if start >= 0 else []
@@ -102,6 +130,10 @@ class EventLog:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _joined(batch: Iterable[tuple[bytes, Audience]], caller: Caller) -> bytes:
+    return b"".join(frame for frame, audience in batch if audience.has(caller))
 
 
 def sse_frame(event: AnyEvent, event_id: str | None) -> bytes:

@@ -18,8 +18,10 @@ from router.events.kinds import (
     SuspendedChanged,
     Swapped,
 )
-from router.events.log import EventLog
-from router.jobs.job import Job, JobKind, JobNews, Jobs
+from router.events.log import EVERYBODY, Audience, EventLog
+from router.http.caller import Caller
+from router.jobs.job import Job, JobKind, JobNews, JobShare
+from router.jobs.jobs import Jobs
 from router.workers.supervisor import Supervisor
 
 SHARE_STEP: Final = 0.05
@@ -38,24 +40,29 @@ class EventSources:
         self._conditions = conditions
         self._pressure, self._heat = conditions.pressure, conditions.heat
         self._is_suspended = conditions.suspended is not None
-        self._jobs: dict[tuple[JobKind[Any], Hashable], JobChanged] = {}
+        self._jobs: dict[tuple[JobKind[Any], Hashable], tuple[Job[Any], JobChanged]] = {}
         self.log = EventLog(self._snapshot)
-        supervisor.models.changed.add(lambda status: self._tell(ModelChanged(**asdict(status))))
-        supervisor.swapped.add(lambda swap: self._tell(Swapped(**asdict(swap))))
-        supervisor.relieved.add(lambda relief: self._tell(Relieved(**asdict(relief))))
+        supervisor.models.changed.add(lambda status: self._tell_of(ModelChanged(**asdict(status))))
+        supervisor.swapped.add(lambda swap: self._tell_of(Swapped(**asdict(swap))))
+        supervisor.relieved.add(lambda relief: self._tell_of(Relieved(**asdict(relief))))
         conditions.changed.add(self._on_conditions)
         jobs.news.add(self._on_job)
+        jobs.shared.add(self._on_share)
 
-    def _tell(self, event: LoggedEvent) -> None:
-        self.log.tell(event)
+    def _tell(self, event: LoggedEvent, audience: Audience = EVERYBODY) -> None:
+        self.log.tell(event, audience)
 
-    def _snapshot(self) -> Snapshot:
+    def _tell_of(self, event: ModelChanged | Swapped | Relieved) -> None:
+        self._tell(event, Audience(model=event.model))
+
+    def _snapshot(self, caller: Caller) -> Snapshot:
+        known = self._supervisor.models.known
         return Snapshot(
             at=_now(),
-            models=self._supervisor.models.known,
+            models=[each for each in known if Audience(model=each.model).has(caller)],
             pressure=self._conditions.pressure.value,
             heat=self._conditions.heat.value,
-            jobs=list(self._jobs.values()),
+            jobs=[told for job, told in self._jobs.values() if caller.may_see_any(job.owners)],
         )
 
     def _on_conditions(self, change: ConditionsChange) -> None:
@@ -71,12 +78,20 @@ class EventSources:
 
     def _on_job(self, news: JobNews) -> None:
         key = (news.job.kind, news.job.name)
-        before, now = self._jobs.pop(key, None), job_changed(news)
+        _, before = self._jobs.pop(key, (None, None))
+        now = job_changed(news)
         is_told = news.is_end or before is None or now.share not in {None, before.share}
         if not news.is_end:
-            self._jobs[key] = now if is_told or before is None else before
+            self._jobs[key] = news.job, now if is_told or before is None else before
         if is_told:
-            self._tell(now)
+            self._tell(now, Audience(news.job.owners))
+
+    def _on_share(self, share: JobShare) -> None:
+        """Tell whoever comes to a job where it stands, and whoever leaves it that it has ended for him."""
+        job, now = self._jobs[share.job.kind, share.job.name]
+        if share.end is not None:
+            now = job_changed(JobNews(job, share.end, is_end=True))
+        self._tell(now, Audience(frozenset({share.owner})))
 
 
 def job_changed(news: JobNews) -> JobChanged:

@@ -7,7 +7,7 @@ look-up of a model or of something stored can forget to ask. Not here: keys (`ro
 import contextlib
 import enum
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -81,6 +81,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             owner: Id of the key; None = it belongs to the server's owner.
         """
         return self.scope is Scope.ADMIN or (owner is not None and owner == self.key_id)
+
+    def may_see_any(self, owners: Iterable[str | None]) -> bool:
+        """Tell the same of something that several have a part in."""
+        return any(map(self.may_see, owners))
 
 
 OWNER: Final = Caller(name="owner", scope=Scope.ADMIN)

@@ -21,7 +21,8 @@ from router.errors import (
     StoreUnavailableError,
 )
 from router.http.caller import current_caller
-from router.jobs.job import Job, JobKind, Jobs
+from router.jobs.job import Job, JobKind
+from router.jobs.jobs import Jobs
 from router.requests.register import RunningRequest
 from router.stores.conversations import Conversations
 

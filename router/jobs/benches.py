@@ -21,7 +21,9 @@ from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.options import BenchAssignment, BenchOptions
 from router.config.instance import ServerFacts
 from router.errors import BenchRunningError
-from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.http.caller import Scope, current_caller
+from router.jobs.job import Follower, Job, JobKind
+from router.jobs.jobs import Jobs
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,8 @@ class BenchRuns:
 
     @property
     def running(self) -> str | None:
-        """Id of the one that runs; None also while it has just begun."""
-        job = self._jobs.get(_BENCH, _THE_ONE)
+        """Id of the one that runs; None also while it has just begun, or where it is another's."""
+        job = self._own
         started = None if job is None else job.last(BenchStarted)
         return None if started is None else started.bench_id
 
@@ -68,28 +70,32 @@ class BenchRuns:
             url=server.url,
             unix_socket=server.unix_socket,
             token_file=server.token_file,
+            owner=current_caller().key_id,
             database=str(self._database),
         )
         work = partial(_measure, assignment, self._environment)
         return self._jobs.start(_BENCH, _THE_ONE, work, about=options.model).follow()
 
     def stop(self) -> bool:
-        """End the one that runs, if any, and tell whether one did; what it has measured is kept."""
-        job = self._jobs.get(_BENCH, _THE_ONE)
+        """End the one that runs, if it is the caller's, and tell whether one did; what it has measured is kept."""
+        job = self._own
         if job is not None:
             job.stop("cancelled")
         return job is not None
 
     async def heads(self, model: str | None, limit: int) -> tuple[BenchHead, ...]:
-        """List runs, newest first.
+        """List the runs of whoever asks, newest first.
 
         Args:
             model: Only those of this model.
         """
-        return await with_registry(self._database, lambda registry: registry.benches.list(model, limit=limit))
+        owner = _only_of()
+        return await with_registry(
+            self._database, lambda registry: registry.benches.list(model, limit=limit, owner=owner)
+        )
 
     async def record(self, bench_id: str) -> BenchRecord:
-        """Give one run.
+        """Give one run of whoever asks.
 
         Args:
             bench_id: Its name, or a beginning that only it has.
@@ -97,7 +103,19 @@ class BenchRuns:
         Raises:
             BenchNotFoundError: There is none.
         """
-        return await with_registry(self._database, lambda registry: registry.benches.get(bench_id))
+        owner = _only_of()
+        return await with_registry(self._database, lambda registry: registry.benches.get(bench_id, owner=owner))
+
+    @property
+    def _own(self) -> Job[BenchEvent] | None:
+        job = self._jobs.get(_BENCH, _THE_ONE)
+        return job if job is not None and job.is_seen else None
+
+
+def _only_of() -> str | None:
+    """Return the key whose runs alone whoever asks may see; None = all."""
+    caller = current_caller()
+    return None if caller.scope is Scope.ADMIN else caller.key_id
 
 
 async def _measure(assignment: BenchAssignment, environment: Mapping[str, str], job: Job[BenchEvent]) -> BenchEvent:

@@ -20,9 +20,11 @@ from registry.pull.events import Converting, Failed
 from registry.store import Registry
 from registry.threads import with_registry
 from router.errors import ConversionError, ConversionNotFoundError
+from router.http.caller import current_caller
 from router.jobs.convert.report import ConversionOptions, ConversionReport
 from router.jobs.convert.steps import ConversionPlan, OnProgress, convert, plan_conversion
-from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.jobs.job import Follower, Job, JobKind
+from router.jobs.jobs import Jobs
 from router.placement.memory import this_machine
 
 logger = logging.getLogger(__name__)
@@ -144,26 +146,29 @@ class ModelConversions:
                 raise ConversionError(f"{num_running} conversions run or wait; try again when one has ended.")
             work = partial(self._convert, plan.model, options, is_forced=is_forced)
             job = self._jobs.start(_CONVERSION, key, work, about=plan.model)
+        job.share(current_caller().key_id)
         return job.follow(first=started)
 
     async def cancel(self, name: str) -> int:
-        """Stop what is being made of a model.
+        """Stop what is being made of a model; what others asked for as well goes on for them.
 
         Args:
             name: The model, as it is called.
 
         Returns:
-            How many conversions were stopped; they have ended.
+            How many conversions were stopped for whoever asks; those that nobody else wants have ended.
 
         Raises:
-            ConversionNotFoundError: There is none.
+            ConversionNotFoundError: There is none that belongs to whoever asks.
         """
-        found = [job for job in self._jobs.running(_CONVERSION) if job.about == name]
+        found = [job for job in self._jobs.running(_CONVERSION) if job.about == name and job.is_seen]
         if not found:
             raise ConversionNotFoundError(f"Nothing is being made of {name[:128]!a} by `mlxr models convert`.")
-        for job in found:
+        stopped = ConversionStopped(state="cancelled")
+        alone = [job for job in found if not job.release(current_caller().key_id, stopped)]
+        for job in alone:
             job.stop("cancelled")
-        for job in found:
+        for job in alone:
             await job.wait()
         return len(found)
 

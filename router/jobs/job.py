@@ -1,19 +1,19 @@
-"""Long work that others may follow: what all kinds of it have in common, and the one place where it runs.
+"""Long work that others may follow: what all kinds of it have in common.
 
 A kind of job is a `JobKind` and an async function that is given its job, tells it events as it goes on, and returns the
-last one. Not here: what a job does, and what is stored of it.
+last one. A job belongs to the keys that asked for it. Not here: what a job does, what is stored of it, and the one
+place where all of them run (`jobs.py`).
 """
 
 import asyncio
 import dataclasses
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from itertools import islice
 from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
-from router.errors import ShuttingDownError
-from router.observers import Observers
+from router.http.caller import current_caller
 
 logger = logging.getLogger(__name__)
 
@@ -53,16 +53,31 @@ class JobNews(NamedTuple):
     is_end: bool
 
 
+class JobShare(NamedTuple):
+    """Somebody else has asked for a job, or one of several wants it no longer.
+
+    Attributes:
+        owner: Id of the key; None = the server's owner.
+        end: What those who follow for a key that left are told last; None = it has come.
+    """
+
+    job: "Job[Any]"
+    owner: str | None
+    end: Any = None
+
+
 class Job(Generic[EventT]):
-    """One piece of work; it goes on whoever follows it and whoever leaves. `Jobs.start` makes it.
+    """One piece of work; it goes on whoever follows it and whoever leaves. `router.jobs.jobs.Jobs.start` makes it.
 
     Args:
         name: Hashable; what it is found by among those of its kind.
         on_end: Called before the last event is told, so that whoever hears of the end finds everything as it stays.
         on_event: Called with every event, and whether it is the last.
+        on_share: Called when an owner more or less has a part in it.
 
     Attributes:
-        about: What its owner keeps with it.
+        owners: Ids of the keys that asked for it; None among them = the server's owner.
+        about: What whoever runs it keeps with it.
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
         is_ending: Set by the work when it has come to its end by itself: a stop comes too late then.
         end: The last event, once it has ended; None = there was none.
@@ -78,12 +93,15 @@ class Job(Generic[EventT]):
         group: asyncio.TaskGroup,
         *,
         about: Any,
+        owners: frozenset[str | None],
         on_end: Callable[["Job[EventT]"], None],
         on_event: Callable[["Job[EventT]", EventT | None, bool], object] | None = None,
+        on_share: Callable[[JobShare], object] | None = None,
     ) -> None:
         self.kind = kind
         self.name = name
         self.about = about
+        self.owners = owners
         self.stop_reason: StopReason | None = None
         self.is_ending = False
         self.end: EventT | None = None
@@ -91,6 +109,7 @@ class Job(Generic[EventT]):
         self.on_abandoned: Callable[[], object] | None = None
         self._on_end = on_end
         self._on_event = on_event
+        self._on_share = on_share
         self._kept: dict[Hashable, EventT] = {}
         self._followers: set[Follower[EventT]] = set()
         self._ended = asyncio.Event()
@@ -105,6 +124,36 @@ class Job(Generic[EventT]):
     def last(self, type_: type[_T]) -> _T | None:
         """Return the last event of a type that is kept."""
         return next((event for event in reversed(self._kept.values()) if isinstance(event, type_)), None)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it belongs to whoever asks."""
+        return current_caller().may_see_any(self.owners)
+
+    def share(self, owner: str | None) -> None:
+        """Let it belong to one more."""
+        if owner not in self.owners:
+            self.owners |= {owner}
+            self._tell_share(JobShare(self, owner))
+
+    def release(self, owner: str | None, end: EventT) -> bool:
+        """Take one owner's part away, where there are others for whom it goes on; tell whether it was so.
+
+        Args:
+            end: Told as the last event to those who follow for this owner.
+        """
+        if owner not in self.owners or len(self.owners) == 1:
+            return False
+        self.owners -= {owner}
+        for follower in [each for each in self._followers if each.owner == owner]:
+            follower.put(_END, end)
+            self.leave(follower)
+        self._tell_share(JobShare(self, owner, end))
+        return True
+
+    def _tell_share(self, share: JobShare) -> None:
+        if self._on_share is not None:
+            self._on_share(share)
 
     def tell(self, event: EventT) -> None:
         """Hand an event to all followers."""
@@ -193,9 +242,13 @@ class Follower(Generic[EventT]):
     """One who follows a job: an async iterator of its events to the last. Close it with `aclose`.
 
     A slow one misses events that later ones of their slot replaced, and nothing else.
+
+    Attributes:
+        owner: Key of whoever follows.
     """
 
     def __init__(self, job: Job[EventT], events: Iterable[tuple[Hashable | None, EventT]]) -> None:
+        self.owner = current_caller().key_id
         self._job = job
         self._events = deque(events)
         self._has_news = asyncio.Event()
@@ -237,114 +290,3 @@ class Follower(Generic[EventT]):
             self._has_news.clear()
             await self._has_news.wait()
         return bool(self._events)
-
-
-class Jobs:
-    """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it.
-
-    Attributes:
-        news: Told of every job's beginning, events and end, but of those that belong to requests.
-        ended: Told of each job that has ended.
-    """
-
-    def __init__(self) -> None:
-        self.news: Observers[JobNews] = Observers()
-        self.ended: Observers[Job[Any]] = Observers()
-        self._jobs: dict[tuple[JobKind[Any], Hashable], Job[Any]] = {}
-        self._group: asyncio.TaskGroup | None = None
-        self._is_closed = False
-
-    async def __aenter__(self) -> Self:
-        self._group = await asyncio.TaskGroup().__aenter__()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
-        for job in self._jobs.values():
-            job.stop("shutting_down")
-        assert self._group is not None
-        # Without the error: each job ends by itself, and nothing is cut off in the middle of its last steps.
-        await self._group.__aexit__(None, None, None)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether any job has not ended."""
-        return any(not job.has_ended for job in self._jobs.values())
-
-    @property
-    def num_running(self) -> Counter[str]:
-        """Jobs that have not ended, by the names of their kinds."""
-        return Counter(job.kind.name for job in self._jobs.values() if not job.has_ended)
-
-    def close(self) -> None:
-        """Take no more, and stop what does not belong to requests; those who follow are told so."""
-        self._is_closed = True
-        for job in self._jobs.values():
-            if not job.kind.ends_late:
-                job.stop("shutting_down")
-
-    def check_open(self) -> asyncio.TaskGroup:
-        """Return what jobs run in.
-
-        Raises:
-            ShuttingDownError: The process is about to end, or just starts.
-        """
-        if self._group is None or self._is_closed:
-            raise ShuttingDownError
-        return self._group
-
-    def start(
-        self,
-        kind: JobKind[EventT],
-        name: Hashable,
-        work: "Work[EventT]",
-        *,
-        about: object = None,
-        kept_s: float = 0.0,
-    ) -> Job[EventT]:
-        """Begin a job; none of that name runs.
-
-        Args:
-            about: What its owner keeps with it.
-            kept_s: How long it can still be found and followed when it has ended.
-
-        Raises:
-            ShuttingDownError: The process is about to end, or just starts.
-        """
-
-        def on_end(job: Job[EventT]) -> None:
-            if kept_s:
-                asyncio.get_running_loop().call_later(kept_s, self.forget, job)
-            else:
-                self.forget(job)
-            self.ended.tell(job)
-
-        on_event = None if kind.ends_late else self._on_event
-        group = self.check_open()
-        job = self._jobs[kind, name] = Job(kind, name, work, group, about=about, on_end=on_end, on_event=on_event)
-        if on_event is not None:
-            on_event(job, None, False)
-        return job
-
-    def get(self, kind: JobKind[EventT], name: Hashable) -> Job[EventT] | None:
-        """Return a job that runs, or that has ended and is kept; None for all others."""
-        return self._jobs.get((kind, name))
-
-    def running(self, kind: JobKind[EventT]) -> list[Job[EventT]]:
-        """List the jobs of a kind that have not ended, oldest first."""
-        return [job for job in self._jobs.values() if job.kind is kind and not job.has_ended]
-
-    async def stop_all(self, kind: JobKind[EventT]) -> None:
-        """Stop the jobs of a kind and wait for their ends."""
-        for job in (running := self.running(kind)):
-            job.stop("shutting_down")
-        for job in running:
-            await job.wait()
-
-    def _on_event(self, job: Job[Any], event: object, is_end: bool) -> None:  # noqa: FBT001 - a callback
-        self.news.tell(JobNews(job, event, is_end))
-
-    def forget(self, job: Job[Any]) -> None:
-        """Let a job that has ended be found no longer."""
-        if self._jobs.get((job.kind, job.name)) is job:
-            del self._jobs[job.kind, job.name]

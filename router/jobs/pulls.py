@@ -2,13 +2,14 @@
 
 A server has one for its whole life; a command without a server has one for its own. Every pull has a row in the
 catalogue and, while a process runs it, a lock that goes with that process: a row that says `running` without a lock was
-interrupted. Not here: what a pull does (`pull_work.py`), HTTP and printing.
+interrupted. A pull belongs to the keys that asked for it: others do not see it, and it ends when the last of them has
+cancelled it. Not here: what a pull does (`pull_work.py`), HTTP and printing.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,21 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from registry.errors import InvalidReferenceError, PullConflictError, RegistryError
+from registry.errors import InvalidReferenceError, PullConflictError, PullNotFoundError, RegistryError
 from registry.hub import HubSettings
 from registry.hub.references import LocalReference, parse_pull_reference
 from registry.pull import Puller, open_puller
-from registry.pull.events import Converting, Planned, Progress, PullEvent, Registered, Started
+from registry.pull.events import Converting, Planned, Progress, PullEvent, Registered, Started, Stopped
 from registry.pull.ownership import as_it_is
-from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
+from registry.pull_record import ENDED_STATES, PlannedPart, PullInfo, PullOptions, PullPlan
 from registry.store import Registry
 from registry.store.pulls import StopRequest
 from registry.threads import with_registry
 from router.errors import UnavailableError
+from router.http.caller import Scope, current_caller
 from router.jobs.conversions import Converter
-from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.jobs.job import Follower, Job, JobKind
+from router.jobs.jobs import Jobs
 from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
 from router.jobs.pulled import conclude
 from router.placement.memory import MemoryBudget
@@ -164,13 +167,16 @@ class Pulls:
         """Give one pull.
 
         Raises:
-            PullNotFoundError: There is none.
+            PullNotFoundError: There is none, or it is another's.
         """
+        await self._owners_of(pull_id)
         return self._as_it_is(await self._with_registry(lambda registry: registry.pulls.get(pull_id)))
 
     async def list_pulls(self) -> tuple[PullInfo, ...]:
-        """List all pulls, oldest first."""
-        return tuple(self._as_it_is(pull) for pull in await self._with_registry(lambda registry: registry.pulls.list()))
+        """List the pulls of whoever asks, oldest first."""
+        may_see = current_caller().may_see_any
+        owners = await self._with_registry(lambda registry: registry.pulls.owners())
+        return tuple(pull for pull in await self._all() if may_see(owners.get(pull.id, ())))
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
@@ -178,6 +184,8 @@ class Pulls:
         self, reference: str, options: PullOptions, *, is_paused_when_left: bool = False
     ) -> Follower[PullEvent]:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
+
+        Whoever asks has a part in it from then on, whoever asked before.
 
         Args:
             options: What of it; memory is looked at here.
@@ -198,7 +206,7 @@ class Pulls:
             before = await self._find_open(reference, options)
             running = None if before is None else self._jobs.get(_PULL, before)
             try:
-                job = await (self._begin(reference, options) if before is None else self._go_on(before))
+                job = await (self._begin(reference, options) if before is None else self._join(before))
             except PullConflictError:
                 if before is None or await self._find_open(reference, options) == before:
                     raise
@@ -218,6 +226,7 @@ class Pulls:
             ShuttingDownError: The process is about to end.
         """
         self._jobs.check_open()
+        await self._owners_of(pull_id)
         async with self._changing:
             job = await self._go_on(pull_id)
         job.on_abandoned = None
@@ -227,7 +236,7 @@ class Pulls:
     async def resume_interrupted(self) -> None:
         """Go on with what ran when its process ended; for the start of a server."""
         try:
-            for info in await self.list_pulls():
+            for info in await self._all():
                 if info.state == "interrupted":
                     async with self._changing:
                         await self._go_on(info.id)
@@ -242,14 +251,37 @@ class Pulls:
             The pull; its state may still be the old one when another process runs it.
 
         Raises:
-            PullNotFoundError: There is none.
-            PullConflictError: It has ended.
+            PullNotFoundError: There is none, or it is another's.
+            PullConflictError: It has ended, or others want it as well.
         """
+        caller, owners = current_caller(), await self._owners_of(pull_id)
+        if caller.scope is not Scope.ADMIN and owners != {caller.key_id}:
+            raise PullConflictError(
+                f"Others asked for pull {pull_id} as well; cancelling it takes your part away alone."
+            )
         return await self._stop(pull_id, "pause")
 
     async def cancel(self, pull_id: int) -> PullInfo:
-        """Stop a pull and throw away what came; otherwise as `pause`."""
-        return await self._stop(pull_id, "cancel")
+        """Stop a pull and throw away what came; otherwise as `pause`.
+
+        Where others asked for it as well, it goes on for them, and is cancelled for whoever asks alone.
+        """
+        async with self._changing:
+            await self._owners_of(pull_id)
+            left = await self._released(pull_id, current_caller().key_id)
+        return await self._stop(pull_id, "cancel") if left is None else left
+
+    async def _released(self, pull_id: int, owner: str | None) -> PullInfo | None:
+        """Take one owner's part in a pull away; return it as it is for him, None where nobody else wants it."""
+        info = await self.get(pull_id)
+        if info.state in ENDED_STATES:
+            return None
+        if not await self._with_registry(lambda registry: registry.pulls.remove_owner(pull_id, owner)):
+            return None
+        job = self._jobs.get(_PULL, pull_id)
+        if job is not None:
+            job.release(owner, Stopped(state="cancelled"))
+        return replace(info, state="cancelled", bytes_per_s=None, eta_s=None)
 
     async def _stop(self, pull_id: int, request: StopRequest) -> PullInfo:
         state = STOPPED_STATES[request]
@@ -272,19 +304,20 @@ class Pulls:
         wanted = (reference, options.engine, options.vision, options.name, options.called)
         same = [
             info
-            for info in await self.list_pulls()
+            for info in await self._all()
             if (info.reference, info.engine, info.vision, info.name, info.called) == wanted
         ]
         here = {job.name for job in self._jobs.running(_PULL)}
         ended = [info.id for info in same if info.state in {"failed", "done", "cancelled"} and info.id not in here]
         with contextlib.suppress(RegistryError):  # A row too many does no harm; the new pull finds what came before.
-            await self._with_registry(lambda registry: registry.pulls.forget(*ended))
+            await self._with_registry(partial(_forget, pull_ids=ended, owner=current_caller().key_id))
         return next((info.id for info in same if info.id in here or info.state in {"paused", "interrupted"}), None)
 
     async def _begin(self, reference: str, options: PullOptions) -> Job[PullEvent]:
         self._check_room()
-        options = replace(options, budget_bytes=self.budget_bytes)
-        return self._launch(await self._with_registry(lambda registry: registry.pulls.add(reference, options)))
+        options, owner = replace(options, budget_bytes=self.budget_bytes), current_caller().key_id
+        pull = await self._with_registry(lambda registry: registry.pulls.add(reference, options, owner=owner))
+        return self._launch(pull, frozenset({owner}))
 
     async def _go_on(self, pull_id: int) -> Job[PullEvent]:
         if (job := self._jobs.get(_PULL, pull_id)) is not None:
@@ -297,15 +330,39 @@ class Pulls:
         if info.state in {"queued", "running"}:
             raise PullConflictError(f"Pull {pull_id} runs in another process.")
         self._check_room()
-        return self._launch(await self._with_registry(lambda registry: registry.pulls.set_state(pull_id, "queued")))
+        owners = await self._with_registry(lambda registry: registry.pulls.owners_of(pull_id))
+        queued = await self._with_registry(lambda registry: registry.pulls.set_state(pull_id, "queued"))
+        return self._launch(queued, owners)
+
+    async def _join(self, pull_id: int) -> Job[PullEvent]:
+        """Go on with a pull for whoever asks as well."""
+        owner = current_caller().key_id
+        await self._with_registry(lambda registry: registry.pulls.add_owner(pull_id, owner))
+        job = await self._go_on(pull_id)
+        job.share(owner)
+        return job
+
+    async def _owners_of(self, pull_id: int) -> frozenset[str | None]:
+        """Return whose a pull is.
+
+        Raises:
+            PullNotFoundError: There is none, or it is another's.
+        """
+        owners = await self._with_registry(lambda registry: registry.pulls.owners_of(pull_id))
+        if not current_caller().may_see_any(owners):
+            raise PullNotFoundError.of(pull_id)
+        return owners
+
+    async def _all(self) -> tuple[PullInfo, ...]:
+        return tuple(self._as_it_is(pull) for pull in await self._with_registry(lambda registry: registry.pulls.list()))
 
     def _check_room(self) -> None:
         num_pulls = len(self._jobs.running(_PULL))
         if num_pulls >= self._max_pulls:
             raise PullConflictError(f"{num_pulls} pulls run or wait already; try again when one has ended.")
 
-    def _launch(self, pull: PullInfo) -> Job[PullEvent]:
-        return self._jobs.start(_PULL, pull.id, partial(self._work.run, pull), about=pull.reference)
+    def _launch(self, pull: PullInfo, owners: frozenset[str | None]) -> Job[PullEvent]:
+        return self._jobs.start(_PULL, pull.id, partial(self._work.run, pull), about=pull.reference, owners=owners)
 
     def _as_it_is(self, info: PullInfo) -> PullInfo:
         if (job := self._jobs.get(_PULL, info.id)) is None:
@@ -318,3 +375,12 @@ class Pulls:
 
     async def _with_registry(self, work: Callable[[Registry], _T]) -> _T:
         return await with_registry(self._puller.database, work)
+
+
+def _forget(registry: Registry, pull_ids: Iterable[int], owner: str | None) -> None:
+    """Take pulls out of one owner's list, and out of the catalogue where they are in no other's."""
+    for pull_id in pull_ids:
+        if registry.pulls.owners_of(pull_id) == {owner}:
+            registry.pulls.forget(pull_id)
+        else:
+            registry.pulls.remove_owner(pull_id, owner)

@@ -11,7 +11,7 @@ from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper

@@ -9,7 +9,7 @@ from backends.machine.base import ThermalState
 from backends.wire.request import Priority
 from router.conditions import Conditions, PressureLevel
 from router.http.exchange import Exchange
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.observers import Observers
 from router.requests.register import RequestRegister
 from router.telemetry import table

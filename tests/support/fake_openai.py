@@ -28,7 +28,7 @@ from router.http.server import HttpServer, guarded, run
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning

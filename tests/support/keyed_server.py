@@ -1,7 +1,7 @@
 """A gateway with a key of each scope, and models on the fake engine."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -16,9 +16,13 @@ WRONG: Final = "sk-mlxr-" + "x" * 43
 
 
 class KeyedServer:
-    """A gateway with a key of each scope."""
+    """A gateway with a key of each scope.
 
-    def __init__(self, home: Path, tiny: Path) -> None:
+    Args:
+        config: Beside what it needs itself.
+    """
+
+    def __init__(self, home: Path, tiny: Path, *, config: dict[str, Any] | None = None) -> None:
         paths = Paths.under(home)
         paths.ensure_folders()
         with Registry(paths.registry_db) as registry:
@@ -29,13 +33,23 @@ class KeyedServer:
         self.secrets |= {"revoked": self.make("revoked", "--scope", "admin"), "wrong": WRONG}
         run_cli(home, "keys", "revoke", "revoked")
         self.socket = home / "run" / "test.sock"
-        config = {"server": {"unix_socket": str(self.socket)}, "standby": False}
-        self.gateway = GatewayProcess(home, config=config, fake_options={"answer_tokens": 4, "context_length": 512})
+        self._config = {"server": {"unix_socket": str(self.socket)}, "standby": False} | (config or {})
+        self.start()
+
+    def start(self) -> None:
+        """Start the gateway, which `gateway.stop` has ended or has not begun yet."""
+        fake_options = {"answer_tokens": 4, "context_length": 512}
+        self.gateway = GatewayProcess(self.home, config=self._config, fake_options=fake_options)
 
     def make(self, name: str, *options: str) -> str:
         done = run_cli(self.home, "keys", "create", name, *options)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def key(self, name: str, *options: str) -> str:
+        """Make a key that `client` knows by its name; return that."""
+        self.secrets[name] = self.make(name, *options)
+        return name
 
     def client(self, way: str = "tcp", kind: str = "none") -> httpx.Client:
         headers = {} if kind == "none" else {"Authorization": f"Bearer {self.secrets[kind]}"}

@@ -50,10 +50,12 @@ class BenchAssignment(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: Of the server; `unix_socket` and `token_file` as in `RunningInstance`.
+        owner: Id of the key that the run is to belong to; None = the server's owner.
     """
 
     options: BenchOptions
     url: str
     unix_socket: str | None = None
     token_file: str | None = None
+    owner: str | None = None
     database: str

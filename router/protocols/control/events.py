@@ -6,7 +6,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from router.events.kinds import EVENT_TYPES
-from router.http.caller import Scope
+from router.http.caller import Scope, current_caller
 from router.http.streaming import SSE
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream
@@ -26,7 +26,7 @@ LAST_EVENT_ID: Final = Parameter(
 async def follow_events(request: AnyRequest, serving: ServingPart, events: EventsPart) -> ASGIApp:
     """Tell what happens: states of models, swaps, memory, heat, jobs."""
     last_id = request.headers.get(LAST_EVENT_ID.name) or None
-    return long_stream(events.follow(last_id), keepalive_s=serving.config.server.keepalive_s)
+    return long_stream(events.follow(last_id, current_caller()), keepalive_s=serving.config.server.keepalive_s)
 
 
 EVENT_ROUTES: Final = (follow_events,)

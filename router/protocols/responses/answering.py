@@ -11,7 +11,7 @@ from router.http.caller import current_caller
 from router.http.ignored import leave_out
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
-from router.jobs.job import Jobs
+from router.jobs.jobs import Jobs
 from router.models.model_request import ModelRequest
 from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import pytest
 
 from router.events.kinds import PressureChanged, Snapshot
-from router.events.log import MAX_BATCH, EventLog
+from router.events.log import MAX_BATCH, Audience, EventLog
+from router.http.caller import OWNER, Caller, Scope
 
 
 def event(number: int) -> PressureChanged:
@@ -16,7 +18,7 @@ def event(number: int) -> PressureChanged:
 
 def make_log(max_kept: int = 10) -> EventLog:
     return EventLog(
-        lambda: Snapshot(at=0.0, models=[], pressure="normal", heat="nominal", jobs=[]), max_kept=max_kept, run="run"
+        lambda _: Snapshot(at=0.0, models=[], pressure="normal", heat="nominal", jobs=[]), max_kept=max_kept, run="run"
     )
 
 
@@ -127,3 +129,36 @@ async def test_a_closed_log_is_followed_to_its_end_at_once() -> None:
     log = make_log()
     log.close()
     assert short(await all_of(log.follow())) == [("run-0", "snapshot")]
+
+
+KEY = Caller(key_id="key_1", name="one", scope=Scope.MODELS, models=("tin*",))
+
+
+@pytest.mark.parametrize(
+    ("audience", "is_told"),
+    [
+        (Audience(), True),
+        (Audience(owners=frozenset({"key_1", "key_2"})), True),
+        (Audience(owners=frozenset({"key_2", None})), False),
+        (Audience(model="tiny+lora"), True),
+        (Audience(model="other"), False),
+    ],
+)
+async def test_an_event_is_told_to_those_alone_whom_it_is_for(audience: Audience, *, is_told: bool) -> None:
+    log = make_log()
+    live, owner = log.follow(None, KEY), log.follow(None, OWNER)
+    await anext(live), await anext(owner)
+    log.tell(event(1), audience)
+    log.tell(event(2))
+    everything = [("run-1", "1"), ("run-2", "2")]
+    expected = everything if is_told else everything[1:]
+    assert short(fields_of(await anext(owner))) == everything
+    for following in (live, log.follow("run-0", KEY)):
+        assert short(fields_of(await anext(following))) == expected
+    log = make_log(max_kept=2)
+    for number in range(1, 4):
+        log.tell(event(number), audience)
+    lost = log.follow("run-0", KEY)
+    assert fields_of(await anext(lost))[0][1]["num_events"] == 1
+    found = short(fields_of(await anext(lost)))
+    assert found == ([("run-2", "2"), ("run-3", "3")] if is_told else [("run-3", "snapshot")])

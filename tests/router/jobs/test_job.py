@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 
 from router.errors import ShuttingDownError
-from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.http.caller import OWNER, Caller, Scope, acting_for
+from router.jobs.job import Follower, Job, JobKind, JobShare
+from router.jobs.jobs import Jobs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,3 +302,55 @@ async def test_whatever_comes_in_between_all_followers_hear_one_story_with_one_e
     assert end in {End("done"), End(str(job.stop_reason))}
     for story, is_to_the_end in stories:
         check_story(story, [*steps.told, end], is_to_the_end=is_to_the_end)
+
+
+ONE, OTHER = (Caller(key_id=f"key_{name}", name=name, scope=Scope.MODELS) for name in ("one", "other"))
+
+
+async def test_a_job_belongs_to_those_who_asked_for_it() -> None:
+    async with Jobs() as jobs:
+        with acting_for(ONE):
+            job = jobs.start(KIND, 1, Steps())
+        seen = []
+        for caller in (ONE, OTHER, OWNER):
+            with acting_for(caller):
+                seen.append(job.is_seen)
+        job.share(OTHER.key_id)
+        with acting_for(OTHER):
+            assert job.is_seen
+    assert seen == [True, False, True]
+
+
+async def test_one_of_several_owners_leaves_alone_and_the_last_one_does_not() -> None:
+    steps, shares = Steps(), list[JobShare]()
+    async with Jobs() as jobs:
+        jobs.shared.add(shares.append)
+        with acting_for(ONE):
+            job = jobs.start(KIND, 1, steps)
+            mine = job.follow()
+        job.share(OTHER.key_id)
+        job.share(OTHER.key_id)
+        with acting_for(OTHER):
+            theirs = job.follow()
+        assert not job.release("key_none", End("left"))
+        assert job.release(ONE.key_id, End("left"))
+        assert await heard(mine) == [End("left")]
+        assert not job.release(ONE.key_id, End("left"))
+        assert not job.release(OTHER.key_id, End("left"))
+        steps.tell(Lasting(1))
+        steps.tell(End("done"))
+        assert await heard(theirs) == [Lasting(1), End("done")]
+    assert [(share.owner, share.end) for share in shares] == [("key_other", None), ("key_one", End("left"))]
+
+
+async def test_a_job_that_is_left_by_the_last_owner_who_followed_it_is_abandoned() -> None:
+    async with Jobs() as jobs:
+        job = jobs.start(KIND, 1, Steps())
+        job.share(ONE.key_id)
+        with acting_for(ONE):
+            follower = job.follow()
+        job.on_abandoned = partial(job.stop, "paused")
+        assert job.release(ONE.key_id, End("left"))
+        assert await heard(follower) == [End("left")]
+        await job.wait()
+        assert job.end == End("paused")

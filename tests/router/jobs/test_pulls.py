@@ -30,7 +30,8 @@ from registry.pull.folder import PullFolder
 from registry.store import Registry
 from router.errors import ShuttingDownError
 from router.jobs.conversions import Converter
-from router.jobs.job import Follower, Job, Jobs
+from router.jobs.job import Follower, Job
+from router.jobs.jobs import Jobs
 from router.jobs.pull_work import Conclude
 from router.jobs.pulled import conclude
 from router.jobs.pulls import Pulls
