@@ -41,6 +41,7 @@ from router.requests.register import RunningRequest
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
+from router.tls.following import CertificateFollower
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,14 @@ def count_key_use(paths: Paths, keys: KeyRing, serving: RequestService) -> KeyUs
     return use
 
 
-def create_server(services: Services, paths: Paths, authenticator: Authenticator, key_use: KeyUse) -> HttpServer:
-    """Return the server of the app, with the guards in front of it."""
+def create_server(
+    services: Services,
+    paths: Paths,
+    authenticator: Authenticator,
+    key_use: KeyUse,
+    certificate: CertificateFollower,
+) -> HttpServer:
+    """Return the server of the app, with the guards in front of it; over TLS where there is a certificate."""
     in_force = services.serving.config
     config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
     limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
@@ -147,6 +154,7 @@ def create_server(services: Services, paths: Paths, authenticator: Authenticator
         port=config.port,
         unix_socket=socket_path(config.unix_socket, paths),
         is_unix_optional=config.unix_socket == AUTO,
+        tls=certificate.tls,
         limits=limits,
         dialects=DIALECTS,
         drain_timeout_s=config.drain_timeout_s,

@@ -60,6 +60,7 @@ commands that do not serve may import it.
     │   └── BenchRunningError            bench_running
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
+        ├── CertificateError             invalid_certificate
         ├── router.config.instance.AlreadyRunningError  already_running
         └── BindError                    bind_failed
             ├── AddressInUseError        address_in_use
@@ -407,6 +408,10 @@ class StartupError(RouterError, code="startup_failed"):
 
 class ConfigError(StartupError, code="invalid_config"):
     """The config cannot be used; the message names the file and the key's path."""
+
+
+class CertificateError(StartupError, code="invalid_certificate"):
+    """The certificate of TLS or its key cannot be used; the message names the file and the way out."""
 
 
 class BindError(StartupError, code="bind_failed"):

@@ -64,6 +64,7 @@ from router.stores.conversations import Conversations
 from router.suspension import Suspension, follow_sleep
 from router.telemetry.telemetry import Telemetry
 from router.telemetry.tracing import open_tracing
+from router.tls.following import CertificateFollower
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
@@ -138,6 +139,7 @@ class _Gateway:
             user_home=options.paths.user_home,
             on_read=self._notifier.reloaded,
         )
+        self._certificate = CertificateFollower.of(options.config.server)
         self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment)
 
     async def serve(self) -> None:
@@ -159,7 +161,7 @@ class _Gateway:
             tracing = open_tracing(self._config.config.telemetry.otlp_endpoint, self._options.environment, VERSION)
             if tracing is not None:
                 services.telemetry.exchanges.add(tracing.on_exchange)
-            server = create_server(services, paths, Authenticator(keys, capability), key_use)
+            server = create_server(services, paths, Authenticator(keys, capability), key_use, self._certificate)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
             with on_signals(stop=stop, end_now=end_now, reload=self._reload):
@@ -252,7 +254,8 @@ class _Gateway:
             watchers = [
                 tasks.create_task(part)
                 for part in (
-                    self._follower.run(supervisor.refresh),
+                    self._follower.run(partial(self._on_config, supervisor)),
+                    _outlived("the watch over the certificate", self._certificate.run()),
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
                     services.keeper.run(),
@@ -291,13 +294,15 @@ class _Gateway:
     def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
         facts = services.server
         host, port = addresses.tcp[0]
-        facts.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        facts.url = f"{self._certificate.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        facts.cert_file, facts.cert_names = self._config.config.server.tls_cert_file, self._certificate.names
         facts.unix_socket = None if addresses.unix_socket is None else str(addresses.unix_socket)
         facts.token_file = str(self._options.paths.token_file)
         lock.publish(
             RunningInstance(
                 pid=os.getpid(),
                 url=facts.url,
+                cert_file=facts.cert_file,
                 unix_socket=facts.unix_socket,
                 token_file=facts.token_file,
                 version=facts.version,
@@ -314,6 +319,11 @@ class _Gateway:
     def _reload(self) -> None:
         self._notifier.reloading()
         self._follower.read_now()
+        self._certificate.read_now()
+
+    def _on_config(self, supervisor: Supervisor) -> None:
+        supervisor.refresh()
+        self._certificate.read_now()
 
     def _stop(self, services: Services, server: HttpServer) -> None:
         """Let what runs for clients end, and take nothing new."""

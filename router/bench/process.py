@@ -42,7 +42,7 @@ def main() -> int:
 async def _run(assignment: BenchAssignment, registry: Registry) -> BenchRecord:
     socket = assignment.unix_socket
     headers = credentials({}, unix_socket=socket, token_file=assignment.token_file)
-    server = OurServer(url=assignment.url, unix_socket=socket, headers=headers)
+    server = OurServer(url=assignment.url, cert_file=assignment.cert_file, unix_socket=socket, headers=headers)
     work = run_bench(assignment.options, server=server, get_model=registry.models.get, on_event=_tell)
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()

@@ -3,12 +3,14 @@
 import faulthandler
 import gc
 import os
+import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -20,6 +22,7 @@ from router.cli.terminal.context import CommandError, check_engine, config_file,
 from router.cli.terminal.options import config_option, engine_option
 from router.cli.terminal.verbs import option, verb
 from router.config.capability import AUTO
+from router.config.instance import ServerFacts
 from router.config.load import Overrides, apply_overrides, load_config
 from router.config.paths import Paths
 from router.config.reference import ensure_config_file
@@ -40,6 +43,10 @@ EXIT_CONFIG: Final = 78
 @config_option()
 @engine_option("auto, mlx or llamacpp.")
 @option("--unix-socket", metavar="PATH", help="Listen on this socket as well.")
+@option(
+    "--tls-cert-file", metavar="PATH", help="Serve over TLS with this certificate, instead of server.tls_cert_file."
+)
+@option("--tls-key-file", metavar="PATH", help="Its key, instead of server.tls_key_file.")
 @option("--detach", is_flag=True, help="Return once it serves, and leave it running without this terminal.")
 @option("--log-file-only", is_flag=True, help="Write the log to its file alone, not to stderr as well.")
 @option("--owner", hidden=True, help="The command that this server is started for; it ends when its stdin does.")
@@ -49,6 +56,8 @@ def serve(
     config: str | None,
     engine: str | None,
     unix_socket: str | None,
+    tls_cert_file: str | None,
+    tls_key_file: str | None,
     detach: bool,
     log_file_only: bool,
     owner: str | None,
@@ -65,7 +74,9 @@ def serve(
     overrides = Overrides(
         host=host,
         port=port,
-        unix_socket=unix_socket if unix_socket in {None, AUTO} else str(Path(unix_socket).absolute()),
+        unix_socket=unix_socket if unix_socket == AUTO else _absolute(unix_socket),
+        tls_cert_file=_absolute(tls_cert_file),
+        tls_key_file=_absolute(tls_key_file),
         engine=check_engine(engine),
     )
     paths = current_paths()
@@ -81,12 +92,18 @@ def serve(
         raise CommandError(str(exc), exit_code=EXIT_CONFIG) from exc
 
 
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
 def _arguments(overrides: Overrides, file: Path) -> list[str]:
     """Write a call of this verb anew, for the process that is left running."""
     given = {
         "--host": overrides.host,
         "--port": overrides.port,
         "--unix-socket": overrides.unix_socket,
+        "--tls-cert-file": overrides.tls_cert_file,
+        "--tls-key-file": overrides.tls_key_file,
         "--engine": overrides.engine,
         "--config": file,
     }
@@ -119,20 +136,20 @@ def _serve(paths: Paths, file: Path, overrides: Overrides, *, owner: str | None,
             paths=paths,
             environment=os.environ,
             owner=owner,
-            on_started=lambda services: _on_started(services.server.url, services.serving.models.list()),
+            on_started=lambda services: _on_started(services.server, services.serving.models.list()),
         )
     )
 
 
-def _on_started(url: str, models: Sequence[Model]) -> None:
+def _on_started(server: ServerFacts, models: Sequence[Model]) -> None:
     gc.freeze()
     gc.enable()
-    _print_banner(url, models)
+    _print_banner(server, models)
 
 
-def _print_banner(url: str, models: Sequence[Model]) -> None:
+def _print_banner(server: ServerFacts, models: Sequence[Model]) -> None:
     """Say where the server is, what it has, and what to try."""
-    print(f"mlxr {VERSION} serves on {url} (Ctrl-C stops it)")
+    print(f"mlxr {VERSION} serves on {server.url} (Ctrl-C stops it)")
     if not models:
         print("There are no models yet: `mlxr models pull ORG/REPO` gets one, also while the server runs.", flush=True)
         return
@@ -144,8 +161,19 @@ def _print_banner(url: str, models: Sequence[Model]) -> None:
         print("None of them generates text here; `mlxr models show NAME` says why.", flush=True)
         return
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
-    print(f"Try: curl {url}/v1/chat/completions -d '{body}'")
+    trust = "" if server.cert_file is None else f" --cacert {shlex.quote(server.cert_file)}"
+    print(f"Try: curl{trust} {_certified_url(server)}/v1/chat/completions -d '{body}'")
     print(f'or, in another terminal: {_own_command()} run {name} "Why is the sky blue?"', flush=True)
+
+
+def _certified_url(server: ServerFacts) -> str:
+    """Give the server's address by a name that its certificate is for, if it has one."""
+    parts = urlsplit(server.url)
+    names = [name for name in server.cert_names if "*" not in name]
+    if not names or parts.hostname in names:
+        return server.url
+    host = f"[{names[0]}]" if ":" in names[0] else names[0]
+    return f"{parts.scheme}://{host}:{parts.port}"
 
 
 def _own_command() -> str:

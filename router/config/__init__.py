@@ -14,9 +14,8 @@ from router.config.schema import (
     LogLevel,
     MLXConfig,
     ModelsConfig,
-    ServerConfig,
-    is_loopback,
 )
+from router.config.server import ServerConfig, is_loopback
 from router.config.telemetry import TelemetryConfig
 
 __all__ = [

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from registry.disk import make_private
 from router.config.paths import Paths
-from router.config.schema import MAX_SOCKET_PATH_CHARS
+from router.config.server import MAX_SOCKET_PATH_CHARS
 
 AUTO: Final = "auto"
 """As `server.unix_socket`: mlxr chooses the place."""

@@ -31,6 +31,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: Where it answers, e.g. `http://127.0.0.1:11434`.
+        cert_file: Of its certificate, where that is `https`.
         unix_socket: The unix socket it also answers on, if any.
         token_file: What opens it to this user's programs there, if anything does.
         started_at: Seconds since 1970.
@@ -39,6 +40,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     url: str
+    cert_file: str | None = None
     unix_socket: str | None = None
     token_file: str | None = None
     version: str
@@ -189,11 +191,15 @@ class ServerFacts:
 
     Attributes:
         url: Where it listens; set before the first request is served, with `unix_socket` and `token_file`.
+        cert_file: As in `RunningInstance`.
+        cert_names: Names and addresses that it was for at the start.
         started_at: Monotonic seconds.
     """
 
     version: str
     url: str = dataclasses.field(init=False)
+    cert_file: str | None = None
+    cert_names: tuple[str, ...] = ()
     unix_socket: str | None = None
     token_file: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)

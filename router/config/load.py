@@ -17,7 +17,8 @@ from msgspec import inspect
 
 from registry.credentials import without_credentials
 from registry.engines import EngineSetting
-from router.config.schema import AbsolutePath, Config, SocketPath
+from router.config.schema import Config
+from router.config.server import AbsolutePath, SocketPath
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
 from router.errors import ConfigError
 
@@ -37,6 +38,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     port: int | None = None
     unix_socket: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
     engine: EngineSetting | None = None
 
 

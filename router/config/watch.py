@@ -17,7 +17,17 @@ from router.errors import ConfigError
 POLL_INTERVAL_S = 0.5
 """How often the file is looked at; a change is seen after one to two of these."""
 
-_Signature = tuple[int, int, int, int]
+FileSignature = tuple[int, int, int, int]
+"""What changes when a file is written or replaced."""
+
+
+def file_signature(path: Path) -> FileSignature | None:
+    """Return that of a file; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 class ConfigWatcher:
@@ -54,12 +64,12 @@ class ConfigWatcher:
         Yields:
             The new config, or why there is none.
         """
-        read: _Signature | None = None
-        seen = self._signature()
+        read: FileSignature | None = None
+        seen = file_signature(self._path)
         self._is_present = seen is not None
         while True:
             is_asked = await self._asked()
-            previous, seen = seen, self._signature()
+            previous, seen = seen, file_signature(self._path)
             if not is_asked and (seen != previous or seen == read):
                 continue
             read = seen
@@ -75,7 +85,7 @@ class ConfigWatcher:
         self._is_asked.clear()
         return is_asked
 
-    async def _read(self, signature: _Signature | None, *, is_asked: bool) -> Config | ConfigError | None:
+    async def _read(self, signature: FileSignature | None, *, is_asked: bool) -> Config | ConfigError | None:
         """Read what there is; None when it says nothing new and nobody asked."""
         try:
             config = await asyncio.to_thread(self._load, signature)
@@ -84,7 +94,7 @@ class ConfigWatcher:
         self._is_present = signature is not None
         return config if self._is_news(config) or is_asked else None
 
-    def _load(self, signature: _Signature | None) -> Config:
+    def _load(self, signature: FileSignature | None) -> Config:
         if signature is None and self._is_present:
             raise ConfigError(f"{self._path}: the file is gone; the last config stays in force until it is back")
         return load_config(self._path, user_home=self._user_home)
@@ -93,10 +103,3 @@ class ConfigWatcher:
         is_news = content != self._latest
         self._latest = content
         return is_news
-
-    def _signature(self) -> _Signature | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

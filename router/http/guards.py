@@ -122,7 +122,7 @@ class Guards:
         is_upload = scope["raw_path"].startswith(UPLOAD_PREFIX)
         _check_framing(headers, self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes)
         host = self._checked_host(headers, scope)
-        return self._checked_origin(headers, host)
+        return self._checked_origin(headers, host, is_encrypted=scope.get("scheme") in {"https", "wss"})
 
     def _check_sizes(self, scope: Scope) -> None:
         limits = self._limits
@@ -148,10 +148,11 @@ class Guards:
             )
         return host
 
-    def _checked_origin(self, headers: list[tuple[bytes, bytes]], host: str) -> bytes | None:
+    def _checked_origin(self, headers: list[tuple[bytes, bytes]], host: str, *, is_encrypted: bool) -> bytes | None:
         origins = _values(headers, b"origin")
         if origins:
-            if len(origins) == 1 and self._rules.allows_origin(origins[0].decode("latin-1"), host):
+            origin = origins[0].decode("latin-1")
+            if len(origins) == 1 and self._rules.allows_origin(origin, host, is_encrypted=is_encrypted):
                 return origins[0]
         elif b"cross-site" not in _values(headers, b"sec-fetch-site"):
             return None

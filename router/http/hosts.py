@@ -8,7 +8,7 @@ rebinding, CVE-2024-28224). An IP address cannot be rebound; a name can.
 import ipaddress
 import re
 
-from router.config.schema import is_loopback
+from router.config.server import is_loopback
 
 # RFC 9112 section 3.2: Host = uri-host [ ":" port ]. No userinfo, no zone, no percent-encoding, no trailing dot.
 _HOST = re.compile(
@@ -58,7 +58,7 @@ class HostRules:
             return True
         return name in self._allowed_hosts or host.lower() in self._allowed_hosts
 
-    def allows_origin(self, origin: str, host: str) -> bool:
+    def allows_origin(self, origin: str, host: str, *, is_encrypted: bool = False) -> bool:
         """Judge an Origin header.
 
         Pages served by this machine are let in whatever their port, as Ollama does: local web interfaces are how many
@@ -67,6 +67,8 @@ class HostRules:
         Args:
             origin: Its value; `null` (sandboxed frames, files) is never allowed.
             host: The Host header of the same request, which has been judged already.
+            is_encrypted: The request came over TLS: a page of the same host that did not may be somebody else's, who
+                stands between the browser and that host.
         """
         if origin in self._allowed_origins:
             return True
@@ -76,7 +78,8 @@ class HostRules:
         if scheme not in {"http", "https"}:
             return f"{scheme}://*" in self._allowed_origins
         match = _HOST.fullmatch(place)
-        return match is not None and (is_loopback(match["name"]) or place == host.lower())
+        is_same_scheme = scheme == "https" or not is_encrypted
+        return match is not None and (is_loopback(match["name"]) or (is_same_scheme and place == host.lower()))
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -33,7 +33,7 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
         body_timeout_s: From the end of the headers to the end of the body; of an upload, for each `UPLOAD_STEP_BYTES`.
         idle_timeout_s: How long a connection may stay open between two requests.
         write_stall_s: A client that takes nothing of its answer for this long is cut off.
-        max_connections: Open connections; one more is answered 503 and closed.
+        max_connections: Open connections; one more is answered 503 and closed, over TLS only closed.
     """
 
     max_body_bytes: int = 32 << 20

@@ -42,6 +42,9 @@ _HEAD_SLACK_BYTES = 4096
 # websockets reads lines of the handshake up to 8192 bytes.
 _MAX_SOCKET_LINE_BYTES = 8000
 
+# What of an answer waits for its client, as without TLS, whose own limit is eight times that.
+_MAX_UNSENT_BYTES = 64 << 10
+
 # How long a refused connection may take to say what it wants, so that the refusal reaches it as an answer.
 _REFUSAL_TIMEOUT_S = 1.0
 
@@ -97,6 +100,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
         super().connection_made(transport)
+        if self.scheme == "https":
+            transport.set_write_buffer_limits(_MAX_UNSENT_BYTES)
         timeout_s = self._limits.header_timeout_s
         if not _is_from_this_user(transport):
             self._served_app = error_app(PeerNotAllowedError(), self._dialects)

@@ -12,6 +12,8 @@ import contextlib
 import functools
 import logging
 import socket
+import ssl
+import time
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from pathlib import Path
@@ -38,6 +40,7 @@ from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
 from router.http.websocket import PING_INTERVAL_S, PING_TIMEOUT_S, SocketProtocol
 from router.observers import Observers
 from router.sleep import awake_timeout
+from router.tls.listener import TlsLimits, TlsListener
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ _DATE_INTERVAL_S = 1.0
 
 # What a cancelled request may take for its last word and its clean-up, and a connection to send what it has.
 _FORCED_END_S = 1.5
+_LOOK_AGAIN_S = 0.02
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -107,6 +111,8 @@ class HttpServer:
         port: Port; 0 for a free one.
         unix_socket: A path to listen on as well.
         is_unix_optional: Whether the server starts without it where it cannot be had.
+        tls: Gives what a connection is encrypted with that begins now; None = TCP is served as it is. The unix socket
+            always is.
         drain_timeout_s: What running requests get to finish after `stop`.
     """
 
@@ -118,6 +124,7 @@ class HttpServer:
         port: int,
         unix_socket: Path | None = None,
         is_unix_optional: bool = False,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         limits: HttpLimits,
         dialects: Dialects,
         drain_timeout_s: float = 30.0,
@@ -125,6 +132,7 @@ class HttpServer:
         self._address = (host, port)
         self._unix_path = unix_socket
         self._is_unix_optional = is_unix_optional
+        self._tls = tls
         self._limits = limits
         self._dialects = dialects
         self._drain_timeout_s = drain_timeout_s
@@ -143,7 +151,7 @@ class HttpServer:
             server_header=False,
         )
         self._state = ServerState()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | TlsListener] = []
         self._unix: UnixSocket | None = None
         self._should_stop = asyncio.Event()
         self._should_end_now = asyncio.Event()
@@ -217,10 +225,33 @@ class HttpServer:
             limits=self._limits,
             dialects=self._dialects,
         )
+        if self._tls is not None:
+            self._listeners.append(self._encrypting(tcp, factory, self._tls))
+            tcp = []
         for sock in tcp:
             self._listeners.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         if self._unix is not None:
             self._listeners.append(await loop.create_unix_server(factory, sock=self._unix.sock, backlog=BACKLOG))
+
+    def _encrypting(
+        self,
+        socks: list[socket.socket],
+        factory: Callable[[], DeadlineProtocol],
+        context: Callable[[], ssl.SSLContext],
+    ) -> TlsListener:
+        listener = TlsListener(
+            socks,
+            factory,
+            context=context,
+            has_room=lambda num: len(self._state.connections) + num < self._limits.max_connections,
+            limits=TlsLimits(
+                backlog=BACKLOG,
+                handshake_timeout_s=self._limits.header_timeout_s,
+                shutdown_timeout_s=self._limits.write_stall_s,
+            ),
+        )
+        listener.start()
+        return listener
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -250,14 +281,16 @@ class HttpServer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_FORCED_END_S)
-        transports = [connection.transport for connection in self._state.connections]
-        for transport in transports:
-            transport.close()
-        # A closed transport first sends what it has. Those that could not are given one more moment.
-        if any(transport.get_write_buffer_size() for transport in transports):
-            await asyncio.sleep(_FORCED_END_S)
-        for transport in transports:
-            transport.abort()
+        for connection in list(self._state.connections):
+            connection.transport.close()
+        # A closed transport first sends what it has, and over TLS waits for its client's last word. Those that are not
+        # through with it are given one more moment.
+        await asyncio.sleep(0)
+        give_up_at = time.monotonic() + _FORCED_END_S
+        while self._state.connections and time.monotonic() < give_up_at:  # noqa: ASYNC110 - uvicorn's set tells nobody
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
         await asyncio.sleep(0)
 
     def _update_date(self) -> None:

@@ -68,6 +68,7 @@ class BenchRuns:
         assignment = BenchAssignment(
             options=options,
             url=server.url,
+            cert_file=server.cert_file,
             unix_socket=server.unix_socket,
             token_file=server.token_file,
             owner=current_caller().key_id,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from router.config.schema import ServerConfig, is_loopback
+from router.config.server import ServerConfig, is_loopback
 from router.errors import StartupError
 from router.keys.fixed import KEY_VARIABLE, KeyFile, environment_key
 from router.keys.key import Locked

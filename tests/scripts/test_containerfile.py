@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.cli.app import ROOT
-from router.config.schema import ServerConfig
+from router.config.server import ServerConfig
 
 REPOSITORY = Path(__file__).parents[2]
 FILE = REPOSITORY / "configs" / "container" / "Containerfile"

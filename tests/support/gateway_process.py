@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.support.memory_group import MemoryGroup
 from tests.support.processes import running_children
 from tests.support.waiting import WITHIN_S
 
-_BANNER = re.compile(r"serves on (http://\S+)")
+_BANNER = re.compile(r"serves on (https?://\S+)")
 _SERVE = [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"]
 _SERVE_FAKE = [sys.executable, "-P", "-m", "tests.support.fake_gateway"]
 _REPOSITORY = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ class GatewayProcess:
 
     Args:
         group: What it runs in, with its workers.
+        trusting: What its clients trust, where it speaks TLS.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class GatewayProcess:
         arguments: tuple[str, ...] = (),
         fake_options: dict[str, Any] | None = None,
         group: MemoryGroup | None = None,
+        trusting: ssl.SSLContext | None = None,
     ) -> None:
         self.home = home
+        self._verify = trusting or True
         argv = [*_SERVE, *arguments] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)]
         if config is not None:
             (home / "config").mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,7 @@ class GatewayProcess:
         raise AssertionError(f"the gateway did not start: {text!r} {stderr[-2000:]}")
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=WITHIN_S, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=WITHIN_S, trust_env=False, verify=self._verify)
 
     def get(self, path: str) -> Any:
         with self.client() as client:

@@ -49,12 +49,13 @@ class BenchAssignment(msgspec.Struct, frozen=True, kw_only=True):
     """What the process is told.
 
     Attributes:
-        url: Of the server; `unix_socket` and `token_file` as in `RunningInstance`.
+        url: Of the server; `cert_file`, `unix_socket` and `token_file` as in `RunningInstance`.
         owner: Id of the key that the run is to belong to; None = the server's owner.
     """
 
     options: BenchOptions
     url: str
+    cert_file: str | None = None
     unix_socket: str | None = None
     token_file: str | None = None
     owner: str | None = None

@@ -7,12 +7,14 @@ here: what is asked (`scenarios`), and how many at once (`blocks`).
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import msgspec
 
 from router.bench.plan.scenarios import ScenarioRequest
+from router.tls.trust import only_trusting
 
 CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_S: Final = 600.0
@@ -68,7 +70,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_http(
-    url: str, *, unix_socket: str | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    unix_socket: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    cert_file: str | None = None,
 ) -> httpx.AsyncClient:
     """Return a client for one server; proxies of the environment are not used.
 
@@ -76,9 +82,14 @@ def make_http(
         url: Of the server, without `/v1`.
         unix_socket: Path of its socket, in the place of TCP.
         headers: Of every request.
+        cert_file: The one certificate to trust; None = those that the system trusts.
+
+    Raises:
+        CertificateError: It cannot be used.
     """
     limits = httpx.Limits(max_connections=NUM_CONNECTIONS)
-    transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits)
+    verify = True if cert_file is None else only_trusting(Path(cert_file))
+    transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits, verify=verify)
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
     return httpx.AsyncClient(base_url=url, transport=transport, headers=headers, timeout=timeout, trust_env=False)
 
@@ -87,10 +98,12 @@ class OurServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where our server is, and what says to it who asks.
 
     Attributes:
+        cert_file: Of its certificate, where it has one.
         unix_socket: Used where TCP needs a key that is not there: on TCP it is compared with other servers.
     """
 
     url: str
+    cert_file: str | None = None
     unix_socket: str | None = None
     headers: dict[str, str] = {}
 
@@ -98,13 +111,13 @@ class OurServer(msgspec.Struct, frozen=True, kw_only=True):
 async def make_own_http(server: OurServer) -> httpx.AsyncClient:
     """Return a client for our own server."""
     if server.unix_socket is None or await _is_open(server):
-        return make_http(server.url, headers=server.headers)
+        return make_http(server.url, headers=server.headers, cert_file=server.cert_file)
     return make_http("http://localhost", unix_socket=server.unix_socket, headers=server.headers)
 
 
 async def _is_open(server: OurServer) -> bool:
     try:
-        async with make_http(server.url, headers=server.headers) as http:
+        async with make_http(server.url, headers=server.headers, cert_file=server.cert_file) as http:
             answer = await http.get("/v1/mlxr/status")
     except httpx.HTTPError:
         return False

@@ -103,7 +103,7 @@ def exit_code_of(record: BenchRecord) -> int:
 def _reached(instance: RunningInstance) -> OurServer:
     socket = instance.unix_socket
     headers = credentials(os.environ, unix_socket=socket, token_file=instance.token_file)
-    return OurServer(url=reachable_url(instance.url), unix_socket=socket, headers=headers)
+    return OurServer(url=reachable_url(instance.url), cert_file=instance.cert_file, unix_socket=socket, headers=headers)
 
 
 def _measured(options: BenchOptions) -> BenchRecord:

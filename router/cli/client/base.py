@@ -5,7 +5,9 @@ Not here: finding the server (`router.cli.terminal.server`), what can go wrong (
 
 import contextlib
 import os
+import ssl
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -14,10 +16,12 @@ import msgspec
 
 from router.cli.client.errors import ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance
+from router.errors import CertificateError
 from router.http.headers import ENGINE_HEADER
 from router.keys.sending import credentials
 from router.protocols.openai.answer_schemas import ChatChunk, TextChunk
 from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
+from router.tls.trust import only_trusting
 
 CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 30.0
@@ -163,6 +167,8 @@ class Client:
             url, transport = reachable_url(self._instance.url), None
             if socket is not None:
                 url, transport = "http://localhost", httpx.HTTPTransport(uds=socket)
+            elif self._instance.cert_file is not None:
+                transport = httpx.HTTPTransport(verify=_trusted(self._instance.cert_file))
             headers = credentials(os.environ, unix_socket=socket, token_file=self._instance.token_file)
             self._http = httpx.Client(base_url=url, transport=transport, headers=headers, trust_env=False)
         return self._http
@@ -189,6 +195,13 @@ class Client:
                 "is it another version?",
                 status=response.status_code,
             ) from exc
+
+
+def _trusted(cert_file: str) -> ssl.SSLContext:
+    try:
+        return only_trusting(Path(cert_file))
+    except CertificateError as exc:
+        raise ServerUnreachableError(f"The server's certificate cannot be checked: {exc}") from exc
 
 
 def _for(engine: str | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from router.config.capability import AUTO, Capability, is_private_folder, read_token, socket_path
 from router.config.paths import Paths
-from router.config.schema import MAX_SOCKET_PATH_CHARS
+from router.config.server import MAX_SOCKET_PATH_CHARS
 
 
 def mode_of(path: Path) -> int:

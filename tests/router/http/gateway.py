@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self
@@ -213,7 +214,11 @@ class Clock:
 
 
 class Gateway:
-    """A running server with its app; what its limits say in seconds counts by `clock`, unless that is None."""
+    """A running server with its app; what its limits say in seconds counts by `clock`, unless that is None.
+
+    Args:
+        trusting: What connections of tests are encrypted with; None = they are not.
+    """
 
     def __init__(
         self,
@@ -222,6 +227,9 @@ class Gateway:
         unix_socket: Path | None = None,
         drain_s: float = 3600.0,
         has_clock: bool = True,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        trusting: ssl.SSLContext | None = None,
+        rules: HostRules | None = None,
     ) -> None:
         self.clock = Clock(asyncio.get_running_loop())
         self._has_clock = has_clock
@@ -229,7 +237,7 @@ class Gateway:
         self.logger = logging.getLogger("tests.access")
         app = guarded(
             make_app(self.events),
-            rules=HostRules(),
+            rules=rules or HostRules(),
             limits=limits,
             dialects=DIALECTS,
             access_logger=self.logger,
@@ -239,11 +247,13 @@ class Gateway:
             host="127.0.0.1",
             port=0,
             unix_socket=unix_socket,
+            tls=tls,
             limits=limits,
             dialects=DIALECTS,
             drain_timeout_s=drain_s,
         )
         self.addresses = Addresses((), None)
+        self.trusting = trusting
         self._peers: list[Peer] = []
         self._ended: asyncio.Task[None] | None = None
 
@@ -298,7 +308,10 @@ class Gateway:
         except ConnectionError:
             sock.close()
             raise
-        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
+        name = None if self.trusting is None else "localhost"
+        reader, writer = await asyncio.open_connection(
+            sock=sock, limit=1 << 16, ssl=self.trusting, server_hostname=name
+        )
         peer = Peer(reader, writer)
         self._peers.append(peer)
         peer.send(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.config.schema import ServerConfig
+from router.config.server import ServerConfig
 from router.errors import StartupError
 from router.http.caller import NOBODY, OWNER, Scope
 from router.keys.key import new_key
