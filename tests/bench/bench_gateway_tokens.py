@@ -6,6 +6,7 @@ engine that takes no time itself. Targets: 60 us per token, 2 ms.
 """
 
 import asyncio
+import ssl
 import statistics
 import sys
 import tempfile
@@ -42,9 +43,11 @@ async def stream_one(client: httpx.AsyncClient, url: str, num_tokens: int) -> fl
     return first_at - started_at
 
 
-async def measure(gateway: GatewayProcess, num_streams: int) -> tuple[float, float]:
-    process = psutil.Process(gateway.pid)
-    async with httpx.AsyncClient(timeout=300, trust_env=False, limits=httpx.Limits(max_connections=200)) as client:
+async def measure(
+    gateway: GatewayProcess, num_streams: int, trusting: ssl.SSLContext | None = None
+) -> tuple[float, float]:
+    process, limits = psutil.Process(gateway.pid), httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(timeout=300, trust_env=False, limits=limits, verify=trusting or True) as client:
         await stream_one(client, gateway.url, 2)
         cpu_before, started_at = process.cpu_times(), time.perf_counter()
         await asyncio.gather(*(stream_one(client, gateway.url, TOKENS_PER_STREAM) for _ in range(num_streams)))

@@ -15,6 +15,8 @@ from websockets.sync.client import connect
 
 from registry.scan import register_path
 from registry.store import Registry
+from router.bench.plan.scenarios import ScenarioRequest
+from router.bench.run.client import OurServer, make_own_http, stream_answer
 from router.config.paths import Paths
 from router.tls.pair import PairFiles
 from tests.support.certificates import RSA, Authority
@@ -152,6 +154,14 @@ def test_the_command_line_trusts_its_own_server_and_no_other(server: Server) -> 
     assert refused.returncode == 1
     assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+async def test_a_benchmark_measures_over_tls(server: Server) -> None:
+    own = OurServer(url=server.gateway.url, cert_file=str(server.files.certificate), unix_socket="/nowhere")
+    asked = ScenarioRequest(messages=({"role": "user", "content": "hi"},), max_tokens=8, seed=0)
+    async with await make_own_http(own) as http:
+        answer = await stream_answer(http, asked, model="tiny", headers={})
+    assert (answer.error, answer.num_output_tokens) == (None, 8)
 
 
 def test_who_asks_by_plain_http_is_closed(server: Server) -> None:

@@ -2,12 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from router.cli.app import ROOT
+from router.config.paths import Paths
 from router.config.server import ServerConfig
+from tests.support.certificates import Authority
+from tests.support.gateway_process import GatewayProcess
 
 REPOSITORY = Path(__file__).parents[2]
 FILE = REPOSITORY / "configs" / "container" / "Containerfile"
@@ -51,8 +56,35 @@ def test_it_serves_as_nobody_special_with_its_data_on_a_volume(instructions: lis
     assert values(instructions, "VOLUME") == [environment["MLXR_HOME"]]
     assert values(instructions, "EXPOSE") == [str(ServerConfig().port)]
     assert values(instructions, "STOPSIGNAL") == ["SIGTERM"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_tls", [False, True], ids=["plain", "TLS"])
+def test_its_health_check_asks_the_server_where_it_is(
+    instructions: list[tuple[str, str]],
+    tmp_path: Path,
+    has_tls: bool,  # noqa: FBT001
+) -> None:
     (health,) = values(instructions, "HEALTHCHECK")
-    assert f"http://127.0.0.1:{ServerConfig().port}/health" in health
+    words = json.loads(health.partition("CMD ")[2])
+    authority = Authority(tmp_path)
+    files = authority.make(names="DNS:box.local")
+    pair = {"tls_cert_file": str(files.certificate), "tls_key_file": str(files.key)} if has_tls else {}
+    environment = {"MLXR_HOME": str(tmp_path / "home"), "http_proxy": "http://127.0.0.1:9"}
+
+    def is_well() -> bool:
+        done = subprocess.run([sys.executable, *words[1:]], env=environment, capture_output=True, check=False)
+        return done.returncode == 0
+
+    config = {"server": {**pair, "host": "0.0.0.0", "insecure_bind": True}}  # noqa: S104 - inside of the container
+    Paths.under(tmp_path / "home").ensure_folders()
+    gateway = GatewayProcess(tmp_path / "home", config=config, fake_options={})
+    try:
+        assert words[0] == "python"
+        assert is_well()
+    finally:
+        assert gateway.stop() == 0
+    assert not is_well()
 
 
 def test_its_command_is_one_that_there_is(instructions: list[tuple[str, str]]) -> None:

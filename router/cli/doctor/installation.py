@@ -18,6 +18,7 @@ from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
+from router.cli.doctor.certificate import check_certificate
 from router.cli.doctor.check import Check
 from router.cli.doctor.heat import check_heat
 from router.cli.doctor.memory_tier import check_tier
@@ -58,7 +59,7 @@ def all_checks(paths: Paths) -> tuple[Check, ...]:
             *check_guarded_folders(paths),
             *check_registry(paths),
         ]
-        checks += [*check_model_folders(paths), check_server(paths)]
+        checks += [*check_model_folders(paths), *check_certificate(paths), check_server(paths)]
         engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
         return (checks[0], *engines, *checks[1:])
 
