@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
+from backends.cache_files import ExportedCache, write_cache
 from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor, TokenScore
@@ -233,12 +234,14 @@ class LoadedEngine(abc.ABC):
         encodes_beside: Whether `encode` may be called on another thread while this one makes other calls; with a tile
             of its own then, whose rows become those of the sequences' tile.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
+        cache_fingerprint: What the form of its saved caches depends on: engine and version, `|`, and the rest.
         num_threads: That compute the next step; None = the library does not tell.
     """
 
     encodes_beside = False
     num_threads: int | None = None
     why_text_only: str | None = None
+    cache_fingerprint: str
 
     def __init__(
         self,
@@ -303,6 +306,13 @@ class LoadedEngine(abc.ABC):
         """
 
     @abc.abstractmethod
+    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+        """Return what is to be written of a sequence that is not in the batch (held or retired); None = nothing.
+
+        It costs next to nothing; its parts do, and are made when they are asked for. Whatever becomes of the sequence,
+        they are as it was.
+        """
+
     def save_cache(self, sequence_id: int, path: Path) -> int:
         """Write the cache of a sequence that is not in the batch (held or retired) to a file, which it replaces.
 
@@ -315,6 +325,8 @@ class LoadedEngine(abc.ABC):
         Raises:
             EngineError: It cannot be written.
         """
+        cache = self.export_cache(sequence_id)
+        return 0 if cache is None else write_cache(path, self.cache_fingerprint, cache)
 
     @abc.abstractmethod
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:

@@ -104,6 +104,7 @@ class Sequence:
         sampling: How tokens are drawn.
         priority: Background sequences hold still while interactive ones compute.
         session_id: Conversation whose cache is kept for its next turn, or None.
+        owner: Whose it is: an API key's id; None = nobody's key. Only sequences of one owner share caches.
         num_cached_tokens: Tokens of the prompt that were not computed for it, but taken from another one's cache.
     """
 
@@ -114,6 +115,7 @@ class Sequence:
     sampling: SamplingParams
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
+    owner: str | None = None
     num_computed: int = 0
     num_cached_tokens: int = 0
     spans: tuple[EmbeddingSpan, ...] = ()

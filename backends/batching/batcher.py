@@ -38,6 +38,7 @@ from backends.batching.needed_tiles import is_needed, next_tile
 from backends.batching.prefill_budget import PrefillBudget
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.prefix_reuse import CachedPrefix, PrefixReuse
+from backends.batching.repeats import RepeatedBeginnings
 from backends.batching.retired import RetiredCache, RetiredCaches
 from backends.sequence import Sequence, Tile
 
@@ -67,6 +68,7 @@ class Batcher:
     Attributes:
         prefill_budget: Sizes prefill beside decode; the caller lets it observe the steps.
         counts: What was done so far.
+        repeats: Long beginnings that came more than once.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -78,6 +80,7 @@ class Batcher:
         self._index = PrefixIndex()
         self._shared = SharedCells()
         self._capacity = Capacity(limits, self._live, self._retired, self._shared)
+        self.repeats = RepeatedBeginnings(limits, self._index, self._retired)
         self._reuse = PrefixReuse(limits, self._index, self._live, self._retired)
         self._forks: dict[int, Fork] = {}
         self._superseded: list[int] = []
@@ -110,6 +113,11 @@ class Batcher:
         retired = self._retired.get(sequence_id)
         return 0 if retired is None else retired.num_tokens
 
+    def owner_of(self, sequence_id: int) -> str | None:
+        """Return whose the kept cache of an ended sequence is, as `Sequence` has it."""
+        retired = self._retired.get(sequence_id)
+        return None if retired is None else retired.owner
+
     @property
     def num_free_cells(self) -> int:
         """Cells that no live sequence has claimed."""
@@ -124,7 +132,8 @@ class Batcher:
         """Queue a sequence; its prompt and answer together must fit the cells."""
         assert sequence.num_prompt_tokens + sequence.max_output_tokens <= self._limits.num_cells, "checked at intake"
         self._live.add(sequence, now)
-        self._index.insert(sequence.sequence_id, sequence.token_ids)
+        self.repeats.note(sequence)
+        self._index.insert(sequence.sequence_id, sequence.token_ids, sequence.owner)
 
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired; unknown ids are ignored."""
@@ -160,8 +169,9 @@ class Batcher:
             return ()
         self._live.remove(sequence_id)
         self._shared.release(sequence_id)
-        is_pinned = member.sequence.session_id is not None
-        return self.adopt(sequence_id, member.sequence.token_ids[:num_tokens], now, is_pinned=is_pinned)
+        sequence = member.sequence
+        is_pinned = sequence.session_id is not None
+        return self.adopt(sequence_id, sequence.token_ids[:num_tokens], now, sequence.owner, is_pinned=is_pinned)
 
     def num_ready(self, sequence: Sequence) -> int:
         """Return how many first tokens of a new sequence's prompt would not have to be computed."""
@@ -179,7 +189,9 @@ class Batcher:
             return None
         return () if self._capacity.has_free_slot else (self._drop_one(),)
 
-    def adopt(self, sequence_id: int, token_ids: list[int], now: float, *, is_pinned: bool = False) -> tuple[int, ...]:
+    def adopt(
+        self, sequence_id: int, token_ids: list[int], now: float, owner: str | None = None, *, is_pinned: bool = False
+    ) -> tuple[int, ...]:
         """Take up a retired sequence that the engine has got from elsewhere, after `free_slot`.
 
         Args:
@@ -191,9 +203,9 @@ class Batcher:
             Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
         """
         self._now = now
-        self._index.insert(sequence_id, token_ids)
+        self._index.insert(sequence_id, token_ids, owner)
         pinned_until = now + self._limits.session_ttl_s if is_pinned else None
-        self._retired.add(RetiredCache(sequence_id, len(token_ids), pinned_until))
+        self._retired.add(RetiredCache(sequence_id, len(token_ids), pinned_until, owner))
         dropped = self._drop_needless(sequence_id, token_ids)
         while self._retired.num_tokens > self._limits.num_retired_tokens:
             dropped.append(self._drop_one())
@@ -390,7 +402,7 @@ class Batcher:
         newest = self._retired.get(sequence_id)
         assert newest is not None, "just retired"
         dropped: list[int] = []
-        for match in self._index.lookup(token_ids):
+        for match in self._index.lookup(token_ids, newest.owner):
             other = self._retired.get(match.sequence_id)
             if other is None or other is newest or match.num_tokens < min(newest.num_tokens, other.num_tokens):
                 continue

@@ -1,6 +1,7 @@
 """Which known sequences begin like a given one: a radix tree over the tokens of all sequences of a worker.
 
-A pure index: it knows nothing of caches, of what has been computed, or of who may share with whom.
+A pure index: it knows nothing of caches and of what has been computed. Each owner has a tree of its own, so that nobody
+learns from a shared beginning what others have asked.
 """
 
 import dataclasses
@@ -38,18 +39,18 @@ class PrefixIndex:
     """
 
     def __init__(self) -> None:
-        self._root = _Node([], None)
+        self._roots: dict[str | None, _Node] = {}
         self._ends: dict[int, _Node] = {}
         self.version = 0
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def insert(self, sequence_id: int, token_ids: list[int]) -> None:
+    def insert(self, sequence_id: int, token_ids: list[int], owner: str | None = None) -> None:
         """Take up a sequence, or replace the tokens of a known one."""
         self.remove(sequence_id)
         self.version += 1
-        node, start = self._root, 0
+        node, start = self._roots.setdefault(owner, _Node([], None)), 0
         while start < len(token_ids):
             child = node.children.get(token_ids[start])
             if child is None:
@@ -77,9 +78,12 @@ class PrefixIndex:
         if not node.ends and len(node.children) == 1 and node.parent is not None:
             self._merge(node)
 
-    def lookup(self, token_ids: list[int]) -> list[Match]:
-        """Return all sequences that share a beginning with `token_ids`, the longest shared ones first."""
-        path = [self._root]
+    def lookup(self, token_ids: list[int], owner: str | None = None) -> list[Match]:
+        """Return all sequences of an owner that share a beginning with `token_ids`, the longest shared ones first."""
+        root = self._roots.get(owner)
+        if root is None:
+            return []
+        path = [root]
         start = num_common = 0
         while start < len(token_ids):
             child = path[-1].children.get(token_ids[start])

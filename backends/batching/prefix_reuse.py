@@ -56,7 +56,7 @@ class PrefixReuse:
         if member.sequence.is_scored:
             return CachedPrefix()  # a cache does not tell how likely its tokens were
         if member.matches_version != self._index.version:
-            member.matches = self._index.lookup(member.sequence.token_ids)
+            member.matches = self._index.lookup(member.sequence.token_ids, member.sequence.owner)
             member.matches_version = self._index.version
         most = len(member.sequence.token_ids) - 1  # the last one has to be computed, to draw after it
         best, num_coming = CachedPrefix(), 0
@@ -79,7 +79,7 @@ class PrefixReuse:
     def num_ready(self, sequence: Sequence) -> int:
         """Return how many first tokens of a prompt caches hold now, leaving at least one to be computed."""
         most = len(sequence.token_ids) - 1
-        matches = self._index.lookup(sequence.token_ids)
+        matches = self._index.lookup(sequence.token_ids, sequence.owner)
         ready = (self._num_ready(match.sequence_id, sequence, min(match.num_tokens, most)) for match in matches)
         return max(ready, default=0)
 

@@ -12,12 +12,14 @@ class RetiredCache:
 
     Attributes:
         num_tokens: First tokens that its cache holds, >= 1.
+        owner: As in `Sequence`.
         pinned_until: Until then it goes only when nothing else can, seconds of a monotonic clock; None = not pinned.
     """
 
     sequence_id: int
     num_tokens: int
     pinned_until: float | None = None
+    owner: str | None = None
 
     def is_pinned(self, now: float) -> bool:
         """Tell whether its session's time is not up yet."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher, Drop
-from backends.batching.saved_caches import SavedCaches
+from backends.batching.saving import Saving
 from backends.cache_files import read_header
 from backends.errors import EngineError, PromptError
 from backends.logits import LogitsEditor
@@ -25,7 +25,7 @@ class BatchRunner:
     """Owns the batch of one loaded engine.
 
     Args:
-        saved: The caches of this artifact that are on disk; None = none are read or written.
+        saving: Has caches of this artifact read and written; None = none are.
         clock: Monotonic seconds.
     """
 
@@ -35,19 +35,19 @@ class BatchRunner:
         self,
         engine: LoadedEngine,
         batcher: Batcher,
-        saved: SavedCaches | None = None,
+        saving: Saving | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
         self._engine = engine
-        self._saved = saved
+        self.saving = saving
         self._clock = clock
 
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Queue a sequence, after the saved cache that it could begin with was read."""
         assert not sequence.spans or self._engine.evaluates_rows, "the intake refuses what the engine cannot evaluate"
-        if self._saved is not None and not sequence.is_scored:
-            self._restore(self._saved, sequence)
+        if self.saving is not None and not sequence.is_scored:
+            self.saving.restore(sequence)
         self._engine.insert(sequence, editor)
         self.batcher.add(sequence, self._clock())
 
@@ -85,8 +85,8 @@ class BatchRunner:
 
     def save(self) -> None:
         """Write the kept caches to disk, the last used first, as far as there is time and room."""
-        if self._saved is not None:
-            self._saved.save(self._engine, reversed(self.batcher.retired_ids))
+        if self.saving is not None:
+            self.saving.finish(reversed(self.batcher.retired_ids))
 
     def give_back(self, share: float) -> int:
         """Drop a share of the kept caches, after they were saved where all of them go; return how many."""
@@ -112,7 +112,7 @@ class BatchRunner:
             raise EngineError(f"the cache cannot be saved in {path}: {exc.strerror or exc}") from exc
         return CacheFile(sequence_id, num_tokens, self._engine.save_cache(sequence_id, path))
 
-    def read_file(self, path: Path) -> CacheFile:
+    def read_file(self, path: Path, owner: str | None = None) -> CacheFile:
         """Keep the cache that a file has as that of an ended sequence.
 
         Raises:
@@ -132,7 +132,7 @@ class BatchRunner:
         if not num_tokens:
             raise PromptError("filename: the file is damaged, or not of this model as it is loaded", param="filename")
         held = header.token_ids[:num_tokens]
-        self._remove_all(self.batcher.adopt(sequence_id, held, now, is_pinned=True))
+        self._remove_all(self.batcher.adopt(sequence_id, held, now, owner, is_pinned=True))
         return CacheFile(sequence_id, num_tokens, path.stat().st_size)
 
     def erase(self, sequence_id: int) -> CacheFile:
@@ -141,22 +141,6 @@ class BatchRunner:
         if num_tokens:
             self.remove(sequence_id)
         return CacheFile(sequence_id, num_tokens, 0)
-
-    def _restore(self, saved: SavedCaches, sequence: Sequence) -> None:
-        """Read the saved cache that a new prompt could begin with, where it is worth it and there is a slot."""
-        token_ids = sequence.token_ids
-        num_ready = self.batcher.num_ready(sequence)
-        if not saved.could_help(token_ids, num_ready):
-            return
-        now = self._clock()
-        needless_ids = self.batcher.free_slot(now)
-        if needless_ids is None:
-            return
-        self._remove_all(needless_ids)
-        sequence_id = saved.next_id()
-        held = saved.restore(self._engine, sequence_id, token_ids, self.batcher.num_ready(sequence))
-        if held:
-            self._remove_all(self.batcher.adopt(sequence_id, held, now, is_pinned=True))
 
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backends.base import Chunk
-from backends.cache_files import read_cache, write_cache
+from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError
 from backends.fake.tower import check_rows
 
-_FINGERPRINT = "fake 1"
+FINGERPRINT = "fake 1|"
 _PAYLOAD = b"nothing"
 
 
@@ -83,15 +83,16 @@ class FakeCaches:
         if len(self._caches) + len(self._retired) > self._num_slots or self.num_cells_held > self._num_cells:
             raise EngineError("fake: no free KV cells or slots")
 
-    def save(self, sequence_id: int, path: Path) -> int:
-        """Write the tokens; return the file's size in bytes."""
+    def export(self, sequence_id: int) -> ExportedCache | None:
+        """Return what is to be written of a sequence."""
         cache = self._caches.get(sequence_id)
         token_ids = cache.token_ids if cache is not None else self._retired.get(sequence_id, [])
-        return write_cache(path, _FINGERPRINT, token_ids, _PAYLOAD) if token_ids else 0
+        parts = iter([memoryview(_PAYLOAD)])
+        return ExportedCache(list(token_ids), len(_PAYLOAD), parts) if token_ids else None
 
     def load(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read them back into a retired sequence; return how many."""
-        saved = read_cache(path, _FINGERPRINT, token_ids)
+        saved = read_cache(path, FINGERPRINT, token_ids)
         if saved is None:
             return 0
         self._retired[sequence_id] = token_ids[: saved.num_tokens]

@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
+from backends.cache_files import ExportedCache
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
-from backends.fake.caches import FakeCaches
+from backends.fake.caches import FINGERPRINT, FakeCaches
 from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
@@ -212,6 +213,7 @@ class LoadedFake(LoadedEngine):
             can_cut_cache=True,
             forks_share_cells=True,
         )
+        self.cache_fingerprint = FINGERPRINT
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
         self.encodes_beside = options.encodes_beside
         self._live: dict[int, _Live] = {}
@@ -232,9 +234,9 @@ class LoadedFake(LoadedEngine):
         self._forget(sequence_id)
         return self._caches.retire(sequence_id)
 
-    def save_cache(self, sequence_id: int, path: Path) -> int:
-        """Write the sequence's tokens."""
-        return self._caches.save(sequence_id, path)
+    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+        """Return the sequence's tokens."""
+        return self._caches.export(sequence_id)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read tokens back."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import llama_cpp
 
-from backends.cache_files import read_cache, write_cache
+from backends.cache_files import ExportedCache, read_cache
 from backends.errors import LoadError
 from backends.llamacpp.positions import Positions
 from backends.sequence import EmbeddingSpan, Sequence
@@ -120,23 +120,24 @@ class SequenceCaches:
         self._retired[sequence.sequence_id] = state
         return len(state.token_ids)
 
-    def save(self, sequence_id: int, live: Sequence | None, path: Path, fingerprint: str) -> int:
-        """Write a sequence's state to a file; return its size in bytes, 0 = it has none.
+    def export(self, sequence_id: int, live: Sequence | None) -> ExportedCache | None:
+        """Return what is to be written of a sequence; None = it has no state.
 
         Args:
             live: The sequence itself, if it is not retired.
         """
         state = self._retired.get(sequence_id) or (None if live is None else self._state_of(live))
         if state is None:
-            return 0
-        return write_cache(path, fingerprint, state.token_ids, memoryview(state.data).cast("B"))
+            return None
+        return ExportedCache(state.token_ids, len(state.data), iter([memoryview(state.data).cast("B")]))
 
     def load(self, path: Path, sequence_id: int, token_ids: list[int], fingerprint: str) -> int:
         """Read a file into a retired sequence; return how many of `token_ids` it holds, 0 = it is not to be used."""
         saved = read_cache(path, fingerprint, token_ids)
         if saved is None:
             return 0
-        data = (ctypes.c_uint8 * len(saved.payload)).from_buffer_copy(saved.payload)
+        (part,) = saved.parts
+        data = (ctypes.c_uint8 * len(part)).from_buffer(part)
         self._retired[sequence_id] = _State(data, token_ids[: saved.num_tokens])
         return saved.num_tokens
 
@@ -259,7 +260,7 @@ def fingerprint_of(model: object, context_params: "llama_cpp.llama_context_param
     llama_cpp.llama_model_desc(model, name, len(name))
     sizes = (llama_cpp.llama_model_n_params(model), llama_cpp.llama_model_size(model))
     cache = (context_params.type_k, context_params.type_v, context_params.flash_attn_type)
-    return f"llamacpp {llama_cpp.__version__} {name.value.decode(errors='replace')} {sizes} {cache}"
+    return f"llamacpp {llama_cpp.__version__}|{name.value.decode(errors='replace')} {sizes} {cache}"
 
 
 def _has_states(model: object) -> bool:

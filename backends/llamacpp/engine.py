@@ -16,6 +16,7 @@ import llama_cpp
 import msgspec
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
+from backends.cache_files import ExportedCache
 from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError, LoadError
 from backends.llamacpp.adapters import LoraAdapter, load_adapter
@@ -157,7 +158,7 @@ class LoadedLlamaCpp(LoadedEngine):
             closing_ids=closing_ids(model),
         )
         self._live: dict[int, _Live] = {}
-        self._fingerprint = fingerprint_of(model, params)
+        self.cache_fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
         self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
         self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None)
@@ -188,14 +189,14 @@ class LoadedLlamaCpp(LoadedEngine):
         self._forget(sequence_id)
         return num_tokens
 
-    def save_cache(self, sequence_id: int, path: Path) -> int:
-        """Write the sequence's state in the library's own form."""
+    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+        """Return the sequence's state in the library's own form."""
         live = self._live.get(sequence_id)
-        return self._caches.save(sequence_id, None if live is None else live.sequence, path, self._fingerprint)
+        return self._caches.export(sequence_id, None if live is None else live.sequence)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a state back, if it is this model's and undamaged."""
-        return self._caches.load(path, sequence_id, token_ids, self._fingerprint)
+        return self._caches.load(path, sequence_id, token_ids, self.cache_fingerprint)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Decode all chunks, those of tokens in one call, after those of rows; then draw."""

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_prompt_cache
 
-from backends.cache_files import read_cache, write_cache
+from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError, LoadError
 from backends.mlx.inputs import PositionLayer
 from backends.mlx.library import mlx_errors
@@ -72,12 +73,11 @@ class KeptCache:
         self.num_tokens = num_tokens
         return True
 
-    def save(self, path: Path, token_ids: list[int], fingerprint: str) -> int:
-        """Write it to a file as mlx-lm does; return the file's size in bytes."""
-        buffer = io.BytesIO()
-        with mlx_errors(EngineError, "save a cache"):
-            save_prompt_cache(buffer, self.layers)
-        return write_cache(path, fingerprint, token_ids[: self.num_tokens], buffer.getbuffer())
+    def exported(self, token_ids: list[int]) -> ExportedCache:
+        """Return what is to be written of it: a part for each layer, as mlx-lm writes it."""
+        arrays = [array for _, array in tree_flatten([layer.state for layer in self.layers])]
+        num_bytes = sum(array.nbytes for array in arrays if isinstance(array, mx.array))
+        return ExportedCache(token_ids[: self.num_tokens], num_bytes, _parts_of(self.copied().layers))
 
     @classmethod
     def load(cls, path: Path, token_ids: list[int], fingerprint: str) -> Self | None:
@@ -87,17 +87,56 @@ class KeptCache:
             return None
         try:
             with mlx_errors(EngineError, "read a saved cache"):
-                layers = load_prompt_cache(_NamedBuffer(saved.payload))
+                layers = [layer for part in saved.parts for layer in load_prompt_cache(_Part(part))]
                 mx.eval([layer.state for layer in layers])
         except EngineError:
             return None
         return cls(layers, saved.num_tokens)
 
 
-class _NamedBuffer(io.BytesIO):
-    """mlx tells a file's format by its name."""
+def _parts_of(layers: list[Any]) -> Iterator[memoryview]:
+    for layer in layers:
+        buffer = io.BytesIO()
+        with mlx_errors(EngineError, "save a cache"):
+            save_prompt_cache(buffer, [layer])
+        yield buffer.getbuffer()
+
+
+class _Part(io.RawIOBase):
+    """Memory as a file to be read, without a copy of it."""
 
     name = "cache.safetensors"
+    """mlx tells a file's format by it."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._place = 0
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that places can be gone to."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: len(self._data)}[whence]
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as much as there is room for."""
+        target = memoryview(buffer).cast("B")
+        data = self._data[self._place : self._place + len(target)]
+        target[: len(data)] = data
+        self._place += len(data)
+        return len(data)
 
 
 def fingerprint_of(config: dict[str, Any], model: Any, libraries: tuple[str, ...]) -> str:
@@ -109,4 +148,4 @@ def fingerprint_of(config: dict[str, Any], model: Any, libraries: tuple[str, ...
     """
     dtypes = sorted({str(array.dtype) for _name, array in tree_flatten(model.parameters())})
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)
-    return f"mlx {' '.join(version(library) for library in libraries)} {' '.join(dtypes)} {digest.hexdigest()}"
+    return f"mlx {' '.join(version(library) for library in libraries)}|{' '.join(dtypes)} {digest.hexdigest()}"

@@ -21,6 +21,7 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
+from backends.cache_files import ExportedCache
 from backends.embedding import Encoder
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
@@ -146,7 +147,7 @@ class LoadedMLX(LoadedEngine):
             prefill_step_size=step_tokens,
         )
         libraries = LIBRARIES if self._vision is None else VISION_LIBRARIES
-        self._fingerprint = fingerprint_of(config, model, libraries)
+        self.cache_fingerprint = fingerprint_of(config, model, libraries)
         self._prefill = PrefillSize(step_tokens)
         self._scorer = PromptScorer(model, step_tokens)
         self._inputs = SequenceInputs() if self._vision is None else self._vision.inputs
@@ -181,14 +182,14 @@ class LoadedMLX(LoadedEngine):
         self._retired[sequence_id] = kept
         return len(kept.token_ids)
 
-    def save_cache(self, sequence_id: int, path: Path) -> int:
-        """Write the sequence's cache as safetensors."""
-        saved = self._retired.get(sequence_id) or self._retirable(sequence_id)
-        return 0 if saved is None else saved.kept.save(path, saved.token_ids, self._fingerprint)
+    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+        """Return the sequence's cache as safetensors, one per layer."""
+        kept = self._retired.get(sequence_id) or self._retirable(sequence_id)
+        return None if kept is None else kept.kept.exported(kept.token_ids)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a cache back, if it is this model's and undamaged."""
-        cache = KeptCache.load(path, token_ids, self._fingerprint)
+        cache = KeptCache.load(path, token_ids, self.cache_fingerprint)
         if cache is None:
             return 0
         self._retired[sequence_id] = _Retired(cache, token_ids[: cache.num_tokens])

@@ -13,7 +13,7 @@ from typing import assert_never
 from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
-from backends.batching.saved_caches import SavedCaches
+from backends.batching.saving import Saving
 from backends.batching.tile_encoding import TileEncoding
 from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
 from backends.machine.current import current_platform
@@ -32,6 +32,7 @@ from backends.wire.messages import (
     Accepted,
     Answered,
     Ask,
+    CacheDiscarded,
     Cancel,
     Command,
     Embed,
@@ -63,6 +64,8 @@ PENDING_POLL_S = 0.002
 """How often an idle worker looks whether pictures are prepared, or a constraint is compiled."""
 TOWER_POLL_S = 0.02
 """The same for the tower beside its steps, which takes much longer and wants the cores."""
+SAVE_POLL_S = 0.01
+"""How long to wait for a request before a further piece of a cache is saved, which takes as long."""
 
 
 class Serving:
@@ -71,7 +74,7 @@ class Serving:
     Args:
         model: What the engine has loaded, by which requests are judged.
         batcher: With the engine's limits.
-        saved: The caches of this artifact that are on disk, or None.
+        saving: Has caches of this artifact read and written, or None.
         arrived: Commands that came with the load.
         slot_files_dir: Where clients have caches of this artifact saved, or None.
         clock: Monotonic seconds.
@@ -84,7 +87,7 @@ class Serving:
         engine: LoadedEngine,
         model: LoadedModel,
         batcher: Batcher,
-        saved: SavedCaches | None = None,
+        saving: Saving | None = None,
         arrived: Iterable[Command] = (),
         slot_files_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -99,14 +102,15 @@ class Serving:
         self._clock = clock
         self._admission = Admission(engine.tokenizer, model, images, tiles)
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
-        self._batch = BatchRunner(engine, batcher, saved, clock)
+        self._batch = BatchRunner(engine, batcher, saving, clock)
         self._batcher = batcher
-        self._stats = StatsReporter(batcher, engine)
+        self._stats = StatsReporter(batcher, engine, None if saving is None else saving.saved.counts)
         self._encoding = TileEncoding(engine, batcher, tiles, clock)
         self._has_chunks = True
         self._answers: dict[int, RunningAnswer] = {}
         self._inbox: list[Command] = list(arrived)
         self._outbox: list[Event] = []
+        self._saving = saving
         self._last_sent_at = self._last_poll_at = clock()
         self._is_done = False
         self._channel_error: ChannelClosedError | FrameError | None = None
@@ -124,6 +128,7 @@ class Serving:
             self._encoding.close()
 
     def _run(self) -> None:
+        self._flush()
         while not self._is_done:
             self._inbox += self._channel.receive(self._patience_s)
             commands, self._inbox = self._inbox, []
@@ -138,6 +143,8 @@ class Serving:
                 self._encode()
             if self._embeddings.has_work:
                 self._embed()
+            if self._can_save:
+                self._save_piece()
             self._flush()
 
     @property
@@ -148,7 +155,16 @@ class Serving:
             return 0
         if self._admission.has_pending:
             return PENDING_POLL_S
-        return TOWER_POLL_S if self._encoding.is_busy else None
+        if self._encoding.is_busy:
+            return TOWER_POLL_S
+        return SAVE_POLL_S if self._can_save else None
+
+    @property
+    def _can_save(self) -> bool:
+        """Whether a cache is to be saved, and no request is there that would wait for it."""
+        if self._saving is None or not self._saving.has_work or self._is_done:
+            return False
+        return not (self._answers or self._inbox or self._embeddings.has_work or self._admission.has_pending)
 
     @property
     def _awaits_tower(self) -> bool:
@@ -208,8 +224,8 @@ class Serving:
         match question:
             case SaveCache(sequence_id=sequence_id, file_name=name):
                 return self._batch.save_file(sequence_id, self._slot_file(name))
-            case RestoreCache(file_name=name):
-                return self._batch.read_file(self._slot_file(name))
+            case RestoreCache(file_name=name, owner=owner):
+                return self._batch.read_file(self._slot_file(name), owner)
             case EraseCache(sequence_id=sequence_id):
                 return self._batch.erase(sequence_id)
             case GiveBackMemory():
@@ -348,6 +364,14 @@ class Serving:
         self._outbox += events  # not in one line with the call, which may send and replace the outbox
         self._check_channel()
 
+    def _save_piece(self) -> None:
+        """Save a piece of what is worth it; the next request waits for no more than that."""
+        assert self._saving is not None, "there is something to be saved"
+        self._saving.do_piece()
+        stats = None if self._saving.has_work else self._stats.due(self._clock(), is_busy=False)
+        if stats is not None:
+            self._outbox.append(stats)
+
     # ---- channel -----------------------------------------------------------------------------------------------------
 
     def _should_abort(self, step_ids: set[int]) -> bool:
@@ -384,6 +408,9 @@ class Serving:
         is_busy = bool(self._answers) or self._embeddings.has_work or self._admission.has_pending
         if not self._outbox and is_busy and now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
             self._outbox.append(self._heartbeat)
+        while self._saving is not None and self._saving.saved.discarded:
+            file = self._saving.saved.discarded.pop()
+            self._outbox.append(CacheDiscarded(str(file.path), file.reason))
         if self._outbox:
             stats = self._stats.due(now, is_busy=is_busy)
             if stats is not None:

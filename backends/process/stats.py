@@ -4,15 +4,21 @@ from typing import Final
 
 from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
+from backends.saved_caches.caches import SavedCounts
 from backends.wire.messages import Stats
 
 STATS_INTERVAL_S: Final = 1.0
 
 
 class StatsReporter:
-    """Tells of one batch, never twice the same."""
+    """Tells of one batch, never twice the same.
 
-    def __init__(self, batcher: Batcher, engine: LoadedEngine) -> None:
+    Args:
+        saved: What its saved caches count.
+    """
+
+    def __init__(self, batcher: Batcher, engine: LoadedEngine, saved: SavedCounts | None = None) -> None:
+        self._saved = saved or SavedCounts()
         self._batcher = batcher
         self._engine = engine
         self._told: Stats | None = None
@@ -22,7 +28,7 @@ class StatsReporter:
         """Return what is to be told now, if anything is."""
         if is_busy and self._told is not None and now - self._told_at < STATS_INTERVAL_S:
             return None
-        batcher, counts = self._batcher, self._batcher.counts
+        batcher, counts, saved = self._batcher, self._batcher.counts, self._saved
         stats = Stats(
             num_running=batcher.num_running,
             num_waiting=batcher.num_waiting,
@@ -36,6 +42,13 @@ class StatsReporter:
             num_preemptions=counts.num_preemptions,
             num_forks=counts.num_forks,
             num_dropped=counts.num_dropped,
+            num_loaded_caches=saved.num_loaded,
+            loaded_cache_tokens=saved.loaded_tokens,
+            loaded_cache_bytes=saved.loaded_bytes,
+            cache_load_s=saved.load_s,
+            num_written_caches=saved.num_written,
+            written_cache_bytes=saved.written_bytes,
+            num_discarded_caches=saved.num_discarded,
         )
         if stats == self._told:
             return None

@@ -19,13 +19,14 @@ from typing import assert_never
 
 from backends.base import Engine, LoadedEngine
 from backends.batching.batcher import Batcher
-from backends.batching.saved_caches import SavedCaches
+from backends.batching.saving import Saving
 from backends.engines import create_engine
 from backends.errors import EngineUnavailableError, FrameError, LoadError, TemplateError, UnsupportedByModelError
 from backends.machine.current import current_platform
 from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.prompting.chat_template import check_template
+from backends.saved_caches.caches import SavedCaches
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.load import LoadSpec
 from backends.wire.messages import (
@@ -86,16 +87,14 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
         channel.send([LoadFailed(exc.code, str(exc))])
         return
     try:
-        saved = None
-        if spec.saved_caches_dir is not None:
-            saved = SavedCaches(Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
+        batcher = Batcher(loaded.limits)
         files_dir = None if spec.slot_files_dir is None else Path(spec.slot_files_dir)
         serving = Serving(
             channel,
             loaded,
             loaded.model,
-            Batcher(loaded.limits),
-            saved,
+            batcher,
+            _saving(spec, loaded, batcher),
             arrived,
             files_dir,
             images=_image_processor(spec, loaded),
@@ -104,6 +103,13 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
         serving.run()
     finally:
         loaded.close()
+
+
+def _saving(spec: LoadSpec, loaded: LoadedEngine, batcher: Batcher) -> Saving | None:
+    if spec.saved_caches_dir is None:
+        return None
+    saved = SavedCaches(loaded, Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
+    return Saving(loaded, batcher, saved, saves_all=spec.saves_all_caches)
 
 
 def _image_processor(spec: LoadSpec, loaded: LoadedEngine) -> ImagePreparer | UnsupportedByModelError | None:

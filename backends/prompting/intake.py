@@ -138,6 +138,7 @@ class Intake:
             sampling=spec.sampling,
             priority=spec.priority,
             session_id=spec.session_id,
+            owner=spec.owner,
             spans=prompt.spans,
             images=prompt.images,
         )

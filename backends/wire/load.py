@@ -49,7 +49,9 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         memory_limit_bytes: From where MLX waits for memory before it takes more; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
-        saved_caches_max_bytes: Cap of that folder and its siblings together.
+        saved_caches_max_bytes: Cap of that folder and its siblings together; None = by the free disk.
+        saves_all_caches: Whether all kept caches are saved when the worker ends, and not only long beginnings that came
+            more than once.
         slot_files_dir: Folder of the files that clients have caches of this artifact saved in, absolute, or None.
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
             as many again where that is more. None are kept where the model's memory makes each of them costly.
@@ -75,7 +77,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
     saved_caches_dir: str | None = None
-    saved_caches_max_bytes: int = 0
+    saved_caches_max_bytes: int | None = None
+    saves_all_caches: bool = False
     slot_files_dir: str | None = None
     cache_slots: int | None = None
     background_max_wait_s: float = 60.0

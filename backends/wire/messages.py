@@ -329,6 +329,8 @@ class Stats(_Message, frozen=True, kw_only=True):
         num_kept_tokens: Tokens of ended sequences whose caches are kept.
         num_threads: That compute now; None = the engine does not tell.
         num_steps: From here on as in `backends.batching.counts.BatchCounts`.
+        num_loaded_caches: From here on what was done with saved caches; `cache_load_s` is what reading them took.
+        num_discarded_caches: Files that were thrown away because they were damaged or of another version.
     """
 
     num_running: int
@@ -343,6 +345,24 @@ class Stats(_Message, frozen=True, kw_only=True):
     num_preemptions: int
     num_forks: int
     num_dropped: int
+    num_loaded_caches: int = 0
+    loaded_cache_tokens: int = 0
+    loaded_cache_bytes: int = 0
+    cache_load_s: float = 0.0
+    num_written_caches: int = 0
+    written_cache_bytes: int = 0
+    num_discarded_caches: int = 0
+
+
+class CacheDiscarded(_Message, frozen=True):
+    """A saved cache was thrown away; nothing is lost but the time to compute it.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    path: str
+    reason: str
 
 
 Event = (
@@ -359,6 +379,7 @@ Event = (
     | Aborted
     | Heartbeat
     | Stats
+    | CacheDiscarded
     | Answered
     | Embedded
 )

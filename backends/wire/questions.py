@@ -59,9 +59,14 @@ class SaveCache(msgspec.Struct, frozen=True, tag=True):
 
 
 class RestoreCache(msgspec.Struct, frozen=True, tag=True):
-    """Have a file that `SaveCache` wrote read back, as a beginning for whatever comes; answered by `CacheFile`."""
+    """Have a file that `SaveCache` wrote read back, as a beginning for whatever comes; answered by `CacheFile`.
+
+    Attributes:
+        owner: As in `SequenceSpec`.
+    """
 
     file_name: str
+    owner: str | None = None
 
 
 class EraseCache(msgspec.Struct, frozen=True, tag=True):

@@ -164,6 +164,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         echoes: Whether the prompt's text is wanted before the answer's.
         min_tokens: Tokens before which no end token, no stop token and no stop string ends the answer.
         stop_token_ids: Tokens that end the answer as end tokens do, with `ignore_eos` too.
+        owner: The id of the API key that asks; its prompts share caches with each other only. None = no key's.
     """
 
     sampling: SamplingParams
@@ -178,3 +179,4 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     echoes: bool = False
     min_tokens: int = 0
     stop_token_ids: tuple[int, ...] = ()
+    owner: str | None = None

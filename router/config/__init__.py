@@ -1,11 +1,11 @@
 """The server's config: Structs, loading, editing, watching."""
 
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
+from router.config.cache import CacheConfig
 from router.config.current import CurrentConfig
 from router.config.images import ImagesConfig
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.schema import (
-    CacheConfig,
     Config,
     GenerationConfig,
     LimitsConfig,

@@ -27,6 +27,7 @@ from registry.settings import (
     Workers,
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
+from router.config.cache import CacheConfig
 from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
 from router.config.lifecycle import LifecycleConfig
@@ -138,22 +139,6 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_p: MinP = 0.0
     recommended_sampling: bool = True
     allow_special_in_content: bool = False
-
-
-class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a worker keeps of sequences that have ended, so that their beginnings need not be computed again.
-
-    Attributes:
-        slots: Sequences beyond `generation.parallel` whose cache may be kept; None = the engine's default.
-        session_ttl_s: How long a conversation's cache is kept before others after its last use.
-        persist: Whether conversations' caches are saved on disk when their model is unloaded.
-        max_bytes: Upper bound of what is saved.
-    """
-
-    slots: Annotated[int, Meta(ge=0, le=4096)] | None = None
-    session_ttl_s: Seconds = 600.0
-    persist: bool = False
-    max_bytes: Annotated[int, Meta(ge=0)] = 4 << 30
 
 
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

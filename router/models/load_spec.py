@@ -71,8 +71,12 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         key = _key_of(target)
         spec = replace(spec, slot_files_dir=str(saved_caches_dir.with_name("slots") / key))
         if config.cache.persist:
-            folder = str(saved_caches_dir / key)
-            spec = replace(spec, saved_caches_dir=folder, saved_caches_max_bytes=config.cache.max_bytes)
+            spec = replace(
+                spec,
+                saved_caches_dir=str(saved_caches_dir / key),
+                saved_caches_max_bytes=config.cache.max_bytes,
+                saves_all_caches=config.cache.persist is True,
+            )
     return spec
 
 

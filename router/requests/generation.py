@@ -40,6 +40,7 @@ from router.errors import (
     RouterError,
     UnsupportedFieldError,
 )
+from router.http.caller import current_caller
 from router.models.model_request import ModelRequest
 from router.models.size import size_of
 from router.requests.leased import LeasedRequest
@@ -62,6 +63,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         wants_progress: Whether `ProgressEvent`s are wanted.
         is_prompt_told_once: Whether only the first answer to a prompt tells of it, and the others share its evaluation.
         slot: The place in the batch that the first answer is to be called by, where it is free; None = any.
+        owner: As `SequenceSpec` has it.
     """
 
     model_request: ModelRequest
@@ -72,6 +74,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     wants_progress: bool = False
     is_prompt_told_once: bool = False
     slot: int | None = None
+    owner: str | None = msgspec.field(default_factory=lambda: current_caller().key_id)
 
     @property
     def num_sequences(self) -> int:
@@ -285,10 +288,11 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
     The first answer to a prompt has the prompt, the others are forks of it, named by its place in the list.
     """
     messages: list[Generate] = []
-    further = _without_prompt(request.spec) if request.is_prompt_told_once else request.spec
+    spec = msgspec.structs.replace(request.spec, owner=request.owner)
+    further = _without_prompt(spec) if request.is_prompt_told_once else spec
     for prompt in request.prompts:
         fork = ForkPrompt(len(messages))
-        messages.append(Generate(0, prompt, request.spec))
+        messages.append(Generate(0, prompt, spec))
         messages += [Generate(0, fork, _with_seed(further, number)) for number in range(1, request.num_choices)]
     return messages
 

@@ -29,6 +29,13 @@ _STATS: Final = (
     (table.PREEMPTIONS, "num_preemptions"),
     (table.FORKS, "num_forks"),
     (table.DROPPED, "num_dropped"),
+    (table.LOADED_CACHES, "num_loaded_caches"),
+    (table.LOADED_CACHE_TOKENS, "loaded_cache_tokens"),
+    (table.LOADED_CACHE_BYTES, "loaded_cache_bytes"),
+    (table.CACHE_LOAD_TIME, "cache_load_s"),
+    (table.WRITTEN_CACHES, "num_written_caches"),
+    (table.WRITTEN_CACHE_BYTES, "written_cache_bytes"),
+    (table.DISCARDED_CACHES, "num_discarded_caches"),
 )
 
 
@@ -41,7 +48,7 @@ class Counting:
         self._keys = BoundedNames(MAX_KEYS)
         self._reasons = BoundedNames(_MAX_REASONS)
         self._unload: Swap | None = None
-        self._known: dict[int, dict[str, int]] = {}
+        self._known: dict[int, dict[str, float]] = {}
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 

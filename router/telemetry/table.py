@@ -124,6 +124,15 @@ PREEMPTIONS: Final = _counter(
 )
 FORKS: Final = _counter("mlxr_forks_total", "Sequences that began with another one's cache.", *_ON)
 DROPPED: Final = _counter("mlxr_dropped_caches_total", "Kept caches that had to make room.", *_ON)
+LOADED_CACHES: Final = _counter("mlxr_saved_caches_loaded_total", "Caches read from the disk for a prompt.", *_ON)
+LOADED_CACHE_TOKENS: Final = _counter("mlxr_saved_cache_loaded_tokens_total", "Tokens that they held.", *_ON)
+LOADED_CACHE_BYTES: Final = _counter("mlxr_saved_cache_loaded_bytes_total", "Bytes of their files.", *_ON)
+CACHE_LOAD_TIME: Final = _counter("mlxr_saved_cache_load_seconds_total", "What reading them took.", *_ON)
+WRITTEN_CACHES: Final = _counter("mlxr_saved_caches_written_total", "Caches that were saved on the disk.", *_ON)
+WRITTEN_CACHE_BYTES: Final = _counter("mlxr_saved_cache_written_bytes_total", "Bytes of their files.", *_ON)
+DISCARDED_CACHES: Final = _counter(
+    "mlxr_saved_caches_discarded_total", "Files thrown away because they were damaged or of another version.", *_ON
+)
 WORKERS: Final = _gauge("mlxr_workers", "Worker processes by what they do.", "engine", "state")
 RESTARTS: Final = _counter(
     "mlxr_worker_restarts_total",

@@ -22,6 +22,7 @@ from backends.wire.messages import (
     Accepted,
     Answered,
     Ask,
+    CacheDiscarded,
     Cancel,
     Command,
     Delta,
@@ -277,11 +278,13 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         elif stream is not None:
             stream.push(event)
 
-    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat | Stats) -> None:
+    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat | Stats | CacheDiscarded) -> None:
         """Take over what the worker says of itself."""
         match event:
             case Stats():
                 self.stats = event
+            case CacheDiscarded(path=path, reason=reason):
+                logger.info("saved cache thrown away: %s: %s", path, reason)
             case Heartbeat():
                 self.heartbeat = event
             case Hello():

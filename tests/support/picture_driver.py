@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from backends.batching.saved_caches import SavedCaches
+from backends.batching.saving import Saving
 from backends.fake.engine import FakeEngine, FakeOptions
 from backends.logits import create_editor
 from backends.output.answer import RunningAnswer
+from backends.saved_caches.caches import SavedCaches
 from backends.sequence import PlacedImage, Sequence, Tile
 from backends.tile_cache import TileCache
 from backends.wire.load import LoadSpec, VisionSpec
@@ -29,7 +30,8 @@ class PictureDriver(EngineDriver):
         engine = FakeEngine(FakeOptions(**options)).load(spec, lambda _share: None)  # type: ignore[arg-type]
         super().__init__(engine, keeps_ended=True)
         if spec.saved_caches_dir is not None:
-            self.worker._batch._saved = SavedCaches(Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
+            saved = SavedCaches(engine, Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
+            self.worker._batch.saving = Saving(engine, self.batcher, saved, saves_all=spec.saves_all_caches)
         self.tiles: TileCache = self.worker._encoding._tiles
 
     def show(

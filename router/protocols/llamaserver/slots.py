@@ -18,7 +18,7 @@ from backends.wire.questions import CacheFile, EraseCache, Question, RestoreCach
 from registry.engines import EngineSetting
 from router.errors import InvalidRequestError, MissingFieldError, UnavailableError
 from router.http.asgi import json_reply
-from router.http.caller import Scope
+from router.http.caller import Scope, current_caller
 from router.http.headers import ENGINE_HEADER
 from router.models.model_request import ModelRequest
 from router.protocols.choice import model_request_or_default, resident_workers
@@ -106,7 +106,7 @@ async def _save(ask: _Ask, id_slot: int, name: str | None) -> msgspec.Struct:
 
 async def _restore(ask: _Ask, id_slot: int, name: str | None) -> msgspec.Struct:
     file_name, started_at = _needed(name), time.monotonic()
-    link, restored = await ask(lambda _: RestoreCache(file_name))
+    link, restored = await ask(lambda _: RestoreCache(file_name, current_caller().key_id))
     link.last_in_slot[id_slot] = restored.sequence_id
     return answers.SlotRestored(
         id_slot=id_slot,

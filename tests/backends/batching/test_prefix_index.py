@@ -57,20 +57,21 @@ class PrefixMachine(RuleBasedStateMachine):
     def the_tree_is_tight(self) -> None:
         """No empty runs, no chains of nodes that could be one, no node for nobody."""
         assert len(self.index) == len(self.known)
-        pending = [self.index._root]
+        root = self.index._roots.get(None, _Node([], None))
+        pending = [root]
         num_nodes = 0
         while pending:
             node = pending.pop()
             num_nodes += 1
-            self._check(node)
+            self._check(node, is_root=node is root)
             pending += node.children.values()
         assert num_nodes <= 1 + 2 * len(self.known)
 
-    def _check(self, node: _Node) -> None:
+    def _check(self, node: _Node, *, is_root: bool) -> None:
         for first, child in node.children.items():
             assert child.parent is node
             assert child.token_ids[0] == first
-        if node is not self.index._root:
+        if not is_root:
             assert node.token_ids
             assert node.ends or len(node.children) > 1
 

@@ -105,6 +105,7 @@ class TestCaches:
             vision=VisionSpec(family="llava"),
             saved_caches_dir=str(tmp_path / "saved"),
             saved_caches_max_bytes=10**6,
+            saves_all_caches=True,
         )
         text = "a text that is worth a file " * 4
         driver = PictureDriver(spec)

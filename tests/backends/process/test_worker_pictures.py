@@ -183,7 +183,7 @@ def test_a_gateway_that_is_gone_ends_a_worker_whose_tower_works(tmp_path: Path) 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_conversation_goes_on_in_another_worker_where_it_was(tmp_path: Path, family: str) -> None:
     """Its pictures' rows are in the saved cache; its tower has nothing to do."""
-    saved: dict[str, Any] = {"saved_caches_dir": str(tmp_path / "saved"), "saved_caches_max_bytes": 10**7}
+    saved: dict[str, Any] = {"saved_caches_dir": str(tmp_path / "saved"), "saves_all_caches": True}
     turns = [user("Which colour has this picture, and why do you think so? ", picture(RED))]
     with WorkerProcess("fake", answers=ANSWERS) as worker:
         first = asked(started(worker, family, **saved), generate(1, *turns))
@@ -214,7 +214,7 @@ def test_a_worker_killed_at_its_tower_costs_the_next_one_the_work_and_nothing_el
     gates = tmp_path / "gates"
     gates.mkdir()
     (gates / "encode").touch()
-    saved: dict[str, Any] = {"saved_caches_dir": str(tmp_path / "saved"), "saved_caches_max_bytes": 10**7}
+    saved: dict[str, Any] = {"saved_caches_dir": str(tmp_path / "saved"), "saves_all_caches": True}
     question = user("Which colour has this? ", picture(RED))
     with WorkerProcess("fake", gates=str(gates), encodes_beside=True) as worker:
         started(worker, **saved).send(generate(1, question))

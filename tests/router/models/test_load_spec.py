@@ -93,7 +93,9 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
     for engine in map(Engine, EngineKind):
-        config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
+        config = msgspec.structs.replace(
+            CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True, max_bytes=1000)
+        )
         source = LocalArtifact(1, "/m", vision=SOURCE)
         target = Target("m", engine, source, load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
@@ -124,7 +126,8 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
     assert len(found) == 7, "a cache of the base is never one of an adapter, nor of another adapter"
     assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
     assert folder(Target("alias", Engine(EngineKind.MLX), LocalArtifact(7, "/m", "v1"))) == folder(target)
-    assert folder(target, CONFIG) is None
+    never = msgspec.structs.replace(CONFIG, cache=CacheConfig(persist=False))
+    assert folder(target, never) is None
 
 
 def test_a_models_own_settings_go_before_the_config() -> None:

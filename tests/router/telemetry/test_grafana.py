@@ -54,6 +54,13 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_kept_cache_tokens",
         "mlxr_key_requests_total",
         "mlxr_memory_stall_ratio",
+        "mlxr_saved_cache_load_seconds_total",
+        "mlxr_saved_cache_loaded_bytes_total",
+        "mlxr_saved_cache_loaded_tokens_total",
+        "mlxr_saved_cache_written_bytes_total",
+        "mlxr_saved_caches_discarded_total",
+        "mlxr_saved_caches_loaded_total",
+        "mlxr_saved_caches_written_total",
         "mlxr_start_time_seconds",
         "mlxr_worker_threads",
     }

@@ -1,0 +1,1 @@
+"""Saved caches of one artifact, and the folder that all artifacts' are in."""
