@@ -1,8 +1,10 @@
 """`mlxr stress`: ask, look at memory, wait, again and again; then say whether this machine is up to it.
 
-A client of the running server on this machine. Not here: the judgement (`bench.figures.stress`).
+A client of the running server on this machine. Not here: the judgement (`bench.figures.stress`), reading an answer
+(`bench.run.client`).
 """
 
+import asyncio
 import contextlib
 import itertools
 import math
@@ -15,23 +17,28 @@ import click
 import msgspec
 
 from backends.machine.current import current_platform
-from router.bench.figures.stress import StressRound, Verdict, verdicts
+from router.bench.figures.stress import StressRound, Verdict, is_hopeless, verdicts
+from router.bench.plan.scenarios import ScenarioRequest
+from router.bench.run.client import Answer, make_own_http, stream_answer
 from router.cli.asking.images import SUFFIXES, message_content
+from router.cli.bench.own_server import reached
 from router.cli.client.base import Client
-from router.cli.client.errors import ClientError, ServerUnreachableError
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json, shown, size
-from router.cli.terminal.server import client_or_error
+from router.cli.terminal.server import client_or_error, instance_or_error
 from router.cli.terminal.verbs import argument, option, verb
+from router.config.instance import RunningInstance
 from router.config.tiers import Tier
-from router.protocols.openai.answer_schemas import Timings
 from router.status import Status, Swap
 
 DEFAULT_ROUNDS: Final = 20
 _SECONDS_PER_MINUTE: Final = 60.0
 _SUBJECTS: Final = ("the sea", "a mountain", "a bridge", "the wind", "a library", "a river", "the moon", "a garden")
 _EXIT_FAILURE: Final = 1
+
+Ask = Callable[[ScenarioRequest, str], Answer]
+"""Sends a request to a model, and waits for the end of the answer."""
 
 
 class StressReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +85,9 @@ def stress(
     pictures = [] if folder is None else _pictures(folder)
     num_rounds = None if minutes is not None else rounds or DEFAULT_ROUNDS
     tell = (lambda _line: None) if is_json else print
-    with client_or_error(current_paths()) as client:
-        run = _Run(client, model, pictures, max_tokens)
+    paths = current_paths()
+    with client_or_error(paths) as client, _asking(instance_or_error(paths)) as ask:
+        run = _Run(client, ask, model, pictures, max_tokens)
         tell(f"{'ROUND':>5}  {'FIRST TOKEN':>11}  {'RATE':>11}  {'MEMORY':>9}  {'PEAK':>9}  {'AVAILABLE':>9}  PRESSURE")
         with contextlib.suppress(KeyboardInterrupt):  # what was seen so far is worth a verdict
             for done in run.rounds(num_rounds, minutes, pause_s):
@@ -92,11 +100,22 @@ def stress(
     return _EXIT_FAILURE if any(verdict.is_good is False for verdict in report.verdicts) else 0
 
 
+@contextlib.contextmanager
+def _asking(instance: RunningInstance) -> Iterator[Ask]:
+    with asyncio.Runner() as runner:
+        http = runner.run(make_own_http(reached(instance)))
+        try:
+            yield lambda request, model: runner.run(stream_answer(http, request, model=model, headers={}))
+        finally:
+            runner.run(http.aclose())
+
+
 class _Run:
     """Asks, and keeps what came of it."""
 
-    def __init__(self, client: Client, model: str, pictures: Sequence[Path], max_tokens: int) -> None:
+    def __init__(self, client: Client, ask: Ask, model: str, pictures: Sequence[Path], max_tokens: int) -> None:
         self._client = client
+        self._ask = ask
         self._model = model
         self._pictures = pictures
         self._max_tokens = max_tokens
@@ -109,6 +128,8 @@ class _Run:
         """Do them; a server that is gone ends the run with an error."""
         ends_at = math.inf if minutes is None else self._started_at + minutes * _SECONDS_PER_MINUTE
         for number in itertools.count(1) if num_rounds is None else range(1, num_rounds + 1):
+            if is_hopeless(self._done):
+                return
             if number > 1:
                 time.sleep(pause_s)
             if time.monotonic() >= ends_at:
@@ -139,31 +160,20 @@ class _Run:
         )
 
     def _round(self, number: int) -> StressRound:
-        started_at = time.monotonic()
-        first_token_s, num_tokens, rate, error = None, 0, None, None
-        try:
-            with contextlib.closing(self._client.stream_chat(self._body(number))) as chunks:
-                for chunk in chunks:
-                    if first_token_s is None and any(choice.delta.content for choice in chunk.choices):
-                        first_token_s = time.monotonic() - started_at
-                    if isinstance(chunk.timings, Timings):
-                        num_tokens, rate = chunk.timings.predicted_n, chunk.timings.predicted_per_second
-        except ServerUnreachableError:
-            raise
-        except ClientError as exc:
-            error = str(exc)
+        answer = self._ask(self._request(number), self._model)
+        rate = (answer.timings or {}).get("predicted_per_second")
         status = self._look()
         return StressRound(
             number=number,
-            at_s=round(started_at - self._started_at, 3),
-            first_token_s=None if first_token_s is None else round(first_token_s, 4),
-            num_tokens=num_tokens,
-            tokens_per_s=None if rate is None else round(rate, 2),
+            at_s=round(answer.started_at - self._started_at, 3),
+            first_token_s=round(answer.piece_times_ms[0] / 1000, 4) if answer.piece_times_ms else None,
+            num_tokens=answer.num_output_tokens,
+            tokens_per_s=round(rate, 2) if isinstance(rate, int | float) else None,
             own_bytes=_own_bytes(status),
             peak_bytes=_peak_bytes(status),
             available_bytes=status.memory_available_bytes,
             pressure="normal" if status.memory is None else status.memory.pressure,
-            error=error,
+            error=answer.error,
         )
 
     def _look(self) -> Status:
@@ -171,14 +181,15 @@ class _Run:
         self._swaps |= {swap.at: swap for swap in status.swaps if swap.at >= self._began_at}
         return status
 
-    def _body(self, number: int) -> dict[str, object]:
+    def _request(self, number: int) -> ScenarioRequest:
+        """Ask something new in each round, with all answers as long."""
         subject = _SUBJECTS[number % len(_SUBJECTS)]
         text = f"Round {number}. Write a short story about {subject}."
         picture = [self._pictures[number % len(self._pictures)]] if self._pictures else []
         if picture:
             text = f"Round {number}. What is in this picture?"
-        messages = [{"role": "user", "content": message_content(text, picture)}]
-        return {"model": self._model, "messages": messages, "max_tokens": self._max_tokens}
+        message = {"role": "user", "content": message_content(text, picture)}
+        return ScenarioRequest(messages=(message,), max_tokens=self._max_tokens, seed=number)
 
 
 def _pictures(folder: Path) -> list[Path]:

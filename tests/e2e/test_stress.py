@@ -35,9 +35,9 @@ def test_what_cannot_be_asked_fails_the_run_and_calls_without_sense_are_refused(
     start_gateway: StartGateway, home: Path, tmp_path: Path
 ) -> None:
     start_gateway()
-    unknown = run_cli(home, "stress", "nobody", "--rounds", "1")
+    unknown = run_cli(home, "stress", "nobody", "--minutes", "600", "--pause", "0")
     assert unknown.returncode == 1
-    assert "FAILED  answers: 0 of 1 rounds were answered" in unknown.stdout
+    assert "FAILED  answers: 0 of 3 rounds were answered" in unknown.stdout
     both = run_cli(home, "stress", "tiny", "--rounds", "1", "--minutes", "1")
     assert (both.returncode, both.stdout) == (2, "")
     assert "exclude each other" in both.stderr

@@ -19,6 +19,8 @@ LEAST_RATE: Final = 15.0
 MAX_NEXT_ANSWER_S: Final = 2.0
 LEAST_ROUNDS: Final = 6
 """Below that nothing is said of growth."""
+MAX_UNANSWERED: Final = 3
+"""So many rounds at the start without any answer end a run: there is nothing to be learned from it."""
 _MB: Final = 1_000_000
 PEAKS_BYTES: Final = {Tier.ULTRA_LOW: 1500 * _MB, Tier.LOW: 2000 * _MB, Tier.STANDARD: 2500 * _MB}
 """The most that mlxr's processes may have had together; larger machines have no such bound but the budget."""
@@ -30,7 +32,7 @@ class StressRound(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: From 1.
         at_s: When the question was sent, seconds since the run's start.
-        first_token_s: Until the first text, load included; None = there was none.
+        first_token_s: Until the first text or thought, load included; None = there was none.
         tokens_per_s: Rate of the answer after its first token; None = too short to tell.
         own_bytes: What server and workers have, after the answer.
         peak_bytes: The most that each of them has had, together.
@@ -76,12 +78,17 @@ def verdicts(
     """
     return [
         _answers(rounds),
-        _growth(rounds),
+        _growth([each for each in rounds if each.error is None]),
         _peak(rounds, tier, budget_bytes),
         _rate(rounds),
         _next_answer(rounds),
         _unloads(swaps, is_kept=keep_alive_s > pause_s),
     ]
+
+
+def is_hopeless(rounds: Sequence[StressRound]) -> bool:
+    """Tell whether a run is to be given up."""
+    return len(rounds) == MAX_UNANSWERED and all(each.error is not None for each in rounds)
 
 
 def growth_per_round(rounds: Sequence[StressRound]) -> float | None:
@@ -103,7 +110,7 @@ def _answers(rounds: Sequence[StressRound]) -> Verdict:
 def _growth(rounds: Sequence[StressRound]) -> Verdict:
     growth = growth_per_round(rounds)
     if growth is None:
-        return Verdict("growth", None, f"needs {LEAST_ROUNDS} rounds")
+        return Verdict("growth", None, f"needs {LEAST_ROUNDS} answered rounds")
     words = f"memory changed by {growth:+.3%} a round near the end (bound {MAX_GROWTH:+.0%})"
     return Verdict("growth", growth < MAX_GROWTH, words)
 

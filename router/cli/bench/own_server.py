@@ -1,9 +1,10 @@
-"""A server for one command: the one that runs, or one that is started for it and ends with it.
+"""A server for one command: the one that runs, or one that is started for it and ends with it; and how it is reached.
 
 Not here: what the command does with it.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,12 @@ import time
 from collections.abc import Iterator
 from typing import IO, Final
 
+from router.bench.run.client import OurServer
+from router.cli.client.base import reachable_url
 from router.cli.terminal.context import CommandError
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
+from router.keys.sending import credentials
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
@@ -47,6 +51,13 @@ def server_for(paths: Paths) -> Iterator[RunningInstance]:
             yield _started(process, paths, log)
         finally:
             _end(process)
+
+
+def reached(instance: RunningInstance) -> OurServer:
+    """Tell the benchmark's client where a server is, and who asks."""
+    socket = instance.unix_socket
+    headers = credentials(os.environ, unix_socket=socket, token_file=instance.token_file)
+    return OurServer(url=reachable_url(instance.url), cert_file=instance.cert_file, unix_socket=socket, headers=headers)
 
 
 def _started(process: subprocess.Popen[bytes], paths: Paths, log: IO[bytes]) -> RunningInstance:

@@ -5,7 +5,6 @@ report (`report.py`), runs of before (`history.py`).
 """
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +15,14 @@ from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import read_prompts
 from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
-from router.bench.run.client import OurServer
 from router.bench.run.runner import run_bench
-from router.cli.bench.own_server import server_for
+from router.cli.bench.own_server import reached, server_for
 from router.cli.bench.progress import BenchPrinter
 from router.cli.bench.report import check_form, form_options, report
-from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.verbs import argument, option, verb
-from router.config.instance import RunningInstance
 from router.errors import BenchError
-from router.keys.sending import credentials
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_FAILURE: Final = 1
@@ -100,12 +95,6 @@ def exit_code_of(record: BenchRecord) -> int:
     return 0 if answered == set(range(len(record.contestants))) else EXIT_FAILURE
 
 
-def _reached(instance: RunningInstance) -> OurServer:
-    socket = instance.unix_socket
-    headers = credentials(os.environ, unix_socket=socket, token_file=instance.token_file)
-    return OurServer(url=reachable_url(instance.url), cert_file=instance.cert_file, unix_socket=socket, headers=headers)
-
-
 def _measured(options: BenchOptions) -> BenchRecord:
     paths = current_paths()
     with open_registry(paths) as registry:
@@ -116,7 +105,7 @@ def _measured(options: BenchOptions) -> BenchRecord:
             record = asyncio.run(
                 run_bench(
                     options,
-                    server=_reached(instance),
+                    server=reached(instance),
                     get_model=registry.models.get,
                     on_event=printer.show,
                 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.bench.figures.stress import StressRound, Verdict, growth_per_round, verdicts
+from router.bench.figures.stress import StressRound, Verdict, growth_per_round, is_hopeless, verdicts
 from router.config.tiers import Tier
 from router.status import Swap
 
@@ -79,6 +79,15 @@ def test_what_a_tier_does_not_promise_is_not_judged() -> None:
 def test_the_first_answer_may_load_and_one_in_twenty_may_be_late() -> None:
     late = rounds_of(400, first_token_s=9.0) + rounds_of(*[400] * 20) + rounds_of(400, first_token_s=3.0)
     assert judged(late)["next answer"].is_good
+
+
+def test_rounds_without_answers_tell_nothing_of_memory_and_end_a_run_that_begins_with_them() -> None:
+    failed = rounds_of(*[400] * 3, error="no such model")
+    assert judged(failed * 4)["growth"].is_good is None
+    assert is_hopeless(failed)
+    assert not is_hopeless(failed[:2])
+    assert not is_hopeless([*failed[:2], *rounds_of(400)])
+    assert not is_hopeless([*rounds_of(400), *failed])
 
 
 @given(st.lists(st.floats(1, 1e6), min_size=6, max_size=60), st.floats(0.5, 2))
