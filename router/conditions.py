@@ -44,6 +44,7 @@ class Conditions:
     Attributes:
         pressure_reason: The reading behind the pressure, in words.
         suspended: Why the machine is given up for a while; None = it is not.
+        is_holding: It is about to sleep: all requests wait, and nothing is loaded, until it is taken up again.
         changed: Told of every change, after it.
     """
 
@@ -52,6 +53,7 @@ class Conditions:
         self.pressure_reason = ""
         self.heat = ThermalState.NOMINAL
         self.suspended: str | None = None
+        self.is_holding = False
         self.changed: Observers[ConditionsChange] = Observers()
 
     def set_pressure(self, level: PressureLevel, reason: str) -> None:
@@ -66,10 +68,10 @@ class Conditions:
             self.heat = state
             self._tell(reason)
 
-    def set_suspended(self, reason: str | None) -> None:
+    def set_suspended(self, reason: str | None, *, is_holding: bool = False) -> None:
         """Give the machine up for a while, or take up again (None)."""
-        if reason != self.suspended:
-            self.suspended = reason
+        if (reason, is_holding) != (self.suspended, self.is_holding):
+            self.suspended, self.is_holding = reason, is_holding
             self._tell(reason or "resumed")
 
     @property

@@ -59,7 +59,7 @@ from router.readiness import SHUTDOWN, Readiness
 from router.requests.register import RequestRegister
 from router.service.notify import Notifier
 from router.signals import EXIT_STOPPED, on_signals
-from router.sleep import keep_awake
+from router.sleep.awake import keep_awake
 from router.stores.conversations import Conversations
 from router.suspension import Suspension, follow_sleep
 from router.telemetry.telemetry import Telemetry
@@ -218,7 +218,6 @@ class _Gateway:
             suspension=Suspension(
                 serving.supervisor,
                 self._conditions,
-                meaning=serving.models.model_request,
                 timeout_s=lambda: self._config.config.lifecycle.suspend_timeout_s,
             ),
             events=EventSources(serving.supervisor, self._conditions, jobs).log,

@@ -34,7 +34,7 @@ from router.http.dialect import Dialect, Dialects
 from router.http.error_response import error_app, error_reply
 from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
 from router.http.websocket import SOCKET_PATH
-from router.sleep import AwakeTimer
+from router.sleep.awake import AwakeTimer
 
 # Method, version and the spaces and line ends around the names and values that the limits count.
 _HEAD_SLACK_BYTES = 4096

@@ -39,7 +39,7 @@ from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
 from router.http.websocket import PING_INTERVAL_S, PING_TIMEOUT_S, SocketProtocol
 from router.observers import Observers
-from router.sleep import awake_timeout
+from router.sleep.awake import awake_timeout
 from router.tls.listener import TlsLimits, TlsListener
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ serving order, and "urgent" is what it says there: interactive, or background an
 
 The decision, in order; the numbers stand in the code:
     0. Memory is short:
-       0a. background requests wait (`holds_background`): what follows sees none of them;
+       0a. background requests wait (`holds_background`), or all do (`holds_all`): what follows sees none of them;
        0b. an emergency: nothing is loaded, and nobody is served any more. Workers that are idle, or still loading, are
            stopped; the others when their running answers have ended.
     1. No worker serves, one is stopping: wait until it is gone and its memory back.
@@ -30,8 +30,8 @@ The decision, in order; the numbers stand in the code:
            when the pause in 4b has passed;
        4e. nobody waits at all, and the model has been idle for as long as it is kept (`keep_alive`), or memory is
            short: stop them all;
-       4f. nobody waits for another target, there are fewer workers than wanted, and memory is not short: start one
-           more, one at a time.
+       4f. nobody waits for another target, there are fewer workers than wanted, nothing is held, and memory is not
+           short: start one more, one at a time.
     5. No worker has a model: start one for the first request.
 What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
 """
@@ -135,6 +135,8 @@ def next_deadline(
 
 def _let_in(waiting: Sequence[WaitingRequest], limits: PlacementLimits) -> list[WaitingRequest]:
     """Return those that may be served now."""
+    if limits.holds_all:
+        return []
     return [each for each in waiting if not limits.holds_background or each.priority is Priority.INTERACTIVE]
 
 
@@ -216,8 +218,8 @@ def _decide_ready(
 
 def _replicas(workers: Sequence[PlacedWorker], target: Target, limits: PlacementLimits) -> list[Effect]:
     is_loading = any(worker.state.is_getting_ready for worker in workers)
-    is_short = limits.unload_idle_from is not None
-    return [] if is_loading or is_short or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
+    is_held = limits.holds_all or limits.unload_idle_from is not None
+    return [] if is_loading or is_held or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
 
 
 def _others(queue: Sequence[WaitingRequest], target: Target) -> list[WaitingRequest]:

@@ -24,6 +24,7 @@ class PlacementLimits(msgspec.Struct, frozen=True):
             seconds; None = it is not.
         is_emergency: Memory is so short that the model has to go with its running answers, and none is loaded.
         holds_background: Background requests wait, whatever their age.
+        holds_all: All requests wait, and nothing is loaded.
         shortage: Why, in words.
     """
 
@@ -35,6 +36,7 @@ class PlacementLimits(msgspec.Struct, frozen=True):
     unload_idle_from: float | None = None
     is_emergency: bool = False
     holds_background: bool = False
+    holds_all: bool = False
     shortage: str = ""
 
 

@@ -15,7 +15,7 @@ from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
-from router.sleep import awake_timeout
+from router.sleep.awake import awake_timeout
 from router.workers.base import WorkerLink
 from router.workers.supervisor import Supervisor
 

@@ -15,7 +15,7 @@ from router.errors import ClientDisconnectedError, DeadlineExceededError, Engine
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.requests.leased import LeasedRequest, RequestFacts
-from router.sleep import AwakeTimer
+from router.sleep.awake import AwakeTimer
 from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
 

@@ -47,7 +47,7 @@ from backends.wire.messages import (
 )
 from backends.wire.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
-from router.sleep import awake_timeout
+from router.sleep.awake import awake_timeout
 from router.workers.base import WorkerLink
 from router.workers.last_words import LastWords
 from router.workers.launch import WorkerLaunch

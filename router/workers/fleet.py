@@ -18,6 +18,7 @@ from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.auto.learning import Resident
 from router.models.load_spec import load_spec_for
+from router.models.model_request import ModelRequest
 from router.models.targets import Target
 from router.observers import Observers
 from router.placement.lifecycle import WorkerState, check_transition
@@ -162,13 +163,18 @@ class Fleet:
 
     # ---- start and load ---------------------------------------------------------------------------------------------
 
-    def start(self, target: Target, config: Config) -> None:
-        """Load `target`, on a standby worker if there is one."""
+    def start(self, target: Target, config: Config, *, asked: ModelRequest | None = None) -> None:
+        """Load `target`, on a standby worker if there is one.
+
+        Args:
+            asked: For whom.
+        """
         standby = self._standby_for(target.engine)
         worker = standby or self._launch(target.engine, config)
         worker.was_standby = standby is not None
         worker.is_extra = self.has_serving(target)
         worker.target = target
+        worker.asked = asked
         worker.wanted_at = self._clock()
         if worker.state is WorkerState.STANDBY:
             self._load(worker, target, config)

@@ -79,6 +79,7 @@ class Leasing:
         has_waited_for_load = ticket.arrived_at < worker.ready_at and not worker.is_extra
         load_ms = min(waited_ms, worker.load_ms or 0.0) if has_waited_for_load else 0.0
         worker.use = worker.use.with_lease(ticket.priority, ticket.num_sequences, now, ticket.choice.keep_alive_s)
+        worker.asked = ticket.model_request
         if ticket.session_id is not None:
             self.affinity.settle(ticket.session_id, worker.worker_id)
 

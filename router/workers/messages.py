@@ -66,12 +66,14 @@ class StopModel(msgspec.Struct, frozen=True):
     Attributes:
         reason: Why, in words.
         is_cut: Whether its running answers are cut, instead of finishing.
+        keeps_queue: Whether requests that wait for its load go on waiting, instead of failing.
     """
 
     model: str
     done: asyncio.Future[StopReport]
     reason: str = STOPPED_BY_COMMAND
     is_cut: bool = False
+    keeps_queue: bool = False
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from router.config import Config
 from router.errors import InsufficientMemoryError, RouterError
 from router.observers import Observers
 from router.placement.situation import PlacedWorker, PlacementLimits
-from router.sleep import awake_timeout
+from router.sleep.awake import awake_timeout
 from router.status import MemoryRelief
 from router.workers.fleet import Fleet
 from router.workers.residency import ManagedWorker
@@ -79,6 +79,11 @@ class Relief:
         """Whether nothing is to be kept that nobody uses."""
         return self._level in _SHORT
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether nothing is to be begun."""
+        return self._conditions.is_holding
+
     def on_changed(self) -> None:
         """Take over what the conditions say, and have workers give back what that asks for."""
         before, self._level = self._level, self._conditions.pressure
@@ -105,6 +110,7 @@ class Relief:
 
     def limits_under(self, limits: PlacementLimits) -> PlacementLimits:
         """Return placement's limits with what the conditions ask for."""
+        limits = replace(limits, holds_all=self.is_holding)
         if not self.is_short:
             return replace(limits, holds_background=self._conditions.is_background_paused)
         return replace(

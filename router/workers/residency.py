@@ -9,6 +9,7 @@ import msgspec
 from backends.machine.base import Footprint, MachineMemory
 from backends.machine.current import current_platform
 from registry.engines import Engine
+from router.models.model_request import ModelRequest
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import WorkerUse
@@ -34,6 +35,7 @@ class ManagedWorker(msgspec.Struct):
     Attributes:
         client: The process, once it exists.
         target: What it is to load, or has loaded; None for a standby worker.
+        asked: The last request that it was loaded or used for; None = whoever wanted another worker of the same.
         was_standby: Its process was there before its target; a death at once is then not the model's fault.
         state_since: Monotonic seconds.
         wanted_at: When its target was assigned, monotonic.
@@ -50,6 +52,7 @@ class ManagedWorker(msgspec.Struct):
     state_since: float
     client: WorkerClient | None = None
     target: Target | None = None
+    asked: ModelRequest | None = None
     was_standby: bool = False
     state: WorkerState = WorkerState.STARTING
     previous_state: WorkerState = WorkerState.STARTING

@@ -41,7 +41,7 @@ class StopCommands:
             return
         self.add([worker.worker_id for worker in workers], message.done)
         loading = [worker for worker in workers if worker.state.is_getting_ready]
-        if len(loading) == len(workers):
+        if len(loading) == len(workers) and not message.keeps_queue:
             assert workers[0].target is not None
             self._queue.fail_target(workers[0].target, UnavailableError("the model was stopped while it loaded"))
         for worker in workers:

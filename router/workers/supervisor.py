@@ -170,12 +170,15 @@ class Supervisor(Looks):
             ticket.lease.result().release()
         self._inbox.put_nowait(Withdraw(ticket.ticket_id))
 
-    async def stop_model(self, model: str, *, reason: str = STOPPED_BY_COMMAND, is_cut: bool = False) -> StopReport:
+    async def stop_model(
+        self, model: str, *, reason: str = STOPPED_BY_COMMAND, is_cut: bool = False, keeps_queue: bool = False
+    ) -> StopReport:
         """Unload a model: no new requests, the running ones finish; return when its memory is back.
 
         Args:
             reason: Why, in words.
             is_cut: Whether the running ones are cut instead.
+            keeps_queue: Whether those that wait for its load go on waiting, instead of failing.
 
         Raises:
             ShuttingDownError: All models are being unloaded.
@@ -183,7 +186,7 @@ class Supervisor(Looks):
         if self._is_closing:
             raise ShuttingDownError
         done: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(StopModel(model, done, reason, is_cut))
+        self._inbox.put_nowait(StopModel(model, done, reason, is_cut, keeps_queue))
         return await done
 
     def refresh(self) -> None:
@@ -346,7 +349,7 @@ class Supervisor(Looks):
             case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
                 self._leasing.grant(ticket_id, self._fleet[worker_id])
             case StartWorker(target=target):
-                self._fleet.start(target, self._config)
+                self._fleet.start(target, self._config, asked=self._leasing.queue.asking_for(target))
             case DrainWorker(worker_id=worker_id):
                 self._fleet.set_state(self._fleet[worker_id], WorkerState.DRAINING)
             case KeepWorker(worker_id=worker_id):
@@ -359,7 +362,7 @@ class Supervisor(Looks):
 
     def _ensure_standby(self) -> None:
         """Look after standby workers, unless work is to be done first."""
-        if not self._is_closing and not self._leasing.queue:
+        if not self._is_closing and not self._leasing.queue and not self._relief.is_holding:
             self._fleet.ensure_standby(self._config, is_memory_short=self._relief.is_short)
 
     # ---- time -------------------------------------------------------------------------------------------------------

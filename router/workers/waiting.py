@@ -106,6 +106,10 @@ class WaitingQueue:
             if ticket.choice.target == target:
                 self.fail(ticket, error)
 
+    def asking_for(self, target: Target) -> ModelRequest | None:
+        """Return what the first of those that wait for `target` asks for; None = nobody waits for it."""
+        return next((each.model_request for each in self._tickets.values() if each.choice.target == target), None)
+
     def on_served(self, priority: Priority, duration_s: float) -> None:
         """Note how long a lease was held."""
         self._service_times_s[priority].append(duration_s)

@@ -133,7 +133,6 @@ class FakeFront:
             suspension=Suspension(
                 self.supervisor,
                 self.fleet.conditions,
-                meaning=serving.models.model_request,
                 timeout_s=lambda: current.config.lifecycle.suspend_timeout_s,
             ),
             events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,

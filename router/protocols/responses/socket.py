@@ -35,7 +35,7 @@ from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.serving import RequestService, headers_of
 from router.requests.headers import RequestHeaders
-from router.sleep import awake_timeout
+from router.sleep.awake import awake_timeout
 from router.stores.conversations import Conversations
 
 MAX_AGE_S: Final = 3600.0

@@ -131,3 +131,11 @@ def test_requests_that_come_again_and_again_make_two_unloads_a_minute_at_most(ga
             ready_at = now
         used_at = now
     assert all(later - earlier >= SHORT_STAY_S for earlier, later in itertools.pairwise(unloads))
+
+
+@pytest.mark.parametrize("placed", [[], [READY], [worker(num_interactive=1)], [worker(WorkerState.LOADING)]])
+@pytest.mark.parametrize("limits", [LIMITS, SHORT])
+def test_where_all_are_held_nothing_is_begun(placed: list[PlacedWorker], limits: PlacementLimits) -> None:
+    held = replace(limits, holds_all=True)
+    effects = decide([request(), request(2, OTHER), request(3, priority=Priority.BACKGROUND)], placed, held, 145.0)
+    assert not [each for each in effects if isinstance(each, StartWorker | Dispatch | DrainWorker)]

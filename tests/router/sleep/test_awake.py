@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from router.sleep import AwakeTimer, awake_timeout, keep_awake
+from router.sleep.awake import AwakeTimer, awake_timeout, keep_awake
 from tests.support.processes import running_children
 from tests.support.waiting import until
 

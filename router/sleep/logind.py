@@ -1,17 +1,19 @@
 """The machine's sleep on Linux: told by logind over D-Bus, which waits for those who hold a lock of delay.
 
 Source: org.freedesktop.login1(5): "PrepareForSleep ... before (with the argument true) or after (with the argument
-false) the system goes down"; systemd.io/INHIBITOR_LOCKS, "delay"; `InhibitDelayMaxUSec`. Not here: what is done then.
+false) the system goes down"; systemd.io/INHIBITOR_LOCKS, "delay"; `InhibitDelayMaxUSec`.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from router.sleep.base import PATIENCE_S, OnSleep, OnWake, SleepNotices
+
 if TYPE_CHECKING:
+    from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
 logger = logging.getLogger(__name__)
@@ -22,27 +24,28 @@ INTERFACE: Final = "org.freedesktop.login1.Manager"
 ENDING_SHARE: Final = 0.4
 """Of the time that logind waits, kept for ending the worker and for giving its memory back."""
 _MICROSECONDS: Final = 1e6
+_ANSWER_S: Final = 1.0
 
 
-class SleepNotices:
-    """One task of the gateway.
+class LogindNotices(SleepNotices):
+    """See the module.
 
     Args:
-        on_sleep: Called before the machine sleeps, with the seconds that running answers may take.
-        on_wake: Called after it.
+        on_sleep: As the base class has it; so is `on_wake`.
         address: Of the bus; None = the system's.
     """
 
     def __init__(
         self,
-        on_sleep: Callable[[float], Awaitable[object]],
-        on_wake: Callable[[], Awaitable[object]],
+        on_sleep: OnSleep,
+        on_wake: OnWake,
         address: str | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self._on_sleep = on_sleep
-        self._on_wake = on_wake
+        super().__init__(on_sleep, on_wake, patience_s=patience_s)
         self._address = address
-        self._news: asyncio.Queue[bool | None] = asyncio.Queue()
+        self._manager: Any = None
         self._lock_fd: int | None = None
 
     async def run(self) -> None:
@@ -58,42 +61,46 @@ class SleepNotices:
         except (OSError, EOFError, AuthError, DBusError, InvalidAddressError) as exc:
             logger.info("the machine's sleep is not noticed: %s", exc or type(exc).__name__)
         finally:
-            self._release()
             if bus is not None and bus.connected:
                 bus.disconnect()
 
     async def _follow(self, bus: "MessageBus") -> None:
+        bus.add_message_handler(_keep_from_children)
         node = await bus.introspect(SERVICE, PATH)
-        manager: Any = bus.get_proxy_object(SERVICE, PATH, node).get_interface(INTERFACE)
-        manager.on_prepare_for_sleep(self._news.put_nowait)
-        delay_s = await manager.get_inhibit_delay_max_u_sec() / _MICROSECONDS
-        await self._hold(manager)
+        self._manager = bus.get_proxy_object(SERVICE, PATH, node).get_interface(INTERFACE)
+        self._manager.on_prepare_for_sleep(self._news.put_nowait)
+        delay_s = await self._manager.get_inhibit_delay_max_u_sec() / _MICROSECONDS
         ended = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
         ended.add_done_callback(lambda _: self._news.put_nowait(None))
         try:
-            while (is_going := await self._news.get()) is not None:
-                if is_going:
-                    await self._told(self._on_sleep(delay_s * (1 - ENDING_SHARE)))
-                    self._release()
-                else:
-                    await self._hold(manager)
-                    await self._told(self._on_wake())
+            await self._act(delay_s * (1 - ENDING_SHARE))
         finally:
             ended.cancel()
             with contextlib.suppress(BaseException):
                 await ended
 
-    async def _told(self, work: Awaitable[object]) -> None:
-        try:
-            await work
-        except Exception:  # a defect must not keep the machine awake, nor end the notices
-            logger.exception("what is done for the machine's sleep has failed")
+    async def _hold(self) -> None:
+        """Take a lock; without one the notices come all the same, and the machine does not wait."""
+        from dbus_fast.errors import DBusError  # noqa: PLC0415
 
-    async def _hold(self, manager: Any) -> None:
         self._release()
-        self._lock_fd = await manager.call_inhibit("sleep", "mlxr", "Unloads its model", "delay")
+        asking = asyncio.ensure_future(self._manager.call_inhibit("sleep", "mlxr", "Unloads its model", "delay"))
+        try:
+            self._lock_fd = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with contextlib.suppress(DBusError, TimeoutError):  # it may be on its way, and would be held for ever
+                self._lock_fd = await asyncio.wait_for(asking, _ANSWER_S)
+            raise
+        except DBusError as exc:
+            logger.warning("the machine will not wait for the model before it sleeps: %s", exc)
 
     def _release(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+
+def _keep_from_children(message: "Message") -> None:
+    """Let no worker that is started from now on have a lock too: it would hold the machine up when we no longer do."""
+    for fd in message.unix_fds:
+        os.set_inheritable(fd, False)
