@@ -173,7 +173,7 @@ def _asked_again(worker: ManagedWorker) -> ModelRequest:
 async def follow_sleep(
     suspension: Suspension,
     current: CurrentConfig,
-    make_notices: Callable[[OnSleep, OnWake], SleepNotices | None] = sleep_notices,
+    make_notices: Callable[[OnSleep, OnWake], SleepNotices] = sleep_notices,
 ) -> None:
     """Suspend before the machine sleeps and resume after it, as the config has it."""
 
@@ -184,6 +184,4 @@ async def follow_sleep(
     async def on_wake() -> None:
         await suspension.on_wake(is_reloading=current.config.lifecycle.reload_on_wake)
 
-    notices = make_notices(on_sleep, on_wake)
-    if notices is not None:
-        await notices.run()
+    await make_notices(on_sleep, on_wake).run()
