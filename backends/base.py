@@ -6,7 +6,8 @@ Not the process: an engine knows nothing of frames, sockets or requests. One thr
 
 import abc
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -91,11 +92,14 @@ class Chunk(NamedTuple):
         sequence: Whose tokens; the engine reads it and never changes it.
         start: Index of the first token, equal to `sequence.num_computed`.
         num_tokens: How many, >= 1.
+        draft: Tokens that may follow, of a chunk that draws, from an engine that takes drafts. They are evaluated with
+            it, so that one step draws as long as what is drawn is what was drafted, and once more.
     """
 
     sequence: Sequence
     start: int
     num_tokens: int
+    draft: tuple[int, ...] = ()
 
     @property
     def end(self) -> int:
@@ -162,25 +166,31 @@ class StepResult:
             rules may have done less or more than the plan, and may name held sequences, whose cache it has cut by what
             it had drawn ahead; a sequence that is missing did not move. Where only a part of a span is left that has
             to be whole, the sequence is computed anew.
-        tokens: Per sequence id, the token that was drawn.
-        likelihoods: Per sequence id, what goes with that token where its editor reports it.
+        tokens: Per sequence id, what was drawn, one token or, after a draft, up to one more than it has; `num_computed`
+            counts all of them but the last.
+        likelihoods: Per sequence id, what goes with each of them where its editor reports it.
         prompt_scores: Per sequence id, what is told of its prompt; a sequence that is computed anew tells it again.
-        errors: Per sequence id, why a sequence cannot go on although the step did.
+        errors: Per sequence id, why a sequence cannot go on although the step did, after what it has drawn.
         was_aborted: The step was given up; `num_computed` tells what is left.
     """
 
     num_computed: dict[int, int] = dataclasses.field(default_factory=dict)
-    tokens: dict[int, int] = dataclasses.field(default_factory=dict)
-    likelihoods: dict[int, Likelihoods] = dataclasses.field(default_factory=dict)
+    tokens: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    likelihoods: dict[int, list[Likelihoods]] = dataclasses.field(default_factory=dict)
     prompt_scores: dict[int, PromptScores] = dataclasses.field(default_factory=dict)
     errors: dict[int, BackendError] = dataclasses.field(default_factory=dict)
     was_aborted: bool = False
 
     def add(self, sequence_id: int, token_id: int, likelihoods: Likelihoods | None) -> None:
-        """Note a drawn token."""
-        self.tokens[sequence_id] = token_id
+        """Note a drawn token, the next of its sequence."""
+        self.tokens.setdefault(sequence_id, []).append(token_id)
         if likelihoods is not None:
-            self.likelihoods[sequence_id] = likelihoods
+            self.likelihoods.setdefault(sequence_id, []).append(likelihoods)
+
+    def drawn(self, sequence_id: int) -> Iterable[tuple[int, Likelihoods | None]]:
+        """Return a sequence's tokens with what goes with each."""
+        tokens = self.tokens.get(sequence_id, [])
+        return zip(tokens, self.likelihoods.get(sequence_id) or itertools.repeat(None), strict=False)
 
 
 class Engine(abc.ABC):
@@ -231,6 +241,7 @@ class LoadedEngine(abc.ABC):
     Attributes:
         evaluates_rows: Whether sequences may have spans.
         why_text_only: Why not, although the load was to see; None = it has no means to, or was not to.
+        speculation: What becomes of sequences that do not say.
         encodes_beside: Whether `encode` may be called on another thread while this one makes other calls; with a tile
             of its own then, whose rows become those of the sequences' tile.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
@@ -258,6 +269,7 @@ class LoadedEngine(abc.ABC):
         self.model = model
         self.tokenizer = tokenizer
         self.closing_ids = closing_ids
+        self.speculation = spec.speculation
         self.evaluates_rows = spec.vision is not None
         self.limits = BatchLimits(
             max_sequences=model.max_sequences,
@@ -302,7 +314,8 @@ class LoadedEngine(abc.ABC):
                 must not be used for another sequence before.
 
         Returns:
-            How many of its first tokens the cache holds; 0 = nothing was kept, and the sequence is removed.
+            How many of its first tokens the cache holds, without those of a step's draft that it did not take over;
+            0 = nothing was kept, and the sequence is removed.
         """
 
     @abc.abstractmethod

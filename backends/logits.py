@@ -75,6 +75,10 @@ class Matcher(abc.ABC):
     def accept(self, token_id: int) -> None:
         """Go on by the token that was drawn; an end token after a complete answer is fine."""
 
+    def num_allowed(self, token_ids: Tokens[int]) -> int:
+        """Return how many of these tokens could come next, one after the other; all where that is not known."""
+        return len(token_ids)
+
     @property
     @abc.abstractmethod
     def is_complete(self) -> bool:
@@ -153,6 +157,9 @@ class LogitsEditor:
         matcher: The constraint, in its initial state; None = none.
         prompt_ids: Tokens of the prompt; the repetition penalty counts them, but for the rows of pictures among them.
         held: Ends that come too early; None = none do.
+
+    Attributes:
+        num_accepted: Tokens of the answer that it was told.
     """
 
     def __init__(
@@ -180,11 +187,16 @@ class LogitsEditor:
         counts = (self._repeated, self._answered)
         self._is_unedited = not biases and counts == (None, None) and matcher is None and held is None
         self._raw: Logits | None = None
+        self.num_accepted = 0
 
     @property
     def is_complete(self) -> bool:
         """Whether the constraint is met and leaves nothing to follow."""
         return self._matcher is not None and self._matcher.is_complete
+
+    def num_allowed(self, token_ids: Tokens[int]) -> int:
+        """Return how many of these tokens the constraint allows to come next, one after the other."""
+        return len(token_ids) if self._matcher is None else self._matcher.num_allowed(token_ids)
 
     def edit(self, logits: Logits) -> None:
         """Change one row of logits in place; float32, shape (vocab_size,).
@@ -205,12 +217,12 @@ class LogitsEditor:
             logits[ids] -= penalties.astype(np.float32)
         if self._matcher is not None:
             self._matcher.mask(logits)
-        if self._num_held > 0:
+        if self._num_held > self.num_accepted:
             self._hold_ends(logits)
 
     def accept(self, token_id: int) -> Likelihoods | None:
         """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
-        self._num_held -= 1
+        self.num_accepted += 1
         for counts in (self._repeated, self._answered):
             if counts is not None:
                 counts.push(token_id)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends.wire.request import Priority, SamplingParams
+from backends.wire.request import Priority, SamplingParams, SpeculationMode
 
 
 class Grid(NamedTuple):
@@ -106,6 +106,9 @@ class Sequence:
         session_id: Conversation whose cache is kept for its next turn, or None.
         owner: Whose it is: an API key's id; None = nobody's key. Only sequences of one owner share caches.
         num_cached_tokens: Tokens of the prompt that were not computed for it, but taken from another one's cache.
+        speculation: Whether tokens are drafted for it; None = as for all of its model.
+        num_drafted: Tokens that were.
+        num_accepted: Those of them that were drawn.
     """
 
     sequence_id: int
@@ -121,6 +124,9 @@ class Sequence:
     spans: tuple[EmbeddingSpan, ...] = ()
     images: tuple[PlacedImage, ...] = ()
     encode_ms: dict[bytes, float] = dataclasses.field(default_factory=dict)
+    speculation: SpeculationMode | None = None
+    num_drafted: int = 0
+    num_accepted: int = 0
 
     @property
     def is_scored(self) -> bool:

@@ -26,6 +26,8 @@ KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
 VisionMode = Literal["auto", "on", "off"]
 """Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
+SpeculationMode = Literal["auto", "lookup", "off"]
+"""Whether tokens are drafted: where that pays, wherever a text repeats itself, or never."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
@@ -73,6 +75,9 @@ class LoadSetting(msgspec.Struct, frozen=True, kw_only=True):
 
 _FOR_ALL: Final = LoadSetting(section="generation")
 _FOR_LLAMACPP: Final = LoadSetting(section="llamacpp", engine=EngineKind.LLAMACPP)
+_FOR_LLAMACPP_OF_ALL_REQUESTS: Final = LoadSetting(
+    section="llamacpp", engine=EngineKind.LLAMACPP, is_in_header=False
+)  # a request says it in words of its own, which need no other load
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +92,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         threads: Compute threads of each worker; mlx chooses its own.
         template: Jinja chat template in the place of the model's own.
         vision: Whether it sees, if it can; None = `auto`.
+        speculation: Whether tokens are drafted for requests that do not say.
     """
 
     context_length: Annotated[ContextLength, _FOR_ALL] | None = None
@@ -96,6 +102,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     threads: Annotated[Threads, _FOR_LLAMACPP] | None = None
     template: Annotated[NonEmpty, LoadSetting(is_in_header=False)] | None = None
     vision: Annotated[VisionMode, LoadSetting()] | None = None
+    speculation: Annotated[SpeculationMode, _FOR_LLAMACPP_OF_ALL_REQUESTS] | None = None
 
 
 class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True):

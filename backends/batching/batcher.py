@@ -3,7 +3,7 @@
 No engine, clock, I/O or log in here: events and `now` in, effects out. One round of the caller:
 
     for action in batcher.admit(now): let the engine do it; tell `on_fork` how forks ended
-    plan = batcher.plan(now); let the engine do it; tell `on_step`
+    plan = batcher.plan(now); let the engine do it; tell `on_step`, `on_token`
 
 How it decides:
     1. Order: urgent sequences first, each class first come, first served (`live`). `max_sequences` of them compute.
@@ -296,7 +296,7 @@ class Batcher:
                 member.sequence.encode_ms[tile.digest] = encode_ms
 
     def on_step(self, result: StepResult) -> None:
-        """Take over what the engine did."""
+        """Take over what the engine did, but for the tokens that it drew: each of them may be the last that counts."""
         self.counts.num_steps += 1
         self.counts.num_step_sequences += len(result.num_computed)
         for sequence_id, num_computed in result.num_computed.items():
@@ -308,12 +308,13 @@ class Batcher:
                 self._shared.truncate(sequence_id, num_computed)
                 sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_computed)
             sequence.num_computed = num_computed
-        for sequence_id, token_id in result.tokens.items():
-            member = self._live.get(sequence_id)
-            if member is not None:
-                member.sequence.token_ids.append(token_id)
-                if member.num_slice_tokens:
-                    member.num_slice_tokens -= 1
+
+    def on_token(self, sequence_id: int, token_id: int) -> None:
+        """Take over a token that the last step drew, the next of its sequence; ignored when that has ended."""
+        member = self._live.get(sequence_id)
+        if member is not None:
+            member.sequence.token_ids.append(token_id)
+            member.num_slice_tokens = max(0, member.num_slice_tokens - 1)
 
     # ---- admission ---------------------------------------------------------------------------------------------------
 

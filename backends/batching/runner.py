@@ -15,6 +15,7 @@ from backends.cache_files import read_header
 from backends.errors import EngineError, PromptError
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
+from backends.speculation.speculation import Speculation
 from backends.wire.questions import CacheFile
 
 FIRST_READ_ID: Final = -(2**40)
@@ -42,6 +43,9 @@ class BatchRunner:
         self._engine = engine
         self.saving = saving
         self._clock = clock
+        self._speculation: Speculation | None = None
+        if engine.model.why_no_drafts is None:
+            self._speculation = Speculation(engine.limits, engine.speculation, engine.tokenizer.end_ids)
 
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Queue a sequence, after the saved cache that it could begin with was read."""
@@ -49,6 +53,8 @@ class BatchRunner:
         if self.saving is not None and not sequence.is_scored:
             self.saving.restore(sequence)
         self._engine.insert(sequence, editor)
+        if self._speculation is not None:
+            self._speculation.start(sequence, editor)
         self.batcher.add(sequence, self._clock())
 
     def plan(self, now: float) -> StepPlan:
@@ -59,7 +65,8 @@ class BatchRunner:
             else:
                 is_done = self._engine.fork(action.source_id, action.target_id, action.num_tokens)
                 self.batcher.on_fork(action.target_id, is_done=is_done)
-        return self.batcher.plan(now)
+        plan = self.batcher.plan(now)
+        return plan if self._speculation is None else self._speculation.drafted(plan, self.batcher.num_free_cells)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Have a plan done; arguments and errors as in `LoadedEngine.step`."""
@@ -75,6 +82,7 @@ class BatchRunner:
         if not self.batcher.can_retire(sequence_id):
             self.remove(sequence_id)
             return
+        self._forget_drafts(sequence_id)
         num_kept = self._engine.retire(sequence_id)
         self._remove_all(self.batcher.retire(sequence_id, num_kept, self._clock()))
 
@@ -82,6 +90,11 @@ class BatchRunner:
         """End a sequence and its cache; unknown ids are ignored."""
         self.batcher.remove(sequence_id)
         self._engine.remove(sequence_id)
+        self._forget_drafts(sequence_id)
+
+    def _forget_drafts(self, sequence_id: int) -> None:
+        if self._speculation is not None:
+            self._speculation.forget(sequence_id)
 
     def save(self) -> None:
         """Write the kept caches to disk, the last used first, as far as there is time and room."""
@@ -147,7 +160,11 @@ class BatchRunner:
             self._engine.remove(sequence_id)
 
     def _observe(self, plan: StepPlan, result: StepResult, duration_s: float) -> None:
-        """Let the batcher learn what a step took; decode chunks come first in a plan."""
+        """Let those learn what a step took who decide by it; decode chunks come first in a plan."""
+        if self._speculation is not None:
+            self._speculation.on_step(plan, result, duration_s, self._engine.num_threads)
+        if any(chunk.draft for chunk in plan.chunks):
+            return  # it tells nothing of steps without drafts
         num_decoding = sum(chunk.sequence.is_decoding for chunk in plan.chunks)
         num_prefilled = sum(
             max(0, result.num_computed.get(chunk.sequence.sequence_id, chunk.start) - chunk.start)

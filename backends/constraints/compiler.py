@@ -8,7 +8,7 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -99,6 +99,12 @@ class GrammarMatcher(Matcher):
             return
         if token_id < self._vocabulary.vocab_size:
             self._inner.consume_token(token_id)
+
+    def num_allowed(self, token_ids: Sequence[int]) -> int:
+        """Return how many of these tokens the grammar allows to come next, one after the other."""
+        return int(
+            self._inner.validate_tokens([token_id for token_id in token_ids if token_id < self._vocabulary.vocab_size])
+        )
 
     @property
     def is_complete(self) -> bool:

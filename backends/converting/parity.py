@@ -78,10 +78,10 @@ def read_parity(engine: LoadedEngine, token_ids: list[int] | None = None) -> Par
         if 1 in result.errors:
             raise result.errors[1]
         if 1 in result.tokens:
-            thought = result.likelihoods[1]
+            (thought,) = result.likelihoods[1]
             likeliest_ids.append(thought.top[0].token_id if thought.top else thought.drawn.token_id)
             logprobs.append(thought.drawn.logprob)
-            sequence.token_ids.append(result.tokens[1])
+            sequence.token_ids += result.tokens[1]
     engine.remove(1)
     return ParityReading(
         own_ids=own_ids,

@@ -66,7 +66,7 @@ class FakeCaches:
         return len(cache.token_ids)
 
     def evaluate(self, chunk: Chunk) -> None:
-        """Take over a chunk's tokens.
+        """Take over a chunk's tokens, and its draft's.
 
         Raises:
             EngineError: It does not follow what the cache holds, its rows are wrong, or there is no room for it.
@@ -77,11 +77,21 @@ class FakeCaches:
         if cache.token_ids != chunk.sequence.token_ids[: chunk.start]:
             raise EngineError(f"fake: the cache of sequence {sequence_id} does not hold what comes before its chunk")
         cache.token_ids.extend(chunk.sequence.token_ids[chunk.start : chunk.end])
-        cells = self._new_cells(chunk.num_tokens)
+        cache.token_ids.extend(chunk.draft)
+        cells = self._new_cells(chunk.num_tokens + len(chunk.draft))
         self._hold(cells)
         cache.cells.extend(cells)
         if len(self._caches) + len(self._retired) > self._num_slots or self.num_cells_held > self._num_cells:
             raise EngineError("fake: no free KV cells or slots")
+
+    def cut(self, sequence_id: int, num_tokens: int) -> None:
+        """Drop all but a live sequence's first tokens."""
+        cache = self._caches.get(sequence_id)
+        if cache is not None:
+            self._release(sequence_id)
+            kept = _Cache(cache.token_ids[:num_tokens], cache.cells[:num_tokens])
+            self._hold(kept.cells)
+            self._caches[sequence_id] = kept
 
     def export(self, sequence_id: int) -> ExportedCache | None:
         """Return what is to be written of a sequence."""

@@ -231,7 +231,9 @@ class LoadedFake(LoadedEngine):
 
     def retire(self, sequence_id: int) -> int:
         """Keep the sequence's tokens beside the cells."""
-        self._forget(sequence_id)
+        live = self._live.pop(sequence_id, None)
+        if live is not None:
+            self._caches.cut(sequence_id, len(live.sequence.token_ids))
         return self._caches.retire(sequence_id)
 
     def export_cache(self, sequence_id: int) -> ExportedCache | None:
@@ -265,7 +267,7 @@ class LoadedFake(LoadedEngine):
             if chunk.scored:
                 result.prompt_scores[sequence_id] = PromptScores(chunk.scored.start, self._scores(chunk))
             if chunk.samples:
-                self._draw(chunk.sequence, result)
+                self._draw(chunk, result)
         return result
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
@@ -314,37 +316,57 @@ class LoadedFake(LoadedEngine):
         if num_output_tokens == self._options.fail_at_token:
             raise EngineError(f"fake failure before token {num_output_tokens}")
 
-    def _draw(self, sequence: Sequence, result: StepResult) -> None:
+    def _draw(self, chunk: Chunk, result: StepResult) -> None:
+        """Draw as long as the chunk's draft is right, and once more; keep of its cells what was right."""
+        sequence, num_right = chunk.sequence, 0
+        token_ids = list(sequence.token_ids)
+        while self._draw_one(sequence, token_ids, result) and num_right < len(chunk.draft):
+            editor = self._live[sequence.sequence_id].editor
+            token_ids.append(result.tokens[sequence.sequence_id][-1])
+            if token_ids[-1] != chunk.draft[num_right] or (editor is not None and editor.is_complete):
+                break
+            num_right += 1
+        if chunk.draft:
+            self._caches.cut(sequence.sequence_id, chunk.end + num_right)
+        result.num_computed[sequence.sequence_id] = chunk.end + num_right
+
+    def _draw_one(self, sequence: Sequence, token_ids: list[int], result: StepResult) -> bool:
+        """Draw what follows a sequence's tokens and those drawn after them; return whether it could be."""
         sequence_id = sequence.sequence_id
         _, generator, editor, _ = self._live[sequence_id]
         if editor is None:
-            result.tokens[sequence_id] = self._drawn_plainly(sequence, generator)
-            return
-        logits = self._logits(sequence, len(sequence.token_ids))
+            result.add(sequence_id, self._drawn_plainly(sequence, token_ids, generator), None)
+            return True
+        logits = self._logits(sequence, token_ids)
         try:
             result.add(sequence_id, *editor.draw(logits, lambda: _drawn_from(logits, sequence, generator)))
         except BackendError as exc:
             result.errors[sequence_id] = exc
+            return False
+        return True
 
-    def _drawn_plainly(self, sequence: Sequence, generator: random.Random) -> int:
-        if (set_choice := self._set_choice(sequence, sequence.num_output_tokens)) is not None:
+    def _drawn_plainly(self, sequence: Sequence, token_ids: list[int], generator: random.Random) -> int:
+        if (set_choice := self._set_choice(sequence, len(token_ids) - sequence.num_prompt_tokens)) is not None:
             return set_choice
         if sequence.sampling.is_greedy:
-            return _greedy_choice(sequence.token_ids)
+            return _greedy_choice(token_ids)
         return _ALPHABET[int(generator.random() * len(_ALPHABET))]
 
     def _scores(self, chunk: Chunk) -> list[TokenScore]:
         sequence, num_top = chunk.sequence, chunk.sequence.sampling.num_prompt_logprobs or 0
-        return [score(self._logits(sequence, at), sequence.token_ids[at], num_top) for at in chunk.scored]
+        return [
+            score(self._logits(sequence, sequence.token_ids[:at]), sequence.token_ids[at], num_top)
+            for at in chunk.scored
+        ]
 
-    def _logits(self, sequence: Sequence, num_tokens: int) -> Logits:
-        """Return logits after the first tokens, from which an unedited draw gives what `_drawn_plainly` gives."""
+    def _logits(self, sequence: Sequence, token_ids: list[int]) -> Logits:
+        """Return logits after these tokens, from which an unedited draw gives what `_drawn_plainly` gives."""
         logits = np.full(self.tokenizer.vocab_size, _UNLIKELY_LOGIT, np.float32)
         for letter in set(_ALPHABET):
             logits[letter] = np.log(_ALPHABET.count(letter))
         if sequence.sampling.is_greedy:
-            logits[_greedy_choice(sequence.token_ids[:num_tokens])] += _GREEDY_LEAD
-        if (set_choice := self._set_choice(sequence, num_tokens - sequence.num_prompt_tokens)) is not None:
+            logits[_greedy_choice(token_ids)] += _GREEDY_LEAD
+        if (set_choice := self._set_choice(sequence, len(token_ids) - sequence.num_prompt_tokens)) is not None:
             logits[set_choice] = _END_LEAD
         return logits
 

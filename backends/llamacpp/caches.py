@@ -90,7 +90,9 @@ class SequenceCaches:
 
     def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> int:
         num_positions = self._positions.before(spans, num_tokens)
-        if llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1):
+        is_cut = llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1)
+        # Behind a window's end the cells may be others' by now.
+        if is_cut and (not self._window or self._can_begin(slot, num_positions)):
             return self._positions.num_places(spans, num_positions)
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return 0
@@ -144,6 +146,8 @@ class SequenceCaches:
     def _state_of(self, sequence: Sequence) -> _State | None:
         slot, token_ids = self._slots.get(sequence.sequence_id), sequence.token_ids
         num_tokens = 0 if slot is None else self._num_whole(slot, sequence.spans)
+        if slot is not None and num_tokens > len(token_ids):  # of a draft whose end nobody wants any more
+            num_tokens = self._cut(slot, len(token_ids), sequence.spans)
         if slot is None or not 0 < num_tokens <= len(token_ids):
             return None
         size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, _NO_FLAGS)

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _ABORTABLE_TOKENS = 32
 """Steps with fewer prefill tokens end in milliseconds; asking Python at every graph node slows decode by some 2 %."""
 
+_WHY_NO_DRAFTS = "this model's cache cannot be cut behind a draft that turned out wrong"
+
 # Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
 _DECODE_OK = 0
 _DECODE_NO_SLOT = 1
@@ -149,6 +151,7 @@ class LoadedLlamaCpp(LoadedEngine):
                 devices=tuple(sorted(log.devices)),
                 can_generate=not self._sees_whole_texts,
                 pooling=pooling_of(context),
+                why_no_drafts=None if self._caches.can_cut else _WHY_NO_DRAFTS,
             ),
             tokenizer,
             step_tokens=params.n_ubatch,
@@ -309,6 +312,11 @@ class LoadedLlamaCpp(LoadedEngine):
                 index += 1
             if chunk.samples:
                 logits[index - 1] = 1
+            for position, token_id in enumerate(chunk.draft, chunk.end):
+                tokens[index], positions[index] = token_id, position + shift
+                slots[index][0] = slot
+                num_slots[index] = logits[index] = 1
+                index += 1
         batch.n_tokens = index
         return firsts
 
@@ -321,8 +329,27 @@ class LoadedLlamaCpp(LoadedEngine):
             if scored:
                 result.prompt_scores[sequence.sequence_id] = PromptScores(scored.start, self._scores(chunk, first))
             if chunk.samples:
-                self._draw_one(sequence.sequence_id, first + chunk.num_tokens - 1, result)
+                self._draw_after(chunk, first + chunk.num_tokens - 1, result)
         return result
+
+    def _draw_after(self, chunk: Chunk, output: int, result: StepResult) -> None:
+        """Draw from a chunk's last row and, as long as its draft is right, from those after it; forget the others.
+
+        Args:
+            output: Batch index of the last row.
+        """
+        sequence_id = chunk.sequence.sequence_id
+        num_right = 0
+        while self._draw_one(sequence_id, output + num_right, result) and num_right < len(chunk.draft):
+            editor = self._live[sequence_id].editor
+            is_right = result.tokens[sequence_id][-1] == chunk.draft[num_right]
+            if not is_right or (editor is not None and editor.is_complete):
+                break
+            num_right += 1
+        if num_right < len(chunk.draft):
+            result.num_computed[sequence_id] = self._caches.cut(chunk.sequence, chunk.end + num_right)
+        else:
+            result.num_computed[sequence_id] = chunk.end + num_right
 
     def _scores(self, chunk: Chunk, first: int) -> list[TokenScore]:
         token_ids, num_top = chunk.sequence.token_ids, chunk.sequence.sampling.num_prompt_logprobs or 0
@@ -331,16 +358,19 @@ class LoadedLlamaCpp(LoadedEngine):
             for index, place in enumerate(chunk.scored, first)
         ]
 
-    def _draw_one(self, sequence_id: int, output: int, result: StepResult) -> None:
+    def _draw_one(self, sequence_id: int, output: int, result: StepResult) -> bool:
+        """Draw from a row; return whether it could be."""
         _, sampler, editor = self._live[sequence_id]
         sample = functools.partial(sampler.sample, self._context, output)
         if editor is None:
-            result.tokens[sequence_id] = sample()
-            return
+            result.add(sequence_id, sample(), None)
+            return True
         try:
             result.add(sequence_id, *editor.draw(self._reader.row(self._context, output), sample))
         except BackendError as exc:  # the editor's; it must not end the others' step
             result.errors[sequence_id] = exc
+            return False
+        return True
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""

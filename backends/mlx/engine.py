@@ -85,6 +85,9 @@ class MLXEngine(Engine):
         return loaded
 
 
+_WHY_NO_DRAFTS = "the batches of mlx-lm draw one token of each sequence in a step"
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class _Live:
     """A sequence that was inserted and has not ended.
@@ -131,6 +134,7 @@ class LoadedMLX(LoadedEngine):
                 kv_cells=max(num_tokens, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
                 devices=(device_name(),),
+                why_no_drafts=_WHY_NO_DRAFTS,
             ),
             tokenizer,
             step_tokens=step_tokens,
@@ -360,7 +364,7 @@ class LoadedMLX(LoadedEngine):
             sequence_id = live.sequence.sequence_id
             result.num_computed[sequence_id] = len(live.sequence.token_ids)
             if live.draws is None:
-                result.tokens[sequence_id] = response.token
+                result.add(sequence_id, response.token, None)
             elif live.draws.error is not None:
                 result.errors[sequence_id] = live.draws.error
             else:

@@ -214,7 +214,9 @@ class RunningAnswer:
     @property
     def _is_complete(self) -> bool:
         """Whether nothing can follow any more, so that there is no need to wait for an end token."""
-        is_matched = self.editor is not None and self.editor.is_complete
+        editor, num_tokens = self.editor, self.sequence.num_output_tokens
+        # An editor that is ahead, in a step that draws several tokens, tells of a later one.
+        is_matched = editor is not None and editor.num_accepted <= num_tokens and editor.is_complete
         return is_matched or (self._parser is not None and self._parser.is_done)
 
     def _parsed(self, text: str) -> Output:

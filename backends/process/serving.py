@@ -330,15 +330,23 @@ class Serving:
                 self._outbox += self._answers[sequence_id].on_progress()
         for sequence_id, scores in result.prompt_scores.items():
             self._outbox += self._answers[sequence_id].on_prompt_scores(scores)
-        for sequence_id, token_id in result.tokens.items():
-            likelihoods = result.likelihoods.get(sequence_id)
-            events = self._answers[sequence_id].on_token(token_id, likelihoods, now)
+        for sequence_id in result.tokens:
+            self._report_tokens(sequence_id, result, now)
+        for sequence_id, error in result.errors.items():
+            if sequence_id in self._answers:  # and has not ended before it
+                self._forget(sequence_id)
+                self._outbox.append(Failed.of(sequence_id, error))
+
+    def _report_tokens(self, sequence_id: int, result: StepResult, now: float) -> None:
+        """Take over what was drawn, one token after the other, up to the one that ends the answer."""
+        answer = self._answers[sequence_id]
+        for token_id, likelihoods in result.drawn(sequence_id):
+            self._batcher.on_token(sequence_id, token_id)
+            events = answer.on_token(token_id, likelihoods, now)
+            self._outbox += events
             if events and isinstance(events[-1], Finished):
                 self._forget(sequence_id, is_sound=True)
-            self._outbox += events
-        for sequence_id, error in result.errors.items():
-            self._forget(sequence_id)
-            self._outbox.append(Failed.of(sequence_id, error))
+                return
 
     def _encode(self) -> None:
         """Have the tower make rows, where some are wanted; who goes without them ends here."""

@@ -33,6 +33,7 @@ from backends.wire.prompts import (
     TokenPrompt,
 )
 from backends.wire.questions import MAX_TEXT_BYTES
+from backends.wire.request import SpeculationMode
 
 _QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
@@ -85,6 +86,7 @@ class Intake:
         self._tokenizer = tokenizer
         self._context_length = model.context_length
         self._vocab_size = tokenizer.vocab_size
+        self._why_no_drafts = model.why_no_drafts
         self._sees = image_facts is not None
         self._encoder = PromptEncoder(tokenizer, image_facts)
         self._tiles = TileCache() if tiles is None else tiles
@@ -125,6 +127,7 @@ class Intake:
             raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
         self.check_ids([token_id for token_id, _ in spec.sampling.logit_bias], "logit_bias")
         self.check_ids(list(spec.stop_token_ids), "stop_token_ids")
+        self._check_speculation(spec.speculation)
         if prompt.spans and spec.sampling.num_prompt_logprobs is not None:
             raise PromptError(
                 "prompt_logprobs: a prompt with pictures is not judged; leave it out, or the pictures",
@@ -141,7 +144,16 @@ class Intake:
             owner=spec.owner,
             spans=prompt.spans,
             images=prompt.images,
+            speculation=spec.speculation,
         )
+
+    def _check_speculation(self, mode: SpeculationMode | None) -> None:
+        """Refuse a request for drafts that there cannot be; AUTO leaves that open."""
+        if mode is SpeculationMode.LOOKUP and self._why_no_drafts is not None:
+            raise UnsupportedByModelError(
+                f"speculation: {mode} cannot be had here: {self._why_no_drafts}; send auto or off, or leave it out",
+                param="speculation",
+            )
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of plain text, BOS first where the model wants it."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from backends.wire.request import Pooling
+from backends.wire.request import Pooling, SpeculationMode
 
 _SPARE_SLOTS = 24
 
@@ -61,6 +61,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
         adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
         vision: How it sees; None = it is a text model, or is to be one.
+        speculation: Whether tokens are drafted for requests that do not say (llamacpp).
     """
 
     model_path: str
@@ -87,6 +88,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     adapter_path: str | None = None
     adapter_scale: float = 1.0
     vision: VisionSpec | None = None
+    speculation: SpeculationMode = SpeculationMode.OFF
 
     @property
     def num_spare_slots(self) -> int:
@@ -104,6 +106,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
         can_generate: Whether it can continue a text; an encoder can only embed it.
         pooling: How the model's makers want its embeddings pooled; None = they do not say.
+        why_no_drafts: Why no tokens can be drafted for its sequences; None = they can.
     """
 
     context_length: int
@@ -113,3 +116,4 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...]
     can_generate: bool = True
     pooling: Pooling | None = None
+    why_no_drafts: str | None = None

@@ -66,6 +66,17 @@ class Priority(enum.Enum):
     BACKGROUND = "background"
 
 
+class SpeculationMode(enum.StrEnum):
+    """Whether tokens are drafted, to draw several in one step; what is drawn stays the same.
+
+    AUTO drafts where that was seen to pay, LOOKUP wherever the text repeats itself.
+    """
+
+    AUTO = "auto"
+    LOOKUP = "lookup"
+    OFF = "off"
+
+
 class Pooling(enum.StrEnum):
     """How the hidden states of a text's tokens become one vector."""
 
@@ -165,6 +176,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         min_tokens: Tokens before which no end token, no stop token and no stop string ends the answer.
         stop_token_ids: Tokens that end the answer as end tokens do, with `ignore_eos` too.
         owner: The id of the API key that asks; its prompts share caches with each other only. None = no key's.
+        speculation: Whether tokens are drafted; None = as the model was loaded.
     """
 
     sampling: SamplingParams
@@ -180,3 +192,4 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     min_tokens: int = 0
     stop_token_ids: tuple[int, ...] = ()
     owner: str | None = None
+    speculation: SpeculationMode | None = None

@@ -20,6 +20,7 @@ from registry.settings import (
     MinP,
     NonEmpty,
     Parallel,
+    SpeculationMode,
     Temperature,
     Threads,
     TopK,
@@ -151,6 +152,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         mmap: Map the weights from the file instead of reading them.
         kv_type: Element type of the KV cache; None = float16, or float32 for float32 weights.
         flash_attention: auto lets llama.cpp decide by the model.
+        speculation: Whether tokens are drafted for requests that do not say.
     """
 
     threads: Threads | None = None
@@ -159,6 +161,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     mmap: bool = True
     kv_type: KVType | None = None
     flash_attention: FlashAttention = FlashAttention.AUTO
+    speculation: SpeculationMode = "off"
 
 
 class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from backends.wire.load import LoadSpec
+from backends.wire.request import SpeculationMode
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
@@ -42,6 +43,8 @@ def load_spec(
     }
     del settings["workers"]  # each is told of itself alone
     mode = settings.pop("vision")
+    if "speculation" in settings:
+        settings["speculation"] = SpeculationMode(settings["speculation"])
     return LoadSpec(
         vision=vision_spec(vision, mode),
         model_path=model_path,

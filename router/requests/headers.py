@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.request import Priority
+from backends.wire.request import Priority, SpeculationMode
 from registry.engines import EngineSetting
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
@@ -19,6 +19,7 @@ from router.http.headers import (
     LOAD_HEADER,
     PRIORITY_HEADER,
     SESSION_HEADER,
+    SPECULATION_HEADER,
     TIMEOUT_HEADER,
 )
 from router.models.load_settings import AS_CONFIGURED
@@ -40,6 +41,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: For the whole request, above 0.
         load: How the model is to be loaded; comes before the model's settings.
         image_side_px: What the longer side of pictures is to be shrunk to, pixels.
+        speculation: Whether tokens are drafted; comes before what the model was loaded with.
     """
 
     engine: EngineSetting | None = None
@@ -48,6 +50,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     load: LoadSettings = AS_CONFIGURED
     image_side_px: int | None = None
+    speculation: SpeculationMode | None = None
 
 
 def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
@@ -63,6 +66,7 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
         load=read_load_header(headers.get(LOAD_HEADER)),
         image_side_px=_image_side(headers.get(IMAGE_SIDE_HEADER)),
+        speculation=_speculation(headers.get(SPECULATION_HEADER)),
     )
 
 
@@ -134,6 +138,16 @@ def _image_side(text: str | None) -> int | None:
     except msgspec.ValidationError as exc:
         message = f"{IMAGE_SIDE_HEADER}: {text!r:.40} is no whole number of pixels: {exc}"
         raise InvalidRequestError(message, IMAGE_SIDE_HEADER) from exc
+
+
+def _speculation(text: str | None) -> SpeculationMode | None:
+    if text is None:
+        return None
+    try:
+        return SpeculationMode(text.strip().lower())
+    except ValueError:
+        message = f"{SPECULATION_HEADER}: {text!r:.40} is not known; send {', '.join(SpeculationMode)}"
+        raise InvalidRequestError(message, SPECULATION_HEADER) from None
 
 
 def _timeout_s(text: str | None) -> float | None:

@@ -15,13 +15,14 @@ from router.http.headers import (
     PRIORITY_HEADER,
     PROGRESS_HEADER,
     SESSION_HEADER,
+    SPECULATION_HEADER,
     STRICT_HEADER,
     TIMEOUT_HEADER,
 )
 
 _OWN: Final = (
     *(ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, PROGRESS_HEADER),
-    *(TIMEOUT_HEADER, SESSION_HEADER, STRICT_HEADER, IMAGE_SIDE_HEADER),
+    *(TIMEOUT_HEADER, SESSION_HEADER, STRICT_HEADER, IMAGE_SIDE_HEADER, SPECULATION_HEADER),
 )
 RELEVANT_HEADERS: Final = ("authorization", "x-api-key", *(name.lower() for name in _OWN))
 """Those that say who asks and how to answer. Others differ when a client tries again, such as its count of retries."""

@@ -74,8 +74,8 @@ class BareEngine:
         assert not result.errors
         for sequence_id, num_computed in result.num_computed.items():
             self.sequences[sequence_id].num_computed = num_computed
-        for sequence_id, token_id in result.tokens.items():
-            self.sequences[sequence_id].token_ids.append(token_id)
+        for sequence_id, token_ids in result.tokens.items():
+            self.sequences[sequence_id].token_ids += token_ids
         return result
 
     def _encode_next(self, sequence: Sequence) -> None:

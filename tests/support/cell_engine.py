@@ -112,7 +112,7 @@ class CellEngine:
             result.num_computed[chunk.sequence.sequence_id] = chunk.end
             if chunk.samples:
                 text = ",".join(map(str, chunk.sequence.token_ids))
-                result.tokens[chunk.sequence.sequence_id] = zlib.crc32(text.encode()) % 3
+                result.add(chunk.sequence.sequence_id, zlib.crc32(text.encode()) % 3, None)
         self.check_slots()
         assert self.num_cells_held <= self.limits.num_cells, "cells oversubscribed"
         return result
@@ -218,7 +218,9 @@ class Driven:
         result = self.engine.step(plan, share)
         self.batcher.on_step(result)
         self.now += 1.0
-        for sequence_id in result.tokens:
+        for sequence_id, token_ids in result.tokens.items():
+            for token_id in token_ids:
+                self.batcher.on_token(sequence_id, token_id)
             sequence = self.live[sequence_id]
             if sequence.num_output_tokens >= sequence.max_output_tokens:
                 self.end(sequence_id)

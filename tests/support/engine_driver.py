@@ -86,10 +86,9 @@ class NotingBatcher(Batcher):
 
     def on_step(self, result: StepResult) -> None:
         super().on_step(result)
-        assert not result.errors.keys() & result.tokens.keys(), "a token or an error"
-        assert result.likelihoods.keys() <= result.tokens.keys(), "likelihoods go with a token"
         for sequence_id, likelihoods in result.likelihoods.items():
-            self.likelihoods.setdefault(sequence_id, []).append(likelihoods)
+            assert len(likelihoods) == len(result.tokens[sequence_id]), "likelihoods go with a token"
+            self.likelihoods.setdefault(sequence_id, []).extend(likelihoods)
 
 
 class MatchingServing(Serving):

@@ -32,6 +32,7 @@ from router.protocols.anthropic.schemas import (
 )
 from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.constraints import schema_constraint
+from router.protocols.fields.mlxr import wished_side, wished_speculation
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import decode_body, not_honoured
 from router.protocols.fields.tools import (
@@ -43,7 +44,6 @@ from router.protocols.fields.tools import (
     tools_for,
 )
 from router.protocols.images.read import NO_IMAGES, ReadImages
-from router.protocols.images.sent import wished_side
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
@@ -94,7 +94,7 @@ async def images_of(
     serving: RequestService, body: _AnyBody, model_request: ModelRequest, headers: RequestHeaders
 ) -> tuple[ModelRequest, ReadImages]:
     """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
-    wish = wished_side(headers.image_side_px, body.mlxr)
+    wish = wished_side(headers, body.mlxr)
     return await serving.images.read(model_request, sent_images(body.messages), wish)
 
 
@@ -128,6 +128,7 @@ def generation_for(
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or Priority.INTERACTIVE,
             session_id=headers.session_id,
+            speculation=wished_speculation(headers, request.mlxr),
         ),
         prompt_param="messages",
         wants_progress=bool(request.stream),

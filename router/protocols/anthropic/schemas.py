@@ -13,9 +13,9 @@ from msgspec import Meta
 
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
+from router.protocols.fields.mlxr import MlxrFields
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import CalledName
-from router.protocols.images.sent import MlxrFields
 
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512

@@ -24,9 +24,10 @@ from router.protocols.answers import SeenImage
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.report_schemas import ReportAnswer, ReportRequest
 from router.protocols.fields.constraints import schema_constraint
+from router.protocols.fields.mlxr import MlxrFields, wished_side
 from router.protocols.fields.support import decode_body
 from router.protocols.images.seen import seen_images
-from router.protocols.images.sent import MlxrFields, SentImage, wished_side
+from router.protocols.images.sent import SentImage
 from router.protocols.openai.answer import timings_of, usage_of
 from router.protocols.openai.answer_schemas import Timings, Usage
 from router.protocols.parts import AnyRequest, ServingPart
@@ -93,7 +94,7 @@ async def _report(serving: RequestService, arrival: Arrival, body: ReportRequest
     asked = serving.models.model_request(body.model or _model_that_sees(serving), headers.engine, load=headers.load)
     places = [f"images[{index}]" for index in range(len(body.images))]
     sent = [SentImage(place=place, param=place, text=text) for place, text in zip(places, body.images, strict=True)]
-    wish = wished_side(headers.image_side_px, MlxrFields(image_side_px=body.image_side_px))
+    wish = wished_side(headers, MlxrFields(image_side_px=body.image_side_px))
     model, images = await serving.images.read(asked, sent, wish)
     schema = SCHEMA if body.schema is None else body.schema
     question = body.prompt or PROMPT + msgspec.json.encode(schema).decode()

@@ -1,11 +1,9 @@
 """A picture as it stands in a body, in the same words for all protocols, and how large a model is to be shown it."""
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta
 
-from router.config.images import Side
 from router.errors import InvalidRequestError
 from router.placement.vision_need import ImageSides
 
@@ -14,12 +12,6 @@ Detail = Literal["auto", "low", "high", "original"]
 _DETAILS: Final = get_args(Detail)
 LOW_SIDE_PX: Final = 192
 """What `detail: low` comes to."""
-
-
-class MlxrFields(msgspec.Struct, forbid_unknown_fields=True):
-    """What only mlxr has; `image_side_px` is the longer side, in pixels, that pictures are shrunk to."""
-
-    image_side_px: Annotated[Side | None, Meta(description="Bounded by images.high_side_px of the config.")] = None
 
 
 class SentImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +48,6 @@ def longest_side(image: SentImage, wish: int | None, sides: ImageSides) -> int |
     if image.detail == "low":
         return LOW_SIDE_PX if sides.usual is None else min(LOW_SIDE_PX, sides.usual)
     return sides.usual
-
-
-def wished_side(by_header: int | None, fields: MlxrFields | None) -> int | None:
-    """Return how large all pictures of a request are to be seen; the header goes before the body."""
-    return by_header if by_header is not None or fields is None else fields.image_side_px
 
 
 def detail_of(value: object, path: str, *, is_asked: bool) -> Detail | None:

@@ -17,9 +17,9 @@ from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Declaration, Stream
 from router.protocols.fields.json_types import JSONObject
+from router.protocols.fields.mlxr import wished_side
 from router.protocols.fields.support import decode_body, refuse_with_hint
 from router.protocols.fields.vectors import encoded, numbers_of
-from router.protocols.images.sent import wished_side
 from router.protocols.llamaserver import answer_schemas as answers
 from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.encoding import CompletionOptions, NativeCompletionStream, completions_of
@@ -108,7 +108,7 @@ async def _serve(
 async def _answering(serving: RequestService, arrival: Arrival, body: CompletionFields) -> Answering:
     headers = arrival.headers
     model_request = model_request_or_default(serving, body.model, headers.engine, Purpose.GENERATE, headers.load)
-    wish = wished_side(headers.image_side_px, body.mlxr)
+    wish = wished_side(headers, body.mlxr)
     model_request, images = await serving.images.read(model_request, sent_images(body), wish)
     wanted = generation_for(body, chosen_model(serving, model_request), headers, images)
     options = CompletionOptions(

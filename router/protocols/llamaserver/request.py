@@ -12,6 +12,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import checked_constraint, schema_constraint
+from router.protocols.fields.mlxr import wished_speculation
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.images.read import NO_IMAGES, ReadImages
@@ -116,6 +117,7 @@ def _spec(request: CompletionFields, model: ChosenModel, headers: RequestHeaders
         constraint=_constraint(request),
         priority=headers.priority or Priority.INTERACTIVE,
         session_id=headers.session_id,
+        speculation=wished_speculation(headers, request.mlxr),
         wants_token_ids=wants_ids,
     )
 

@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
+from router.protocols.fields.mlxr import MlxrFields
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
-from router.protocols.images.sent import MlxrFields
 from router.protocols.openai.embeddings import MAX_INPUT_TOKENS
 from router.protocols.openai.schemas import MAX_CHOICES, MAX_PROMPTS, LogitBias, OptionalGrammar
 

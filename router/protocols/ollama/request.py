@@ -137,6 +137,7 @@ def _spec(
         priority=model.priority,
         session_id=session_id,
         wants_token_ids=wants_token_ids,
+        speculation=model.speculation,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.wire.request import Priority
+from backends.wire.request import Priority, SpeculationMode
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.facts import ChatTemplateFacts
@@ -16,6 +16,7 @@ from router.models.defaults import RequestDefaults
 from router.models.load_settings import config_for, load_settings_of, overlaid
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
+from router.protocols.fields.mlxr import wished_speculation
 from router.protocols.fields.sampling import NO_WINDOW
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.durations import keep_alive_seconds
@@ -36,12 +37,14 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model_request: Model and engine, how it is loaded and how long it stays.
         template: Of the model, or the user's own in its place; None = there is none.
+        speculation: Whether tokens are drafted; None = as the model was loaded.
     """
 
     model_request: ModelRequest
     defaults: RequestDefaults
     template: ChatTemplateFacts | None
     priority: Priority = Priority.INTERACTIVE
+    speculation: SpeculationMode | None = None
 
 
 def requested_model(
@@ -76,6 +79,9 @@ def requested_model(
         defaults=defaults,
         template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
         priority=arrival.headers.priority or Priority.INTERACTIVE,
+        speculation=wished_speculation(
+            arrival.headers, body.mlxr if isinstance(body, ChatRequest | GenerateRequest) else None
+        ),
     )
 
 

@@ -22,9 +22,9 @@ from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
+from router.protocols.fields.mlxr import wished_side
 from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
-from router.protocols.images.sent import wished_side
 from router.protocols.ollama import answer_schemas as answers
 from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
 from router.protocols.ollama.durations import nanoseconds
@@ -120,7 +120,7 @@ async def _serve(request: AnyRequest, serving: RequestService, schema: type[Chat
         return await _reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
 
     async def answering() -> Answering:
-        wish = wished_side(arrival.headers.image_side_px, body.mlxr)
+        wish = wished_side(arrival.headers, body.mlxr)
         model_request, images = await serving.images.read(asked.model_request, sent_images(body), wish)
         if model_request is asked.model_request:
             return ollama_answering(body, asked, arrival, answer_head, images)

@@ -19,9 +19,9 @@ from registry.engines import EngineKind
 from registry.settings import ContextLength
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, read_by_type
+from router.protocols.fields.mlxr import MlxrFields
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import CalledName, FunctionDefinition
-from router.protocols.images.sent import MlxrFields
 
 MAX_MESSAGES = 10_000
 MAX_CONTEXT_IDS = 1_000_000

@@ -18,12 +18,12 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel, chosen_model
+from router.protocols.fields.mlxr import wished_side, wished_speculation
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
 from router.protocols.images.read import NO_IMAGES, ReadImages
-from router.protocols.images.sent import wished_side
 from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
 from router.protocols.openai.constraints import constraint_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
@@ -86,7 +86,7 @@ async def images_of(
 ) -> tuple[ModelRequest, ReadImages]:
     """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
     sent = sent_images(body.messages) if isinstance(body, ChatRequest) else []
-    return await serving.images.read(model_request, sent, wished_side(headers.image_side_px, body.mlxr))
+    return await serving.images.read(model_request, sent, wished_side(headers, body.mlxr))
 
 
 def _encoder(
@@ -253,6 +253,7 @@ def _spec(
         echoes=isinstance(request, CompletionRequest) and bool(request.echo),
         min_tokens=request.min_tokens or 0,
         stop_token_ids=tuple(request.stop_token_ids or ()),
+        speculation=wished_speculation(headers, request.mlxr),
     )
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import Refused
+from router.protocols.fields.mlxr import MlxrFields
 from router.protocols.fields.support import LABEL, honoured, refused
-from router.protocols.images.sent import MlxrFields
 
 _NO_SAMPLER: Final = "neither engine has it; use temperature, top_p, min_p or typical_p"
 _CONSTRAINT: Final = "use structured_outputs, response_format, grammar or regex"

@@ -14,9 +14,9 @@ from router.jobs.background import BackgroundResponse, has_room
 from router.jobs.jobs import Jobs
 from router.models.model_request import ModelRequest
 from router.protocols.choice import chosen_model
+from router.protocols.fields.mlxr import wished_side
 from router.protocols.fields.support import decode_body
 from router.protocols.images.read import ReadImages
-from router.protocols.images.sent import wished_side
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
@@ -108,7 +108,7 @@ async def images_of(
 ) -> tuple[ModelRequest, ReadImages]:
     """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
     sent = sent_images(items.all, items.paths, items.question)
-    return await serving.images.read(model_request, sent, wished_side(headers.image_side_px, body.mlxr))
+    return await serving.images.read(model_request, sent, wished_side(headers, body.mlxr))
 
 
 def note_left_out(tools: ClientTools, items: RequestItems) -> None:

@@ -15,6 +15,7 @@ from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.constraints import object_constraint, schema_constraint
+from router.protocols.fields.mlxr import wished_speculation
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import (
@@ -78,6 +79,7 @@ def generation_for(
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or _priority(request),
             session_id=headers.session_id or request.prompt_cache_key or items.root_id,
+            speculation=wished_speculation(headers, request.mlxr),
         ),
         prompt_param="input",
         # A stream begins when the prompt is taken in, not when it is evaluated.

@@ -41,7 +41,9 @@ def chunks_of(runner: BatchRunner, sequence: Sequence) -> list[tuple[int, int, b
         plan = runner.plan(0.0)
         chunks += [(chunk.start, chunk.end, chunk.rows is not None) for chunk in plan.chunks]
         assert all(chunk.rows is None or len(chunk.rows) == chunk.num_tokens for chunk in plan.chunks)
-        runner.step(plan, lambda: False)
+        for sequence_id, token_ids in runner.step(plan, lambda: False).tokens.items():
+            for token_id in token_ids:
+                runner.batcher.on_token(sequence_id, token_id)
     return chunks
 
 

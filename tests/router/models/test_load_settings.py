@@ -97,7 +97,7 @@ def example(name: str) -> Any:
         case inspect.IntType():
             return (kind.ge or 0) + 1
         case inspect.LiteralType():
-            return kind.values[-1]
+            return kind.values[1]
         case inspect.StrType():
             return "text"
     raise AssertionError(f"say here what {name} may be")

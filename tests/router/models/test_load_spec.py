@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backends.wire.load import LoadSpec
+from backends.wire.request import SpeculationMode
 from registry.catalogue import Adapter
 from registry.engines import Engine, EngineKind
 from registry.facts import AdapterFacts, ArtifactFormat
@@ -36,7 +37,7 @@ FOX = Adapter(
 )
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
-    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
+    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0", speculation="lookup"),
     limits=LimitsConfig(background_max_wait_s=44.0),
     cache=CacheConfig(slots=9, session_ttl_s=33.0),
     mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, memory_limit_bytes=3 << 20, wired_limit_bytes=22),
@@ -59,6 +60,7 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
         use_mmap=False,
         flash_attention="auto",
         kv_type="q8_0",
+        speculation=SpeculationMode.LOOKUP,
     )
 
 

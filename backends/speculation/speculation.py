@@ -1,0 +1,122 @@
+"""Which drafts the sequences of a step get, and what is learned of them. Pure: no engine, clock or I/O in here.
+
+Only steps in which all sequences decode have any: beside a prompt, and in a full batch, rows are worth more to others.
+A draft is cut to what its sequence may still draw, before an end token, at the first token that its constraint forbids,
+and to the cells that are free.
+"""
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+from backends.base import BatchLimits, Chunk, StepPlan, StepResult
+from backends.logits import LogitsEditor
+from backends.sequence import Sequence
+from backends.speculation.lookup import TokenLookup
+from backends.speculation.worth import DraftWorth, Offer
+from backends.wire.request import SpeculationMode
+
+MAX_DRAFT: Final = 15
+"""Tokens of the longest draft."""
+_LOOKUP_DRAFT: Final = 7
+"""Those of one that does not ask what it costs."""
+
+
+class _Drafting(NamedTuple):
+    """What is kept of a sequence that may have drafts."""
+
+    lookup: TokenLookup
+    editor: LogitsEditor | None
+
+
+class Speculation:
+    """Owns the drafts of one worker's sequences.
+
+    Args:
+        mode: Of sequences that do not say.
+        end_ids: Tokens that end an answer.
+    """
+
+    def __init__(self, limits: BatchLimits, mode: SpeculationMode, end_ids: Collection[int]) -> None:
+        self._limits = limits
+        self._mode = mode
+        self._end_ids = end_ids
+        self._worth = DraftWorth()
+        self._drafting: dict[int, _Drafting] = {}
+
+    def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
+        """Take a sequence up; its editor is asked what may follow, and never changed."""
+        if self._mode_of(sequence) is not SpeculationMode.OFF:
+            self._drafting[sequence.sequence_id] = _Drafting(TokenLookup(), editor)
+
+    def forget(self, sequence_id: int) -> None:
+        """Drop what is kept of a sequence that has ended; unknown ids are ignored."""
+        self._drafting.pop(sequence_id, None)
+
+    def drafted(self, plan: StepPlan, num_free_cells: int) -> StepPlan:
+        """Return the plan with the drafts that it is to have.
+
+        Args:
+            num_free_cells: Cells that nobody has claimed for the tokens that are known.
+        """
+        chunks = plan.chunks
+        num_rows = len(chunks)
+        is_full = num_rows >= max(2, self._limits.max_sequences)
+        max_rows = min(num_rows + num_free_cells, self._limits.step_tokens)
+        if not self._drafting or not chunks or is_full or max_rows <= num_rows:
+            return plan
+        if not all(chunk.sequence.is_decoding for chunk in chunks):
+            return plan
+        drafts = [self._draft(chunk.sequence) for chunk in chunks]
+        if not any(drafts):
+            return plan
+        lengths = self._lengths(chunks, drafts, max_rows)
+        if not any(lengths):
+            return plan
+        pairs = zip(chunks, drafts, lengths, strict=True)
+        return StepPlan(tuple(chunk._replace(draft=draft[:length]) for chunk, draft, length in pairs), plan.evicted)
+
+    def on_step(self, plan: StepPlan, result: StepResult, duration_s: float, num_threads: int | None) -> None:
+        """Learn from a step that was not given up."""
+        if not plan.chunks or not all(chunk.sequence.is_decoding for chunk in plan.chunks):
+            return
+        num_drafted = num_drawn = 0
+        for chunk in plan.chunks:
+            num_tokens = len(result.tokens.get(chunk.sequence.sequence_id, ()))
+            num_drawn += num_tokens
+            if chunk.draft:
+                num_drafted += len(chunk.draft)
+                chunk.sequence.num_drafted += len(chunk.draft)
+                chunk.sequence.num_accepted += max(0, num_tokens - 1)
+        self._worth.observe(len(plan.chunks), num_drafted, num_drawn, duration_s, num_threads)
+
+    def _mode_of(self, sequence: Sequence) -> SpeculationMode:
+        return self._mode if sequence.speculation is None else sequence.speculation
+
+    def _draft(self, sequence: Sequence) -> tuple[int, ...]:
+        """Return what may follow a sequence's tokens, as far as it would be of use."""
+        drafting = self._drafting.get(sequence.sequence_id)
+        if drafting is None:
+            return ()
+        # One more is drawn than was drafted.
+        num_left = sequence.max_output_tokens - sequence.num_output_tokens - 1
+        draft = drafting.lookup.draft(sequence.token_ids, min(MAX_DRAFT, num_left))
+        if not draft:
+            return ()
+        draft = draft[: next((index for index, token_id in enumerate(draft) if token_id in self._end_ids), len(draft))]
+        return draft if drafting.editor is None else draft[: drafting.editor.num_allowed(draft)]
+
+    def _lengths(self, chunks: tuple[Chunk, ...], drafts: list[tuple[int, ...]], max_rows: int) -> list[int]:
+        """Return how much of each draft is used: of those that are wanted whatever they cost, or else what pays."""
+        modes = [self._mode_of(chunk.sequence) for chunk in chunks]
+        wanted = [
+            min(_LOOKUP_DRAFT, len(draft)) if mode is SpeculationMode.LOOKUP else 0
+            for mode, draft in zip(modes, drafts, strict=True)
+        ]
+        if any(wanted):
+            share = (max_rows - len(chunks)) // sum(length > 0 for length in wanted)
+            return [min(length, share) for length in wanted]
+        offers = [
+            Offer(len(draft), self._drafting[chunk.sequence.sequence_id].lookup.acceptance if draft else 0.0)
+            for chunk, draft in zip(chunks, drafts, strict=True)
+        ]
+        return self._worth.lengths(offers, max_rows)

@@ -1,0 +1,33 @@
+"""The fields that only mlxr has, in the bodies of all protocols; a header that says the same goes before them."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from backends.wire.request import SpeculationMode
+from router.config.images import Side
+from router.requests.headers import RequestHeaders
+
+
+class MlxrFields(msgspec.Struct, forbid_unknown_fields=True):
+    """What only mlxr has.
+
+    `image_side_px` is the longer side, in pixels, that pictures are shrunk to. `speculation` says whether tokens are
+    drafted, which changes how fast an answer comes, and not the answer.
+    """
+
+    image_side_px: Annotated[Side | None, Meta(description="Bounded by images.high_side_px of the config.")] = None
+    speculation: SpeculationMode | None = None
+
+
+def wished_side(headers: RequestHeaders, fields: MlxrFields | None) -> int | None:
+    """Return how large all pictures of a request are to be seen."""
+    side = headers.image_side_px
+    return side if side is not None or fields is None else fields.image_side_px
+
+
+def wished_speculation(headers: RequestHeaders, fields: MlxrFields | None) -> SpeculationMode | None:
+    """Return whether a request wants tokens to be drafted."""
+    mode = headers.speculation
+    return mode if mode is not None or fields is None else fields.speculation
