@@ -140,7 +140,7 @@ class _Gateway:
             on_read=self._notifier.reloaded,
         )
         self._certificate = CertificateFollower.of(options.config.server)
-        self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment)
+        self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment, self._conditions)
 
     async def serve(self) -> None:
         paths = self._options.paths

@@ -19,10 +19,12 @@ from registry.errors import RegistryError
 from registry.pull.events import Converting, Failed
 from registry.store import Registry
 from registry.threads import with_registry
+from router.conditions import Conditions
 from router.errors import ConversionError, ConversionNotFoundError
 from router.http.caller import current_caller
+from router.jobs.convert.progress import ConversionSteps, OnProgress
 from router.jobs.convert.report import ConversionOptions, ConversionReport
-from router.jobs.convert.steps import ConversionPlan, OnProgress, convert, plan_conversion
+from router.jobs.convert.steps import ConversionPlan, convert, plan_conversion
 from router.jobs.job import Follower, Job, JobKind
 from router.jobs.jobs import Jobs
 from router.placement.memory import this_machine
@@ -72,12 +74,16 @@ class Converter:
 
     Args:
         environment: Of the processes; no secrets.
+        conditions: While they are bad no step is begun; None = they are always good.
     """
 
-    def __init__(self, database: Path, models_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, database: Path, models_dir: Path, environment: Mapping[str, str], conditions: Conditions | None = None
+    ) -> None:
         self._database = database
         self._models_dir = models_dir
         self._environment = environment
+        self._conditions = conditions or Conditions()
         self._turn = asyncio.Lock()
 
     async def plan(self, name: str, options: ConversionOptions) -> ConversionPlan:
@@ -106,9 +112,11 @@ class Converter:
         if self._turn.locked():
             on_progress(Converting(step="waiting for another conversion", share=None))
         async with self._turn:
+            steps = ConversionSteps(on_progress, self._conditions)
+            await steps.may_begin()
             plan = await self.plan(name, options)
             try:
-                model, report = await convert(self._database, plan, self._environment, on_progress, is_forced=is_forced)
+                model, report = await convert(self._database, plan, self._environment, steps, is_forced=is_forced)
             except OSError as exc:
                 raise ConversionError(f"{exc.filename or self._models_dir}: {exc.strerror or exc}.") from exc
         return ConversionDone(model=model.name, engines=model.engines, path=str(plan.folder), report=report)

@@ -22,8 +22,8 @@ from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
 from router.config.roots import models_dir
 from router.jobs.conversions import ConversionDone, ConversionStopped, Converter
+from router.jobs.convert.progress import OnProgress
 from router.jobs.convert.report import Bits, ConversionOptions, ConversionReport, Dtype, GroupSize
-from router.jobs.convert.steps import OnProgress
 from router.workers.launch import worker_environment
 
 

@@ -10,7 +10,7 @@ Not here: the converters (`backends.converting`), who asks for it (`conversions.
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,12 +25,12 @@ from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.gguf import read_header
 from registry.mlx.folder import read_mlx_dir, read_tensors
-from registry.pull.events import Converting
 from registry.scan import register_path
 from registry.store import Registry
 from registry.threads import in_thread, with_registry
 from router.errors import ConversionError
 from router.jobs.convert.process import read_parity, run_converter
+from router.jobs.convert.progress import ConversionSteps
 from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Dtype, Parity, read_report
 from router.jobs.convert.scratch import scratch_folder, sweep
 from router.placement.memory import read_budget, this_machine
@@ -61,9 +61,6 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     options: ConversionOptions
     folder: Path
     disk_bytes: int
-
-
-OnProgress = Callable[[Converting], object]
 
 
 def plan_conversion(
@@ -107,7 +104,7 @@ async def convert(
     database: Path,
     plan: ConversionPlan,
     environment: Mapping[str, str],
-    on_progress: OnProgress,
+    steps: ConversionSteps,
     *,
     is_forced: bool = False,
 ) -> tuple[Model, ConversionReport]:
@@ -131,10 +128,10 @@ async def convert(
     try:
         scratch = await in_thread(lambda: stack.enter_context(scratch_folder(plan.folder.parent)))
         out = scratch / "mlx"
-        report = await _make(plan, out, environment, on_progress)
+        report = await _make(plan, out, environment, steps)
         if report.parity is not None and not is_forced:
             _check_parity(report.parity, plan.options)
-        on_progress(Converting(step="saving", share=None))
+        steps.tell("saving")
         await in_thread(partial(_save, out, report))
         return await with_registry(database, partial(_put_in_place, out, plan)), report
     finally:
@@ -157,10 +154,10 @@ def _prepare(plan: ConversionPlan) -> ConversionReport | None:
 
 
 async def _make(
-    plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress
+    plan: ConversionPlan, out: Path, environment: Mapping[str, str], steps: ConversionSteps
 ) -> ConversionReport:
     """Convert into `out`, and compare."""
-    on_progress(Converting(step="converting", share=None))
+    await steps.begin("converting")
     tokenizer = plan.source.facts.tokenizer
     await run_converter(
         plan.source.path,
@@ -168,7 +165,7 @@ async def _make(
         plan.options,
         pre=None if tokenizer is None else tokenizer.pre,
         environment=environment,
-        on_share=lambda share: on_progress(Converting(step="converting", share=share)),
+        on_share=partial(steps.tell, "converting"),
     )
     facts = await in_thread(partial(_checked_facts, out))
     has_memory = _can_load(plan.source.facts) and _can_load(facts)
@@ -177,7 +174,7 @@ async def _make(
         source_size_bytes=plan.source.size_bytes,
         source_sha256=plan.source.sha256,
         options=plan.options,
-        parity=await _compare(plan, out, environment, on_progress) if has_memory else None,
+        parity=await _compare(plan, out, environment, steps) if has_memory else None,
         parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
         leaves_vision=plan.source.text_only_reason is None,
     )
@@ -246,10 +243,10 @@ def _checked_facts(out: Path) -> ModelFacts:
     return facts
 
 
-async def _compare(plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress) -> Parity:
-    on_progress(Converting(step="reading with the source", share=None))
+async def _compare(plan: ConversionPlan, out: Path, environment: Mapping[str, str], steps: ConversionSteps) -> Parity:
+    await steps.begin("reading with the source")
     before = await read_parity(plan.source.engine, plan.source.path, environment=environment)
-    on_progress(Converting(step="reading with the result", share=None))
+    await steps.begin("reading with the result")
     after = await read_parity(EngineKind.MLX, str(out), environment=environment, token_ids=before.token_ids)
     same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
     return Parity(
