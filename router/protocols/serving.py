@@ -145,12 +145,9 @@ class RequestService:
         if self.config.logging.prompts:
             _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_BYTES].decode("utf-8", "replace")))
         marked = partial(fingerprint, request.scope["path"], request.headers, raw)
-        return Arrival(
-            request=request,
-            raw=raw,
-            fingerprint=marked() if len(raw) <= _LARGE_BYTES else await in_thread(marked),
-            headers=headers_of(request),
-        )
+        mark = marked() if len(raw) <= _LARGE_BYTES else await in_thread(marked)
+        await self.requests.let_leave(mark)
+        return Arrival(request=request, raw=raw, fingerprint=mark, headers=headers_of(request))
 
     async def start_or_rejoin(self, arrival: Arrival, answering: Callable[[], Awaitable[Answering]]) -> RunningRequest:
         """Return what the same request was already being given, or else start it.

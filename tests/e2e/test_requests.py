@@ -1,18 +1,22 @@
 """Requests that are listed, cancelled, or sent again by the unmodified OpenAI client, against real processes."""
 
 import json
+import os
+import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai._constants import INITIAL_RETRY_DELAY
 
 from router.config import LimitsConfig
 from tests.support.gateway_process import GatewayProcess, run_cli, sse_events
-from tests.support.waiting import wait_until
+from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
 ENGINES = ["llamacpp", "mlx"]
@@ -66,14 +70,15 @@ def test_the_window_is_longer_than_openais_client_waits_before_it_tries_again() 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_openais_client_that_times_out_and_tries_again_finds_its_answer(home: Path, *, is_streamed: bool) -> None:
-    config = {"limits": {"reattach_s": 10}}  # on a machine under load the client comes late
+    config = {"limits": {"reattach_s": 60}}  # on a machine under load the client comes late
     gateway = GatewayProcess(home, config=config, fake_options={"prefill_s_per_token": 0.04})
     seen: set[str] = set()
     is_over = threading.Event()
     watcher = threading.Thread(target=collect_ids, args=(gateway, seen, is_over))
     try:
-        with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=4, timeout=0.7) as client:
-            client.models.list()
+        # The answer takes the prompt's second, no worker's start; a server that is held up may miss some tries.
+        gateway.post("/v1/completions", {"model": "tiny", "prompt": "x", "max_tokens": 1}).raise_for_status()
+        with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=20, timeout=0.7) as client:
             watcher.start()
             answer_id = ask(client, is_streamed=is_streamed)
     finally:
@@ -100,6 +105,30 @@ def ask(client: openai.OpenAI, *, is_streamed: bool) -> str:
 def collect_ids(gateway: GatewayProcess, seen: set[str], is_over: threading.Event) -> None:
     while not is_over.wait(0.02):
         seen |= {request["id"] for request in gateway.get(LIST)["requests"]}
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_server_that_was_held_up_takes_what_came_meanwhile_for_the_same_request(
+    home: Path, *, is_streamed: bool
+) -> None:
+    gateway = GatewayProcess(home, config={"limits": {"reattach_s": 60}}, fake_options={"decode_s": 0.05})
+    body = json.dumps(LONG_CHAT | {"model": "tiny", "max_tokens": 20, "stream": is_streamed})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = ("127.0.0.1", httpx.URL(gateway.url).port or 0)
+    try:
+        with socket.create_connection(address) as first:
+            first.sendall((head + body).encode())
+            wait_until(lambda: gateway.get(LIST)["requests"] != [], "the request runs")
+            (listed,) = gateway.get(LIST)["requests"]
+            os.kill(gateway.pid, signal.SIGSTOP)
+        with socket.create_connection(address, timeout=WITHIN_S) as second:
+            second.sendall((head + body).encode())
+            os.kill(gateway.pid, signal.SIGCONT)
+            answer = second.recv(1 << 16)
+        assert f"x-request-id: {listed['id']}".encode() in answer
+    finally:
+        os.kill(gateway.pid, signal.SIGCONT)
+        gateway.stop()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -84,6 +84,22 @@ async def test_a_request_is_found_again_only_while_nobody_reads_it(fleet: FakeFl
     assert list(front.register) == []
 
 
+@with_fleet()
+async def test_a_client_that_is_going_when_it_asks_again_is_waited_for_and_one_that_stays_is_not(
+    fleet: FakeFleet,
+) -> None:
+    front = Front(fleet)
+    fleet.hold("decode")
+    running = front.start()
+    reader = asyncio.create_task(whole_answer(running.follow()))
+    await front.register.let_leave(FINGERPRINT)
+    assert front.register.attachable(FINGERPRINT) is None
+    asyncio.get_running_loop().call_soon(reader.cancel)
+    await front.register.let_leave(FINGERPRINT)
+    assert front.register.attachable(FINGERPRINT) is running
+    running.cancel()
+
+
 @with_fleet(llamacpp=FakeOptions(decode_s=0.001))
 async def test_an_answer_that_has_become_too_long_is_not_found_again(fleet: FakeFleet) -> None:
     front = Front(fleet)
