@@ -1,7 +1,8 @@
-"""The outermost layer around the app: one log record per request, and a last word when the server must end a request.
+"""The outermost layer around the app: one log record per request, those in a WebSocket included, and last words.
 
-A record cannot be forged from outside: every text of the client is quoted as JSON, with control characters escaped
-(CVE-2020-7694). The query and what is asked are not logged, and what looks like a key is masked.
+A last word is said where the server must end a request. A record cannot be forged from outside: every text of the
+client is quoted as JSON, with control characters escaped (CVE-2020-7694). The query and what is asked are not logged,
+and what looks like a key is masked.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 from router.errors import ShuttingDownError
@@ -18,6 +20,7 @@ from router.http.caller import caller_of
 from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.exchange import (
+    RECORD_STATE,
     Account,
     Exchange,
     begin_exchange,
@@ -34,6 +37,9 @@ _SECRET = re.compile(r"\b(?:sk-|hf_|mlxr-|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGN
 
 # A request that is cut at the end of a drain gets this long to take its last chunk.
 _LAST_WORD_S = 1.0
+
+_HANDSHAKE_METHOD: Final = "GET"
+_SOCKET_METHOD: Final = "WEBSOCKET"
 
 POLLED_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/v1/metrics", "/v1/mlxr/status"})
 """Asked for again and again by monitors and by our own commands: at level INFO they would bury the rest."""
@@ -57,17 +63,14 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})  # shared by the copies of the scope that are made later, so that all know it
-        started_at = time.monotonic()
-        exchange = Exchange(
-            method=scope["method"],
-            path=scope["path"],
-            sent_id=sane_request_id(scope["headers"]),
-            trace=trace_context(scope["headers"]),
-        )
+        if scope["type"] == "websocket":
+            await self._pass_socket(scope, receive, send)
+            return
+        exchange = _exchange_of(scope, scope["method"])
 
         async def noting_send(message: Any) -> None:
             if exchange.status is None and message["type"] == "http.response.start":
@@ -75,17 +78,40 @@ class AccessLog:
                 message = _with_ids(message, exchange)
             await send(message)
 
+        with self._recorded(scope, exchange):
+            try:
+                await self._app(scope, receive, noting_send)
+            except asyncio.CancelledError:
+                # Only the end of a drain cancels a request's task, which ends here either way. A stream has said its
+                # last word by itself; passing the cancellation on would be logged as a defect.
+                if exchange.status is None:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LAST_WORD_S):
+                            dialect = self._dialects.of(scope["path"])
+                            await error_reply(ShuttingDownError(), dialect).send(noting_send)
+
+    async def _pass_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Record a WebSocket's requests one by one, as its route says; a handshake only where it is refused."""
+        scope["state"][RECORD_STATE] = lambda: self._recorded(scope, _exchange_of(scope, _SOCKET_METHOD))
+
+        async def noting_send(message: Any) -> None:
+            if message["type"] != "websocket.http.response.start":
+                await send(message)
+                return
+            exchange = _exchange_of(scope, _HANDSHAKE_METHOD)
+            note_status(exchange, message["status"])
+            with self._recorded(scope, exchange):
+                await send(_with_ids(message, exchange))
+
+        await self._app(scope, receive, noting_send)
+
+    @contextlib.contextmanager
+    def _recorded(self, scope: Scope, exchange: Exchange) -> Iterator[Exchange]:
+        """Make an exchange the current one, log it when it has ended, and tell of it."""
+        started_at = time.monotonic()
         token = begin_exchange(exchange)
         try:
-            await self._app(scope, receive, noting_send)
-        except asyncio.CancelledError:
-            # Only the end of a drain cancels a request's task, which ends here either way. A stream has said its
-            # last word by itself; passing the cancellation on would be logged as a defect.
-            if exchange.status is None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WORD_S):
-                        dialect = self._dialects.of(scope["path"])
-                        await error_reply(ShuttingDownError(), dialect).send(noting_send)
+            yield exchange
         finally:
             end_exchange(token)
             exchange.key = caller_of(scope).name
@@ -112,6 +138,16 @@ class AccessLog:
         shown = {name: _masked(value) if isinstance(value, str) else value for name, value in fields.items()}
         line = " ".join(f"{name}={quoted(value)}" for name, value in shown.items())
         self._logger.log(level, "%s", line, extra={"http": shown, "request_id": exchange.request_id})
+
+
+def _exchange_of(scope: Scope, method: str) -> Exchange:
+    is_message = method == _SOCKET_METHOD  # the id of a handshake is that of no request in it
+    return Exchange(
+        method=method,
+        path=scope["path"],
+        sent_id=None if is_message else sane_request_id(scope["headers"]),
+        trace=trace_context(scope["headers"]),
+    )
 
 
 def _served_fields(exchange: Exchange) -> dict[str, Any]:

@@ -4,12 +4,13 @@ The outermost layer makes it (`router.http.access_log`); whoever answers writes 
 Where no request is being answered, nothing is noted. Not here: lines of the log, and what is counted.
 """
 
+import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -115,6 +116,9 @@ class Exchange:
         return _CLIENT_IS_GONE if self.status is None else self.status
 
 
+RECORD_STATE: Final = "record_request"
+"""Key of a WebSocket's state: makes a request in it the current one, logged and told when it has ended."""
+
 _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
@@ -155,6 +159,14 @@ def note_status(exchange: Exchange, status: int) -> None:
     exchange.status = status
     if status < _FIRST_ERROR:
         exchange.error = None
+
+
+@contextlib.contextmanager
+def recorded_message(state: Mapping[str, Any]) -> Iterator[Exchange]:
+    """Have a request of a WebSocket logged and counted as one by HTTP is; nobody does that for an app by itself."""
+    record: Callable[[], contextlib.AbstractContextManager[Exchange]] | None = state.get(RECORD_STATE)
+    with contextlib.nullcontext(Exchange(method="", path="")) if record is None else record() as exchange:
+        yield exchange
 
 
 def sent_request_id() -> str | None:

@@ -1,6 +1,7 @@
 """Requests of all protocols in a random order, good, bad and given up, and a client's own count of them."""
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from websockets.asyncio.client import connect
 
 Ask = Callable[["MixedClient"], Awaitable[None]]
 
@@ -54,6 +56,17 @@ class MixedClient:
         async with self._client.stream("POST", path, json=content, headers=self._headers) as response:
             await anext(response.aiter_bytes())
 
+    async def ask_in_socket(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the last event of a response that is asked for in a WebSocket of its own."""
+        url = f"{str(self._client.base_url).replace('http', 'ws', 1).rstrip('/')}/v1/responses"
+        async with connect(url, additional_headers=self._headers) as socket:
+            await socket.send(json.dumps({"type": "response.create", "model": self.model, **body}))
+            async for text in socket:
+                event: dict[str, Any] = json.loads(text)
+                if event["type"] in {"response.completed", "response.incomplete", "error"}:
+                    return event
+        raise AssertionError
+
     def served(self, protocol: str, status: int, *, by: str | None = None, outcome: str = "completed") -> None:
         self.requests[protocol, self.model, self._engine, str(status)] += 1
         self.answers[by or protocol, outcome] += 1
@@ -99,6 +112,16 @@ async def _response(client: MixedClient) -> None:
     usage = (await client.post("/v1/responses", body)).raise_for_status().json()["usage"]
     client.served("responses", 200, by="openai")
     client.used("openai", usage["input_tokens"], usage["output_tokens"])
+
+
+async def _socket_response(client: MixedClient) -> None:
+    event = await client.ask_in_socket({"input": "tell me", "max_output_tokens": 16, "temperature": 0})
+    client.served("responses", 200, by="openai")
+    client.used("openai", event["response"]["usage"]["input_tokens"], event["response"]["usage"]["output_tokens"])
+
+
+async def _bad_in_socket(client: MixedClient) -> None:
+    client.refused("responses", (await client.ask_in_socket({"input": 7}))["status"])
 
 
 async def _message(client: MixedClient) -> None:
@@ -160,6 +183,8 @@ KINDS: tuple[Ask, ...] = (
     _chat_stream,
     _completion,
     _response,
+    _socket_response,
+    _bad_in_socket,
     _message,
     _ollama,
     _llamaserver,

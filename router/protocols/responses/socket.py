@@ -8,8 +8,9 @@ Source: Open Responses of 2026-04-24, "WebSocket transport"; OpenAI, "WebSocket 
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,10 +20,11 @@ from litestar.handlers import websocket
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.errors import InvalidRequestError, RouterError
+from router.errors import ClientDisconnectedError, InvalidRequestError, RouterError, ShuttingDownError
 from router.http.caller import caller_of
 from router.http.dialect import openai_error
-from router.http.error_response import shown_error
+from router.http.error_response import note, shown_error
+from router.http.exchange import Exchange, current_exchange, note_endpoint, note_error, note_status, recorded_message
 from router.http.websocket import SOCKET_SCOPE, should_end
 from router.protocols.answers import AnswerBody
 from router.protocols.endpoint import SCOPES
@@ -30,6 +32,7 @@ from router.protocols.fields.support import decode_body
 from router.protocols.parts import ConversationsPart, ServingPart
 from router.protocols.responses.answer_schemas import Response, ResponseCompleted, ResponseCreated
 from router.protocols.responses.answering import chunks_of, head_for, keep, response_answering
+from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import LocalConversation
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
@@ -45,6 +48,9 @@ MAX_WAITING: Final = 8
 AnySocket = WebSocket[Any, Any, Any]
 
 _LAST_WORD_S: Final = 1.0
+_GOOD: Final = 200
+_BAD_REQUEST: Final = 400
+_TOO_OLD_CODE: Final = "websocket_connection_limit_reached"
 _GOING_AWAY: Final = 1001
 _TRY_LATER: Final = 1012
 _OUR_ERRORS: Final = (RouterError, BackendError, RegistryError)
@@ -97,6 +103,7 @@ class ResponsesSocket:
         self._opened_at = clock()
         self._waiting: asyncio.Queue[str | None] = asyncio.Queue(MAX_WAITING)
         self._last: LocalConversation | None = None
+        self._is_gone = False
 
     async def serve(self) -> None:
         """Answer until the connection's end."""
@@ -115,14 +122,18 @@ class ResponsesSocket:
         while True:
             message: Any = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
-                raise _ClosedError
+                raise self._gone()
             text = message.get("text")
             if text is None:
-                await self._refuse(InvalidRequestError("send texts with JSON, no binary messages"))
+                await self._refuse_unread("send texts with JSON, no binary messages")
             elif self._waiting.full():
-                await self._refuse(InvalidRequestError(f"{MAX_WAITING} requests wait already; wait for their answers"))
+                await self._refuse_unread(f"{MAX_WAITING} requests wait already; wait for their answers")
             else:
                 self._waiting.put_nowait(text)
+
+    async def _refuse_unread(self, message: str) -> None:
+        with self._recorded():
+            await self._refuse(InvalidRequestError(message))
 
     async def _end_in_time(self) -> None:
         await should_end(self._socket.scope).wait()
@@ -131,14 +142,28 @@ class ResponsesSocket:
     async def _answer(self) -> None:
         while (text := await self._waiting.get()) is not None:
             if self._clock() - self._opened_at > MAX_AGE_S:
-                await self._tell(_TOO_OLD)
+                with self._recorded():
+                    note_error(_BAD_REQUEST, _TOO_OLD_CODE)
+                    await self._tell(_TOO_OLD)
                 await self._close(1000, "the connection is too old")
                 raise _ClosedError
-            await self._respond(text)
+            with self._recorded() as exchange:
+                await self._respond(text, exchange)
         await self._close(_TRY_LATER, "the server ends")
         raise _ClosedError
 
-    async def _respond(self, text: str) -> None:
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[Exchange]:
+        """Have a request logged and counted as one by HTTP is."""
+        with recorded_message(self._socket.scope["state"]) as exchange:
+            note_endpoint(RESPONSES_API.name, needs_model=True)
+            try:
+                yield exchange
+            except (_ClosedError, asyncio.CancelledError):
+                note(shown_error(ClientDisconnectedError() if self._is_gone else ShuttingDownError()))
+                raise
+
+    async def _respond(self, text: str, exchange: Exchange) -> None:
         try:
             self._serving.admit(caller_of(self._socket.scope))
             headers = headers_of(self._socket)
@@ -148,14 +173,15 @@ class ResponsesSocket:
             body = msgspec.structs.replace(body, stream=True)
             head = await head_for(self._serving, self._conversations, body, headers, local=self._last)
             if body.generate is False:
+                note_status(exchange, _GOOD)
                 await self._keep_unanswered(head)
             else:
-                await self._stream(head, headers)
+                await self._stream(head, headers, exchange)
         except _OUR_ERRORS as exc:
             self._last = None
             await self._refuse(exc)
 
-    async def _stream(self, head: ResponseHead, headers: RequestHeaders) -> None:
+    async def _stream(self, head: ResponseHead, headers: RequestHeaders, exchange: Exchange) -> None:
         answering = response_answering(self._conversations, head, on_end=lambda response: self._note(head, response))
         client = self._socket.scope.get("client")
         running = self._serving.start(
@@ -164,6 +190,8 @@ class ResponsesSocket:
         reading = chunks_of(running)
         try:
             async for chunk in reading:
+                if exchange.status is None:
+                    note_status(exchange, _GOOD)
                 for event in chunk.split(b"\n\n"):
                     data = event.partition(b"data: ")[2]
                     if data:
@@ -186,6 +214,10 @@ class ResponsesSocket:
 
     async def _refuse(self, error: Exception) -> None:
         shown = shown_error(error)
+        note(shown)
+        exchange = current_exchange()
+        if exchange is not None and exchange.status is None:
+            note_status(exchange, shown.row.status)
         said = msgspec.json.encode(openai_error(shown).error)
         await self._tell(msgspec.json.encode(SocketError(status=shown.row.status, error=msgspec.Raw(said))))
 
@@ -195,7 +227,11 @@ class ResponsesSocket:
             async with awake_timeout(self._serving.config.server.write_stall_s):
                 await self._socket.send({"type": "websocket.send", "text": data.decode(), "bytes": None})
         except (OSError, WebSocketDisconnect):  # too late, or gone
-            raise _ClosedError from None
+            raise self._gone() from None
+
+    def _gone(self) -> _ClosedError:
+        self._is_gone = True
+        return _ClosedError()
 
     async def _close(self, code: int, reason: str) -> None:
         try:
@@ -208,10 +244,10 @@ class ResponsesSocket:
 _TOO_OLD: Final = msgspec.json.encode(
     {
         "type": "error",
-        "status": 400,
+        "status": _BAD_REQUEST,
         "error": {
             "type": "invalid_request_error",
-            "code": "websocket_connection_limit_reached",
+            "code": _TOO_OLD_CODE,
             "message": f"The connection is older than {MAX_AGE_S:.0f} s; open another one.",
             "param": None,
         },

@@ -15,7 +15,8 @@ from router.protocols.responses import socket as responses_socket
 from router.protocols.responses.answer_schemas import StreamEvent
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
-from tests.support.waiting import WITHIN_S
+from tests.support.metric_values import values
+from tests.support.waiting import WITHIN_S, until
 
 SHORT = FakeOptions(answer_tokens=6)
 PLAIN = {"type": "response.create", "model": "m", "input": "hi", "temperature": 0}
@@ -229,3 +230,54 @@ async def test_a_local_origin_may_connect(front: FakeFront) -> None:
     async with opened(front, additional_headers={"Origin": "http://localhost:3000"}) as client:
         await send(client)
         assert (await events(client))[-1]["type"] == "response.completed"
+
+
+@with_front(llamacpp=SHORT)
+async def test_each_request_is_logged_and_counted_as_one(front: FakeFront, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tests.access")
+    async with opened(front, additional_headers={"X-Request-Id": "of-the-handshake"}) as client:
+        await send(client)
+        answered = (await events(client))[-1]["response"]["id"]
+        await send(client, generate=False)
+        await events(client)
+        await send(client, temperature=-1)
+        await events(client)
+        await client.send(b"binary")
+        await events(client)
+    async with opened(front) as client:
+        front.fleet.hold("decode")
+        await send(client)
+        await client.recv()
+    front.fleet.let_go("decode")
+    await until(lambda: len(caplog.records) >= 5, "the last one is logged")
+    lines = [record.http for record in caplog.records if hasattr(record, "http")]
+    assert [(line["method"], line["path"]) for line in lines] == [("WEBSOCKET", "/v1/responses")] * 5
+    assert [line["status"] for line in lines] == [200, 200, 400, 400, 200]
+    assert [line.get("error") for line in lines] == [
+        None,
+        None,
+        "invalid_request",
+        "invalid_request",
+        "client_disconnected",
+    ]
+    assert (lines[0]["request_id"], lines[0]["tokens_out"], lines[0]["engine"]) == (answered, 7, "llamacpp")
+    found = await values(front.client)
+    assert found.of("mlxr_requests_total") == {
+        ("responses", "m", "llamacpp", "200"): 1,
+        ("responses", "m", "none", "200"): 1,
+        ("responses", "unknown", "none", "400"): 2,
+        ("responses", "m", "llamacpp", "499"): 1,
+    }
+    assert found.one("gen_ai_server_request_duration_seconds_count") == 2
+
+
+@with_front()
+async def test_a_handshake_that_is_refused_is_logged_and_counted(
+    front: FakeFront, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tests.access")
+    with pytest.raises(InvalidStatus):
+        async with opened(front, additional_headers={"Origin": "http://evil.com"}):
+            pass
+    (line,) = [record.http for record in caplog.records if hasattr(record, "http")]
+    assert (line["method"], line["status"]) == ("GET", 403)
