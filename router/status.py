@@ -79,6 +79,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         load: What of the load is not as the config has it.
         num_threads: Compute threads (llamacpp), at most; null = the engine chooses.
         num_threads_now: Those of the last step, fewer where other programs use the cores; null = it is not known yet.
+        num_kept_tokens: Those of ended answers whose caches are kept for what begins alike; null = it is not known yet.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
     """
@@ -106,6 +107,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
     vision: ShownImages | None = None
     num_threads_now: int | None = None
+    num_kept_tokens: int | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

@@ -173,6 +173,7 @@ class _Run:
             peak_bytes=_peak_bytes(status),
             available_bytes=status.memory_available_bytes,
             pressure="normal" if status.memory is None else status.memory.pressure,
+            num_kept_tokens=_kept_tokens(status),
             error=answer.error,
         )
 
@@ -202,6 +203,11 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _own_bytes(status: Status) -> int:
     return (status.gateway_rss_bytes or 0) + sum(worker.rss_bytes or 0 for worker in status.workers)
+
+
+def _kept_tokens(status: Status) -> int | None:
+    told = [worker.num_kept_tokens for worker in status.workers if worker.num_kept_tokens is not None]
+    return sum(told) if told else None
 
 
 def _peak_bytes(status: Status) -> int:

@@ -37,6 +37,7 @@ class StressRound(msgspec.Struct, frozen=True, kw_only=True):
         own_bytes: What server and workers have, after the answer.
         peak_bytes: The most that each of them has had, together.
         available_bytes: Of the machine.
+        num_kept_tokens: Of ended answers whose caches the workers keep; None = they do not tell.
         pressure: `normal`, `warning`, `critical` or `emergency`.
         error: Why there is no answer.
     """
@@ -50,6 +51,7 @@ class StressRound(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int
     available_bytes: int
     pressure: str
+    num_kept_tokens: int | None = None
     error: str | None = None
 
 
@@ -112,7 +114,19 @@ def _growth(rounds: Sequence[StressRound]) -> Verdict:
     if growth is None:
         return Verdict("growth", None, f"needs {LEAST_ROUNDS} answered rounds")
     words = f"memory changed by {growth:+.3%} a round near the end (bound {MAX_GROWTH:+.0%})"
+    if growth >= MAX_GROWTH and _is_filling(rounds):
+        kept = rounds[-1].num_kept_tokens
+        return Verdict(
+            "growth", None, f"{words}, while the cache of ended answers still fills ({kept} tokens): go on longer"
+        )
     return Verdict("growth", growth < MAX_GROWTH, words)
+
+
+def _is_filling(rounds: Sequence[StressRound]) -> bool:
+    """Tell whether answers near the end were kept beside all before them: where one had to go, all is full."""
+    told = [each.num_kept_tokens for each in rounds[-2 * (len(rounds) // 3) :]]
+    kept = [num for num in told if num is not None]
+    return len(kept) == len(told) and kept[0] < kept[-1] and kept == sorted(kept)
 
 
 def _peak(rounds: Sequence[StressRound], tier: Tier, budget_bytes: int | None) -> Verdict:

@@ -138,6 +138,7 @@ def _worker(
         expires_at=expires_at if worker.state is WorkerState.READY else None,
         vision=vision,
         num_threads_now=None if client is None or client.stats is None else client.stats.num_threads,
+        num_kept_tokens=None if client is None or client.stats is None else client.stats.num_kept_tokens,
     )
 
 

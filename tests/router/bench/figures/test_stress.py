@@ -1,8 +1,10 @@
 """What a stress run comes to."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +90,19 @@ def test_rounds_without_answers_tell_nothing_of_memory_and_end_a_run_that_begins
     assert not is_hopeless(failed[:2])
     assert not is_hopeless([*failed[:2], *rounds_of(400)])
     assert not is_hopeless([*rounds_of(400), *failed])
+
+
+def test_growth_is_no_fault_while_what_is_kept_of_answers_fills_up() -> None:
+    run = rounds_of(*[400 * 1.02**number for number in range(12)])
+
+    def growth(kept: Sequence[int | None]) -> Verdict:
+        pairs = zip(run, kept, strict=True)
+        return judged([msgspec.structs.replace(each, num_kept_tokens=num) for each, num in pairs])["growth"]
+
+    assert growth([100 * number for number in range(12)]).is_good is None
+    assert "1100 tokens" in growth([100 * number for number in range(12)]).words
+    assert growth([*(100 * number for number in range(8)), 690, 690, 700, 680]).is_good is False
+    assert growth([None] * 12).is_good is False
 
 
 @given(st.lists(st.floats(1, 1e6), min_size=6, max_size=60), st.floats(0.5, 2))

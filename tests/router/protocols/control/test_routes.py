@@ -17,7 +17,7 @@ from tests.support.fake_openai import FakeFront, with_front
 WORKER_KEYS = {
     *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_background", "num_waiting"),
     *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions", "expires_at"),
-    *("features", "path", "load", "num_threads", "adapter", "vision", "num_threads_now"),
+    *("features", "path", "load", "num_threads", "adapter", "vision", "num_threads_now", "num_kept_tokens"),
 }
 
 
