@@ -4,12 +4,14 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
 import msgspec
 from websockets.asyncio.client import connect
+
+from tests.support.metric_values import MetricValues
 
 Ask = Callable[["MixedClient"], Awaitable[None]]
 
@@ -32,10 +34,11 @@ class MixedClient:
         self._engine = engine
         self._headers = {"X-Mlxr-Engine": engine}
 
-    async def run(self, seed: int, number: int) -> None:
-        """Send so many of all kinds, eight at a time."""
+    async def run(self, seed: int, number: int, kinds: "Sequence[Ask] | None" = None) -> None:
+        """Send so many of all kinds, or of some, eight at a time."""
         pick, places = random.Random(seed), asyncio.Semaphore(8)
-        kinds = [KINDS[index % len(KINDS)] for index in range(number)]
+        wanted = kinds or KINDS
+        kinds = [wanted[index % len(wanted)] for index in range(number)]
         pick.shuffle(kinds)
 
         async def one(kind: Ask) -> None:
@@ -149,7 +152,7 @@ async def _embedding(client: MixedClient) -> None:
     client.used("openai", answer["usage"]["prompt_tokens"], 0)
 
 
-async def _given_up(client: MixedClient) -> None:
+async def given_up(client: MixedClient) -> None:
     await client.give_up("/completion", {"prompt": "once", "n_predict": 2000, "stream": True, "ignore_eos": True})
     client.served("llamaserver", 499, outcome="cancelled")
 
@@ -189,7 +192,7 @@ KINDS: tuple[Ask, ...] = (
     _ollama,
     _llamaserver,
     _embedding,
-    _given_up,
+    given_up,
     _bad_field,
     _bad_message,
     _no_model,
@@ -197,3 +200,32 @@ KINDS: tuple[Ask, ...] = (
     _no_method,
     _models,
 )
+
+
+def check_counters(found: MetricValues, clients: Sequence[MixedClient], number: int) -> None:
+    """Hold every counter against what the clients counted, who sent so many requests and nobody else any."""
+    requests = sum((client.requests for client in clients), Counter())
+    tokens = sum((client.tokens for client in clients), Counter())
+    answers = sum((client.answers for client in clients), Counter())
+    ours = {key: value for key, value in found.of("mlxr_requests_total").items() if key[0] != "mlxr"}
+    assert ours == dict(requests)
+    assert sum(ours.values()) == number
+    errors = sum(num for key, num in requests.items() if int(key[3]) >= 400)
+    assert sum(value for key, value in found.of("mlxr_request_errors_total").items() if key[0] != "mlxr") == errors
+    for (protocol, kind), num_tokens in tokens.items():
+        counted = found.one("mlxr_tokens_total", protocol=protocol, type=kind)
+        if protocol == "llamaserver":  # what was given up had tokens of which the client has seen a part
+            assert counted >= num_tokens
+        else:
+            assert counted == num_tokens, (protocol, kind)
+    for (protocol, outcome), num_answers in answers.items():
+        names = ("mlxr_generations_total", "mlxr_embeddings_total")
+        counted = sum(found.one(name, protocol=protocol, outcome=outcome) for name in names)
+        assert counted == num_answers, (protocol, outcome)
+    assert found.one("gen_ai_server_request_duration_seconds_count") == sum(answers.values())
+    embeddings = found.one("mlxr_embeddings_total")
+    assert found.one("gen_ai_server_time_to_first_token_seconds_count") == sum(answers.values()) - embeddings
+    assert found.one("mlxr_key_requests_total", key="owner") == sum(
+        num for key, num in requests.items() if key[0] != "none" and key[1] != "none"
+    )
+    assert found.one("mlxr_requests_in_flight") == 0
