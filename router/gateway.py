@@ -220,7 +220,7 @@ class _Gateway:
                 self._conditions,
                 timeout_s=lambda: self._config.config.lifecycle.suspend_timeout_s,
             ),
-            events=EventSources(serving.supervisor, self._conditions, jobs).log,
+            events=EventSources(serving.supervisor, self._conditions, jobs, batches.news).log,
             telemetry=Telemetry(
                 serving.supervisor,
                 serving.requests,

@@ -51,9 +51,9 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """Long work has begun, gone on or ended.
 
     Attributes:
-        job: `pull`, `conversion` or `bench`.
+        job: `pull`, `conversion`, `bench`, `batch` or `response` (in the background).
         id: What its own endpoints call it by.
-        subject: What is pulled, converted or measured.
+        subject: What is pulled, converted or measured; a batch's endpoint, a response's model.
         state: `running` until the last event, which has how it ended.
         share: Of it that is done, 0..1, in steps of 0.05.
         message: What is wrong.

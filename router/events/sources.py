@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Hashable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from msgspec.structs import asdict
 
@@ -20,12 +20,33 @@ from router.events.kinds import (
 )
 from router.events.log import EVERYBODY, Audience, EventLog
 from router.http.caller import Caller
-from router.jobs.job import Job, JobKind, JobNews, JobShare
+from router.jobs.batches.base import BatchStatus
+from router.jobs.batches.runner import BatchNews
+from router.jobs.job import Job, JobNews, JobShare
 from router.jobs.jobs import Jobs
+from router.observers import Observers
 from router.workers.supervisor import Supervisor
 
 SHARE_STEP: Final = 0.05
 """Least step of a job that is told."""
+RESTS: Final = "it rests until the server's next start"
+_State = Literal["running", "done", "failed", "stopped"]
+_ENDS: Final[dict[BatchStatus, _State]] = {
+    BatchStatus.COMPLETED: "done",
+    BatchStatus.FAILED: "failed",
+    BatchStatus.CANCELLED: "stopped",
+    BatchStatus.EXPIRED: "stopped",
+}
+
+
+class _Owned(Protocol):
+    @property
+    def owners(self) -> frozenset[str | None]:
+        """Ids of the keys that it belongs to."""
+
+
+class _OwnedBatch(NamedTuple):
+    owners: frozenset[str | None]
 
 
 class EventSources:
@@ -35,12 +56,14 @@ class EventSources:
         log: What it feeds.
     """
 
-    def __init__(self, supervisor: Supervisor, conditions: Conditions, jobs: Jobs) -> None:
+    def __init__(
+        self, supervisor: Supervisor, conditions: Conditions, jobs: Jobs, batches: Observers[BatchNews] | None = None
+    ) -> None:
         self._supervisor = supervisor
         self._conditions = conditions
         self._pressure, self._heat = conditions.pressure, conditions.heat
         self._is_suspended = conditions.suspended is not None
-        self._jobs: dict[tuple[JobKind[Any], Hashable], tuple[Job[Any], JobChanged]] = {}
+        self._jobs: dict[Hashable, tuple[_Owned, JobChanged]] = {}
         self.log = EventLog(self._snapshot)
         supervisor.models.changed.add(lambda status: self._tell_of(ModelChanged(**asdict(status))))
         supervisor.swapped.add(lambda swap: self._tell_of(Swapped(**asdict(swap))))
@@ -48,6 +71,8 @@ class EventSources:
         conditions.changed.add(self._on_conditions)
         jobs.news.add(self._on_job)
         jobs.shared.add(self._on_share)
+        if batches is not None:
+            batches.add(self._on_batch)
 
     def _tell(self, event: LoggedEvent, audience: Audience = EVERYBODY) -> None:
         self.log.tell(event, audience)
@@ -77,20 +102,26 @@ class EventSources:
             self._tell(SuspendedChanged(at=_now(), suspended=change.is_suspended, reason=change.reason))
 
     def _on_job(self, news: JobNews) -> None:
-        key = (news.job.kind, news.job.name)
+        self._take((news.job.kind, news.job.name), news.job, job_changed(news))
+
+    def _on_batch(self, news: BatchNews) -> None:
+        self._take(news.batch.batch_id, _OwnedBatch(frozenset({news.batch.owner})), batch_changed(news))
+
+    def _take(self, key: Hashable, owned: _Owned, now: JobChanged) -> None:
+        """Tell of long work what is new."""
         _, before = self._jobs.pop(key, (None, None))
-        now = job_changed(news)
-        is_told = news.is_end or before is None or now.share not in {None, before.share}
-        if not news.is_end:
-            self._jobs[key] = news.job, now if is_told or before is None else before
+        is_end = now.state != "running"
+        is_told = is_end or before is None or now.share not in {None, before.share}
+        if not is_end:
+            self._jobs[key] = owned, now if is_told or before is None else before
         if is_told:
-            self._tell(now, Audience(news.job.owners))
+            self._tell(now, Audience(owned.owners))
 
     def _on_share(self, share: JobShare) -> None:
         """Tell whoever comes to a job where it stands, and whoever leaves it that it has ended for him."""
-        job, now = self._jobs[share.job.kind, share.job.name]
+        _, now = self._jobs[share.job.kind, share.job.name]
         if share.end is not None:
-            now = job_changed(JobNews(job, share.end, is_end=True))
+            now = job_changed(JobNews(share.job, share.end, is_end=True))
         self._tell(now, Audience(frozenset({share.owner})))
 
 
@@ -101,19 +132,42 @@ def job_changed(news: JobNews) -> JobChanged:
         at=_now(),
         job=job.kind.name,
         id=_id_of(job),
-        subject=None if job.about is None else str(job.about),
+        subject=_subject_of(job),
         state=_end_of(news) if news.is_end else "running",
         share=None if news.is_end else _share_of(event),
-        message=getattr(event, "message", None) if news.is_end else None,
+        message=getattr(event, "message", job.failure) if news.is_end else None,
     )
 
 
+def batch_changed(news: BatchNews) -> JobChanged:
+    """Return what is told of a batch; one that rests until the next start is stopped, and says so."""
+    batch = news.batch
+    state: _State = "stopped" if news.rests else _ENDS.get(batch.status, "running")
+    return JobChanged(
+        at=_now(),
+        job="batch",
+        id=batch.batch_id,
+        subject=batch.endpoint,
+        state=state,
+        share=None if news.share is None or state != "running" else _step(news.share),
+        message=RESTS if news.rests else next((each.message for each in batch.problems), None),
+    )
+
+
+def _subject_of(job: Job[Any]) -> str | None:
+    if job.kind.is_answer:
+        return str(job.about.subject)
+    return None if job.about is None else str(job.about)
+
+
 def _id_of(job: Job[Any]) -> str:
-    """Return what a job is stopped by: a pull's number, the model of a conversion; there is one benchmark."""
-    return str(job.name if isinstance(job.name, int) else job.about)
+    """Return what a job is stopped by: a pull's or answer's id, the model of a conversion; there is one benchmark."""
+    return str(job.name if isinstance(job.name, int) or job.kind.is_answer else job.about)
 
 
 def _end_of(news: JobNews) -> Literal["done", "failed", "stopped"]:
+    if news.job.kind.is_answer and news.job.stop_reason is None:
+        return "failed" if news.job.is_broken or news.job.failure is not None else "done"
     tag = None if news.event is None else str(news.event.__struct_config__.tag)
     if tag == "stopped" or news.job.stop_reason is not None:
         return "stopped"
@@ -125,7 +179,11 @@ def _share_of(event: Any) -> float | None:
     share, total, done = (getattr(event, name, None) for name in ("share", "total_bytes", "done_bytes"))
     if share is None and total and done is not None:
         share = done / total
-    return None if share is None else round(int(share / SHARE_STEP + 1e-6) * SHARE_STEP, 2)
+    return None if share is None else _step(share)
+
+
+def _step(share: float) -> float:
+    return round(int(share / SHARE_STEP + 1e-6) * SHARE_STEP, 2)
 
 
 def _now() -> float:

@@ -36,7 +36,7 @@ MAX_RUNNING: Final = 1_000
 """Responses that run or wait in the background."""
 
 _OUR_ERRORS = (RouterError, BackendError, RegistryError)
-_RESPONSE: Final = JobKind[bytes](name="response", ends_late=True)
+_RESPONSE: Final = JobKind[bytes](name="response", ends_late=True, is_answer=True)
 
 
 class BackgroundEncoder(Protocol):
@@ -74,6 +74,11 @@ class BackgroundResponse:
         self.is_stream = encoder.media_type is not None
         kept_s = FOLLOWABLE_S if self.is_stream else 0.0
         self._job = jobs.start(_RESPONSE, self.response_id, self._run, about=self, kept_s=kept_s)
+
+    @property
+    def subject(self) -> str:
+        """The model that answers."""
+        return self._running.generation.request.model_request.model
 
     @property
     def has_ended(self) -> bool:
@@ -114,6 +119,7 @@ class BackgroundResponse:
             async for chunk in reading:
                 self._tell(job, chunk)
         except _OUR_ERRORS as exc:
+            job.failure = str(exc)
             self._tell(job, self._encoder.failed(exc))
         except asyncio.CancelledError:
             is_cancelled = job.stop_reason == "cancelled"

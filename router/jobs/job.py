@@ -34,11 +34,14 @@ class JobKind(Generic[EventT]):
         slot_of: Events of one slot replace each other, for those who come late and for those who read slowly; an event
             of the slot None is told to those who follow now and not kept. Without the function every event is kept.
         ends_late: It belongs to requests: `Jobs.close` leaves it running, only the end of the jobs' context stops it.
+        is_answer: Its events are pieces of an answer: only its beginning and its end are news, its name is its id, and
+            what it keeps with it says what it is about by `subject`.
     """
 
     name: str
     slot_of: Callable[[EventT], Hashable | None] | None = None
     ends_late: bool = False
+    is_answer: bool = False
 
 
 class JobNews(NamedTuple):
@@ -81,6 +84,7 @@ class Job(Generic[EventT]):
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
         is_ending: Set by the work when it has come to its end by itself: a stop comes too late then.
         end: The last event, once it has ended; None = there was none.
+        failure: Why it failed, where its last event does not say.
         is_broken: Whether a defect has ended it.
         on_abandoned: Called when the last of its followers has left before its end.
     """
@@ -105,6 +109,7 @@ class Job(Generic[EventT]):
         self.stop_reason: StopReason | None = None
         self.is_ending = False
         self.end: EventT | None = None
+        self.failure: str | None = None
         self.is_broken = False
         self.on_abandoned: Callable[[], object] | None = None
         self._on_end = on_end
@@ -159,7 +164,7 @@ class Job(Generic[EventT]):
         """Hand an event to all followers."""
         slot_of = self.kind.slot_of
         self._put(len(self._kept) if slot_of is None else slot_of(event), event)
-        if self._on_event is not None:
+        if self._on_event is not None and not self.kind.is_answer:
             self._on_event(self, event, False)
 
     def forget_events(self) -> None:

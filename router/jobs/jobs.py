@@ -15,7 +15,7 @@ class Jobs:
     """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it.
 
     Attributes:
-        news: Told of every job's beginning, events and end, but of those that belong to requests.
+        news: Told of every job's beginning, events and end; of answers without the events.
         shared: Told of those among them that one more, or one less, has asked for.
         ended: Told of each job that has ended.
     """
@@ -95,7 +95,6 @@ class Jobs:
                 self.forget(job)
             self.ended.tell(job)
 
-        on_event = None if kind.ends_late else self._on_event
         group = self.check_open()
         job = self._jobs[kind, name] = Job(
             kind,
@@ -105,11 +104,10 @@ class Jobs:
             about=about,
             owners=frozenset({current_caller().key_id}) if owners is None else owners,
             on_end=on_end,
-            on_event=on_event,
-            on_share=None if kind.ends_late else self.shared.tell,
+            on_event=self._on_event,
+            on_share=self.shared.tell,
         )
-        if on_event is not None:
-            on_event(job, None, False)
+        self._on_event(job, None, is_end=False)
         return job
 
     def get(self, kind: JobKind[EventT], name: Hashable) -> Job[EventT] | None:

@@ -135,7 +135,7 @@ class FakeFront:
                 self.fleet.conditions,
                 timeout_s=lambda: current.config.lifecycle.suspend_timeout_s,
             ),
-            events=EventSources(self.supervisor, self.fleet.conditions, jobs).log,
+            events=EventSources(self.supervisor, self.fleet.conditions, jobs, batches.news).log,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),

@@ -105,6 +105,7 @@ class BatchRun:
     def begin(self, lines: Sequence[Line], num_tokens: int) -> None:
         """Take over the lines as the store has them."""
         self._graph = LineGraph(lines)
+        self.num_lines = len(lines)
         self.num_tokens = num_tokens
         failed = next((line for line in lines if line.is_ok is False), None)
         if failed is not None:

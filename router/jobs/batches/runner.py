@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -25,6 +25,7 @@ from router.jobs.batches.files import drop_file, read_part, sweep, write_results
 from router.jobs.batches.progress import BatchRun
 from router.jobs.batches.store import BatchStore
 from router.jobs.batches.validation import filled, read_lines
+from router.observers import Observers
 from router.stores.base import StoreThread
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,19 @@ SWEEP_S: Final = 600.0
 
 
 _CANCELLED: Final = "The batch was cancelled before this line was answered."
+
+
+class BatchNews(NamedTuple):
+    """What has become of a batch.
+
+    Attributes:
+        share: Of its lines that have ended, 0..1; None = it has not begun with them.
+        rests: Nobody drives it until the next start.
+    """
+
+    batch: Batch
+    share: float | None = None
+    rests: bool = False
 
 
 class Batches:
@@ -47,6 +61,7 @@ class Batches:
 
     Attributes:
         store: What is known of files, batches and lines.
+        news: Told when one is begun or gone on with, as its lines end, and when nobody drives it any more.
     """
 
     def __init__(
@@ -68,6 +83,7 @@ class Batches:
         self._tasks: asyncio.TaskGroup | None = None
         self._is_swept = asyncio.Event()
         self._runs: dict[str, BatchRun] = {}
+        self.news: Observers[BatchNews] = Observers()
 
     async def file_bytes(self, file_id: str, max_bytes: int) -> bytes:
         """Return the beginning of a file.
@@ -136,6 +152,7 @@ class Batches:
     def _drive(self, batch: Batch) -> None:
         assert self._tasks is not None
         run = self._runs[batch.batch_id] = BatchRun(batch)
+        self.news.tell(BatchNews(batch))
         self._tasks.create_task(self._drive_one(run))
 
     async def _drive_one(self, run: BatchRun) -> None:
@@ -152,6 +169,7 @@ class Batches:
             logger.warning("batch %s rests until the next start: %s", run.batch.batch_id, exc)
         finally:
             self._runs.pop(run.batch.batch_id, None)
+            self.news.tell(BatchNews(run.batch, rests=not run.batch.status.is_final))
 
     async def _validate(self, run: BatchRun) -> None:
         batch = run.batch
@@ -249,6 +267,7 @@ class Batches:
     async def _end(self, run: BatchRun, ends: list[LineEnd]) -> None:
         if ends:
             await self.store.call(lambda store: store.end_lines(run.batch.batch_id, ends))
+            self.news.tell(BatchNews(run.batch, share=1 - run.num_open / run.num_lines))
 
     async def _finish(self, run: BatchRun) -> None:
         batch = run.batch

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from backends.fake.engine import FakeOptions
 from backends.machine.base import ThermalState
 from registry.pull.events import Done, Failed, FileDone, Progress
 from router.conditions import PressureLevel
@@ -150,3 +151,46 @@ async def test_the_end_of_the_server_ends_the_stream(front: FakeFront) -> None:
         assert (await anext(lines)).startswith("id: ")
         front.services.events.close()
         assert [line async for line in lines][-1] == ""
+
+
+def _lines(told: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    jobs = [each for each in told if each["type"] == "job"]
+    return [(each["job"], each["subject"], each.get("state"), each.get("share")) for each in jobs]
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=3))
+async def test_a_background_response_is_told_from_its_beginning_to_its_end(front: FakeFront) -> None:
+    front.fleet.hold("decode")
+    body = {"model": "m", "input": "hi", "background": True}
+    async with events_of(front) as events:
+        response_id = (await front.client.post("/v1/responses", json=body)).json()["id"]
+        begun = (await events.until(type="job"))[-1]
+        assert (begun["id"], begun["subject"]) == (response_id, "m")
+        assert (await snapshot_of(front))["jobs"] == [begun]
+        front.fleet.let_go("decode")
+        assert _lines(await events.until(type="job")) == [("response", "m", "done", None)]
+        front.fleet.hold("decode")
+        response_id = (await front.client.post("/v1/responses", json=body)).json()["id"]
+        await front.client.post(f"/v1/responses/{response_id}/cancel")
+        front.fleet.let_go("decode")
+        assert _lines(await events.until(state="stopped"))[-1][:3] == ("response", "m", "stopped")
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=3))
+async def test_a_batch_is_told_by_steps_to_its_end(front: FakeFront) -> None:
+    url = "/v1/chat/completions"
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    lines = [{"custom_id": str(number), "method": "POST", "url": url, "body": asked} for number in range(4)]
+    text = "\n".join(msgspec.json.encode(each).decode() for each in lines)
+    file = await front.client.post("/v1/files", files={"file": ("x.jsonl", text)}, data={"purpose": "batch"})
+    body = {"input_file_id": file.json()["id"], "endpoint": url, "completion_window": "24h"}
+    async with events_of(front) as events:
+        batch_id = (await front.client.post("/v1/batches", json=body)).json()["id"]
+        told = await events.until(state="done")
+    assert told[-1]["id"] == batch_id
+    assert _lines(told) == [
+        ("batch", url, None, None),
+        *(("batch", url, None, share) for share in (0.25, 0.5, 0.75, 1.0)),
+        ("batch", url, "done", None),
+    ]
+    assert (await snapshot_of(front))["jobs"] == []
