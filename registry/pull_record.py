@@ -24,6 +24,8 @@ class PullOptions(msgspec.Struct, frozen=True, kw_only=True):
         budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
         name: Of the model that gets what comes; None derives it. Not used by the transfer.
         called: Another name that the model is to have: its own when it is new and `name` is None, else an alias.
+        patterns: Of names of models, which bound whoever asks: what comes stands apart, and must not be another
+            model's already; None = nothing does. Not used by the transfer.
     """
 
     engine: PullEngines | None = None
@@ -31,6 +33,7 @@ class PullOptions(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int | None = None
     name: str | None = None
     called: str | None = None
+    patterns: tuple[str, ...] | None = None
 
 
 class PullInfo(msgspec.Struct, frozen=True, kw_only=True):

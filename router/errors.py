@@ -18,6 +18,7 @@ commands that do not serve may import it.
     │   └── MalformedRequestError        malformed_http
     ├── UnauthorizedError                invalid_api_key
     ├── ForbiddenError                   insufficient_scope
+    ├── ModelNameNotAllowedError         model_name_not_allowed
     ├── PeerNotAllowedError              peer_not_allowed
     ├── RateLimitedError                 rate_limit_exceeded
     ├── KeyNameError                     invalid_key_name
@@ -68,6 +69,7 @@ commands that do not serve may import it.
 """
 
 import math
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -200,6 +202,17 @@ class ForbiddenError(RouterError, code="insufficient_scope"):
 
     def __init__(self, name: str, *, has: str, needed: str) -> None:
         super().__init__(f"The API key '{name}' has the scope {has}; this needs {needed}.")
+
+
+class ModelNameNotAllowedError(RouterError, code="model_name_not_allowed"):
+    """The key has patterns of models, and what is to be made has a name that none of them knows."""
+
+    def __init__(self, key: str, name: str, patterns: Iterable[str]) -> None:
+        super().__init__(
+            f"The API key '{key}' may only make and change models named {' or '.join(patterns)}, and {name!r:.140} is "
+            "not one of these; choose another name.",
+            param="name",
+        )
 
 
 class PeerNotAllowedError(RouterError, code="peer_not_allowed"):

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from router.events.kinds import AnyEvent, LoggedEvent, Lost, Snapshot
-from router.http.caller import OWNER, Caller
+from router.http.caller import OWNER, Caller, base_name
 
 MAX_KEPT: Final = 2048
 """Events for those who come back: some hundred bytes each."""
@@ -39,7 +39,7 @@ class Audience(msgspec.Struct, frozen=True):
         """Tell whether somebody is told."""
         if self.owners is not None and not caller.may_see_any(self.owners):
             return False
-        return self.model is None or caller.may_use(self.model.partition("+")[0])
+        return self.model is None or caller.may_use(base_name(self.model))
 
 
 EVERYBODY: Final = Audience()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.wire.request import Priority
-from router.errors import ForbiddenError, UnauthorizedError
+from router.errors import ForbiddenError, ModelNameNotAllowedError, UnauthorizedError
 from router.http.asgi import Scope as AsgiScope
 
 _STATE_KEY: Final = "mlxr_caller"
@@ -68,11 +68,20 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
     def may_use(self, model: str) -> bool:
-        """Tell whether a model of that name may be asked, looked at or changed."""
-        if self.models is None:
-            return True
-        name = model.lower()
-        return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.models)
+        """Tell whether a model of that name may be asked, looked at, made, changed or removed."""
+        return self.models is None or is_one_of(model, self.models)
+
+    def check_may_name(self, name: str, known: str | None = None) -> None:
+        """Refuse a name for a model that is to be made or changed.
+
+        Args:
+            known: Own name of the model that is called so already; None = there is none.
+
+        Raises:
+            ModelNameNotAllowedError: The key's patterns do not know it.
+        """
+        if self.models is not None and not (self.may_use(name) and (known is None or self.may_use(known))):
+            raise ModelNameNotAllowedError(self.name, name, self.models)
 
     def may_see(self, owner: str | None) -> bool:
         """Tell whether something that belongs to a key may be looked at and changed.
@@ -85,6 +94,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def may_see_any(self, owners: Iterable[str | None]) -> bool:
         """Tell the same of something that several have a part in."""
         return any(map(self.may_see, owners))
+
+
+def base_name(label: str) -> str:
+    """Return a model's name without the adapter that is over it."""
+    return label.partition("+")[0]
+
+
+def is_one_of(model: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a model's name matches any of some patterns, without case; `:latest` behind it says nothing."""
+    names = {model.lower(), model.lower().removesuffix(":latest")}
+    return any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in patterns)
 
 
 OWNER: Final = Caller(name="owner", scope=Scope.ADMIN)

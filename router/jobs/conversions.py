@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from registry.engines import EngineKind
-from registry.errors import RegistryError
+from registry.errors import ModelNotFoundError, RegistryError
 from registry.pull.events import Converting, Failed
 from registry.store import Registry
 from registry.threads import with_registry
@@ -137,14 +137,22 @@ class ModelConversions:
         """Begin a conversion, or follow the one that makes the same.
 
         Args:
+            name: Of the model itself, no alias.
             is_forced: Keep a result that the comparison speaks against.
 
         Raises:
             ConversionError: It cannot be done, or too many wait.
-            ModelNotFoundError: There is no such model.
+            ModelNotFoundError: There is no such model, or it is not for whoever asks.
+            ModelNameNotAllowedError: The result's name is not.
             ShuttingDownError: The server is about to end, or just starts.
         """
+        caller = current_caller()
+        if not caller.may_use(name):
+            raise ModelNotFoundError(name)
+        if options.name is not None:
+            caller.check_may_name(options.name)
         plan = await self._converter.plan(name, options)
+        caller.check_may_name(plan.name, plan.taken)
         key = plan.model, plan.folder
         job = self._jobs.get(_CONVERSION, key)
         started = ConversionStarted(model=plan.model, path=str(plan.folder), is_joined=job is not None)
@@ -154,7 +162,7 @@ class ModelConversions:
                 raise ConversionError(f"{num_running} conversions run or wait; try again when one has ended.")
             work = partial(self._convert, plan.model, options, is_forced=is_forced)
             job = self._jobs.start(_CONVERSION, key, work, about=plan.model)
-        job.share(current_caller().key_id)
+        job.share(caller.key_id)
         return job.follow(first=started)
 
     async def cancel(self, name: str) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from registry.catalogue import Artifact, FileHash, Model
 from registry.checksums.hashing import HashTask, hash_artifact
 from registry.engines import EngineKind
-from registry.errors import ArtifactError, PullUnfinishedError, RegistryError
+from registry.errors import ArtifactError, ModelExistsError, PullUnfinishedError, RegistryError
 from registry.pull.events import PullEvent, Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.puller import PullResult
@@ -22,6 +22,7 @@ from registry.settings import set_settings
 from registry.store import Registry
 from registry.threads import with_registry
 from router.errors import ConversionError
+from router.http.caller import is_one_of
 from router.jobs.conversions import Converter
 from router.jobs.convert.report import ConversionOptions
 from router.jobs.job import Job
@@ -91,6 +92,8 @@ def _register(
     """
     registry.files.put_hashes(_proved(result.plan, folder))
     paths = list(dict.fromkeys(str(path) for path in result.paths))
+    if options.patterns is not None:
+        _check_nobody_elses(registry, paths, options.patterns)
     with registry.write():
         before = {summary.name for summary in registry.models.summaries()}
         name = options.name or result.plan.name
@@ -98,6 +101,8 @@ def _register(
         if (called := options.called) is not None:
             models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
         _set_as_published(registry, result.plan)
+        for model in models if options.patterns is not None else ():
+            registry.models.keep_apart(model.name)
     for model in models:
         _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
     # Equal bytes may have made two models one; the name that was given up is an alias then.
@@ -106,6 +111,16 @@ def _register(
         Registered(model=model.name, engines=model.engines, path=path)
         for model, path in zip(models, paths, strict=True)
     )
+
+
+def _check_nobody_elses(registry: Registry, paths: Iterable[str], patterns: Sequence[str]) -> None:
+    """Refuse to take files from a model that whoever asks may not use."""
+    for path in paths:
+        found = registry.artifacts.find(path)
+        if found is not None and not is_one_of(found.model_name, patterns):
+            raise ModelExistsError(
+                f"These files are here already, as a model that the API key may not use: it has {', '.join(patterns)}."
+            )
 
 
 def _call(registry: Registry, model: Model, called: str, *, is_new: bool) -> Model:

@@ -33,8 +33,10 @@ from router.http.caller import Scope, current_caller
 from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, JobKind
 from router.jobs.jobs import Jobs
+from router.jobs.pull_names import bounded
 from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
 from router.jobs.pulled import conclude
+from router.models.permission import check_may_name
 from router.placement.memory import MemoryBudget
 
 logger = logging.getLogger(__name__)
@@ -194,6 +196,7 @@ class Pulls:
 
         Raises:
             InvalidReferenceError: The reference means nothing, or a file on this machine.
+            ModelNameNotAllowedError: What comes would have a name that is not for whoever asks.
             PullConflictError: Too many wait already.
             ShuttingDownError: The process is about to end.
         """
@@ -202,6 +205,9 @@ class Pulls:
                 f"{reference[:80]!a} is a path; files on this machine are registered with `mlxr models add PATH`."
             )
         self._jobs.check_open()
+        caller, options = current_caller(), bounded(current_caller(), reference, options)
+        if (name := options.name) is not None:
+            await self._with_registry(lambda registry: check_may_name(registry, caller, name))
         async with self._changing:
             before = await self._find_open(reference, options)
             running = None if before is None else self._jobs.get(_PULL, before)

@@ -21,6 +21,8 @@ from registry.removing.removal import remove_model
 from registry.store import Registry
 from registry.threads import in_thread, locked, with_registry
 from router.errors import InvalidRequestError, RequestTooLargeError
+from router.http.caller import current_caller
+from router.models.permission import check_may_name
 
 MAX_UPLOADS: Final = 4
 """At a time; others wait. One alone keeps a disk busy."""
@@ -38,7 +40,11 @@ class ModelMaking:
         self._upload_slots = asyncio.Semaphore(MAX_UPLOADS)
 
     async def create_from_model(self, name: str, source: str, changes: Mapping[str, Any] | None = None) -> Model:
-        """Make a model of another; arguments and errors as of `registry.creating.models.create_from_model`."""
+        """Make a model of another; arguments and errors as of `registry.creating.models.create_from_model`.
+
+        Raises:
+            ModelNameNotAllowedError: The name is not for whoever asks.
+        """
         async with self._naming(name):
             return await with_registry(
                 self._database, lambda registry: create_from_model(registry, self._models_dir, name, source, changes)
@@ -53,6 +59,7 @@ class ModelMaking:
             files: Name -> SHA-256 in hex.
 
         Raises:
+            ModelNameNotAllowedError: The name is not for whoever asks.
             InvalidRequestError: A file was not uploaded.
             RegistryError: As of `registry.creating.models.create_from_files`.
         """
@@ -99,11 +106,18 @@ class ModelMaking:
         await with_registry(self._database, run)
 
     async def name_of_new(self, candidates: tuple[str, ...]) -> str:
-        """Return the name of what is made: that of what it replaces, or the last one; errors as of the registry."""
+        """Return the name of what is made: that of what it replaces, or the last one; errors as of the registry.
+
+        Raises:
+            ModelNameNotAllowedError: It is not for whoever asks.
+        """
+        caller = current_caller()
 
         def run(registry: Registry) -> str:
             known = (name for name in candidates if registry.models.find_exactly(name) is not None)
-            return next(known, candidates[-1])
+            name = next(known, candidates[-1])
+            check_may_name(registry, caller, name)
+            return name
 
         return await with_registry(self._database, run)
 
@@ -160,7 +174,8 @@ class ModelMaking:
 
     @asynccontextmanager
     async def _naming(self, name: str) -> AsyncIterator[None]:
-        """Hold the lock of a name, in this process and against others."""
+        """Hold the lock of a name that is for whoever asks, in this process and against others."""
+        current_caller().check_may_name(name)
         folder = self._models_dir / PARTIAL_NAME
         with translate_os_errors(folder):
             make_folder(folder, self._models_dir)

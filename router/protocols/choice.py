@@ -5,6 +5,7 @@ import msgspec
 from registry.engines import EngineKind, EngineSetting
 from registry.settings import LoadSettings
 from router.errors import MissingFieldError
+from router.http.caller import current_caller
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
@@ -38,8 +39,10 @@ def chosen_model(serving: RequestService, model_request: ModelRequest) -> Chosen
 
 
 def resident_workers(serving: RequestService) -> list[ManagedWorker]:
-    """Return the workers whose model is loaded."""
-    return [worker for worker in serving.supervisor.workers if worker.target is not None and worker.state.is_resident]
+    """Return the workers whose model is loaded, of the models that are for whoever asks."""
+    may_use = current_caller().may_use
+    loaded = (worker for worker in serving.supervisor.workers if worker.state.is_resident)
+    return [worker for worker in loaded if worker.target is not None and may_use(worker.target.model)]
 
 
 def model_request_or_default(

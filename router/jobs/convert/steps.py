@@ -52,12 +52,15 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
+        name: Of the model that gets the result.
+        taken: Own name of the model that is called so already; None = there is none.
         options: With its dtype chosen.
     """
 
     source: Artifact
     model: str
     name: str
+    taken: str | None = None
     options: ConversionOptions
     folder: Path
     disk_bytes: int
@@ -96,7 +99,13 @@ def plan_conversion(
         disk_bytes += int(num_parameters * (options.bits / 8 + 2 * _DTYPE_BYTES[dtype] / options.group_size))
     options = msgspec.structs.replace(options, dtype=dtype)
     return ConversionPlan(
-        source=source, model=model.name, name=name, options=options, folder=folder, disk_bytes=disk_bytes
+        source=source,
+        model=model.name,
+        name=name,
+        taken=None if taken is None else taken.name,
+        options=options,
+        folder=folder,
+        disk_bytes=disk_bytes,
     )
 
 

@@ -141,7 +141,7 @@ async def convert_model(request: AnyRequest, serving: ServingPart, conversions: 
     """Make the MLX form of a model; the answer is a stream of events."""
     body = await serving.read(request, ConvertRequest)
     options = ConversionOptions(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
-    follower = await conversions.start(body.model, options, is_forced=body.force)
+    follower = await conversions.start(serving.models.get(body.model).name, options, is_forced=body.force)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from registry.errors import RegistryError
+from router.http.caller import base_name, current_caller
 from router.memory.levels import MemoryReading
 from router.memory.monitor import MemoryMonitor
 from router.models.directory import ModelDirectory
@@ -16,7 +17,7 @@ _OWN: Final = {"generation.max_tokens": "max_tokens", "limits.keep_alive_s": "ke
 
 def memory_status(serving: RequestService, monitor: MemoryMonitor) -> MemoryStatus:
     """Return what is known now."""
-    reading = monitor.reading or MemoryReading()
+    reading, may_use = monitor.reading or MemoryReading(), current_caller().may_use
     loaded = {worker.target.model for worker in serving.supervisor.workers if worker.target is not None}
     own = [setting for name in sorted(loaded) for setting in _own_settings(serving.models, name)]
     return MemoryStatus(
@@ -29,7 +30,7 @@ def memory_status(serving: RequestService, monitor: MemoryMonitor) -> MemoryStat
         own_bytes=reading.own_bytes,
         budget_bytes=reading.budget_bytes,
         settings=[*monitor.settings, *own],
-        reliefs=list(serving.supervisor.reliefs),
+        reliefs=[relief for relief in serving.supervisor.reliefs if may_use(base_name(relief.model))],
     )
 
 

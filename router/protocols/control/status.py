@@ -15,7 +15,7 @@ from registry.settings import LoadSettings
 from router.config import Config
 from router.config.instance import ServerFacts
 from router.heat import HeatMonitor
-from router.http.caller import current_caller
+from router.http.caller import base_name, current_caller
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
@@ -55,10 +55,12 @@ def health(serving: RequestService) -> Health:
 async def status(
     serving: RequestService, server: ServerFacts, keeper: ModelKeeper, monitor: MemoryMonitor, heat: HeatMonitor
 ) -> Status:
-    """Return everything that can be said at once."""
+    """Return everything that can be said at once, of the models that are for whoever asks."""
+    may_use = current_caller().may_use
+    workers = [worker for worker in serving.supervisor.workers if worker.target is None or may_use(worker.target.model)]
     memory = await asyncio.to_thread(current_platform().memory)
     own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
-    sizes = await memory_of(serving.supervisor.workers)
+    sizes = await memory_of(workers)
     expires_at = serving.supervisor.expires_at
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
@@ -75,18 +77,18 @@ async def status(
         standby=config.standby,
         workers=[
             _worker(worker, sizes.get(worker.worker_id), expires_at, config, shown.get(worker.worker_id))
-            for worker in serving.supervisor.workers
+            for worker in workers
         ],
         queue=_queue(serving),
-        swaps=list(serving.supervisor.swaps),
+        swaps=[swap for swap in serving.supervisor.swaps if may_use(base_name(swap.model))],
         memory_total_bytes=memory.total_bytes,
         memory_available_bytes=memory.available_bytes,
         gateway_rss_bytes=None if own is None else own.rss_bytes,
         memory=memory_status(serving, monitor),
-        checksums=keeper.progress,
+        checksums=keeper.progress if current_caller().models is None else None,
         heat=heat.status,
         suspended=heat.suspended,
-        models=serving.supervisor.models.known,
+        models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
     )
 
 
@@ -157,7 +159,7 @@ def _num_threads(target: Target, config: Config) -> int | None:
 
 
 def _queue(serving: RequestService) -> QueueStatus:
-    waiting = serving.supervisor.waiting
+    waiting, may_use = serving.supervisor.waiting, current_caller().may_use
     counts = Counter((request.target.label, str(request.target.engine)) for request in waiting)
     oldest = min((request.arrived_at for request in waiting), default=None)
     return QueueStatus(
@@ -166,7 +168,11 @@ def _queue(serving: RequestService) -> QueueStatus:
         limit=serving.config.limits.max_queue,
         limit_background=serving.config.limits.max_queue_background,
         oldest_wait_s=None if oldest is None else round(time.monotonic() - oldest, 3),
-        by_target=[WaitingTarget(model, engine, number) for (model, engine), number in sorted(counts.items())],
+        by_target=[
+            WaitingTarget(model, engine, number)
+            for (model, engine), number in sorted(counts.items())
+            if may_use(base_name(model))
+        ],
     )
 
 

@@ -121,11 +121,10 @@ async def pull_lines(pulls: PullAccess, name: PullName) -> AsyncGenerator[Status
         UnavailableError: Nothing can be pulled now.
         RegistryError: The pull failed, or was paused or cancelled by somebody else.
     """
-    owner = pulls.get()
-    yield PULLING_MANIFEST
-    lines = PullLines()
+    owner, lines = pulls.get(), PullLines()
     options = PullOptions(called=name.called)
     async with aclosing(await owner.start(name.reference, options, is_paused_when_left=True)) as events:
+        yield PULLING_MANIFEST
         async for event in events:
             if isinstance(event, Failed):
                 raise pull_error(event)

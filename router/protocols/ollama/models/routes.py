@@ -28,7 +28,6 @@ from router.protocols.endpoint import BINARY, Answer, Body, Stream
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.listing import list_loaded, list_models, show_model
 from router.protocols.ollama.models.pulls import (
-    PULLING_MANIFEST,
     SUCCESS,
     WRITING_MANIFEST,
     lines_reply,
@@ -141,10 +140,9 @@ async def _fetch_source(models: ModelDirectory, pulls: PullAccess, source: str) 
     try:
         model_named(models, source)
     except ModelNotFoundError:
-        yield PULLING_MANIFEST
         async with aclosing(pull_lines(pulls, pull_name_of(source))) as lines:
             async for line in lines:
-                if line not in {PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST}:
+                if line not in {SUCCESS, WRITING_MANIFEST}:
                     yield line
         models.forget()
 
