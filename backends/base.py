@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
+from backends.batch_limits import BatchLimits
 from backends.cache_files import ExportedCache, write_cache
 from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
@@ -44,42 +45,6 @@ class EngineInfo(msgspec.Struct, frozen=True):
         """What Metal recommends a process to keep wired at most; None without Metal."""
         size = self.device.get("max_recommended_working_set_size")
         return size if isinstance(size, int) and size > 0 else None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchLimits:
-    """What a loaded engine can hold and should do in one step; decided by the library and the model's memory.
-
-    A slot is taken by a sequence's first chunk, a fork or a loaded cache, kept while the sequence runs, is held or
-    retired, and given back by `remove` or an eviction. Whoever plans sees to it that there is one, for a fork as well.
-
-    Attributes:
-        max_sequences: Sequences that compute in one step, >= 1.
-        num_slots: Sequences whose cache it can hold at once, >= max_sequences.
-        num_cells: Tokens that the caches of live sequences together may hold.
-        step_tokens: Token budget of one step, not less than the largest span that has to be whole; such a span comes
-            whole even where less is left of the budget.
-        scored_tokens: Tokens of prompts whose likelihoods one step may tell, >= 1: all logits of each are in memory.
-        num_retired_tokens: Tokens that the caches of retired sequences together may hold, beside the cells: cells that
-            are only kept slow down the attention of all who compute. 0 = none are kept.
-        can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory). Where it cannot, a
-            fork begins with a retired sequence's whole cache, or not at all.
-        forks_share_cells: A fork of a live sequence holds its source's cells, and not a copy of them. A fork of a
-            retired one always has cells of its own.
-        background_max_wait_s: How long interactive sequences may hold a background one.
-        session_ttl_s: How long the cache of a session's last answer is kept before others.
-    """
-
-    max_sequences: int
-    num_slots: int
-    num_cells: int
-    step_tokens: int
-    scored_tokens: int = 64
-    num_retired_tokens: int = 0
-    can_cut_cache: bool = True
-    forks_share_cells: bool = True
-    background_max_wait_s: float = 60.0
-    session_ttl_s: float = 600.0
 
 
 class Chunk(NamedTuple):
@@ -265,6 +230,9 @@ class LoadedEngine(abc.ABC):
         can_cut_cache: bool,
         forks_share_cells: bool,
         closing_ids: tuple[int, ...] = (),
+        num_cuttable_tokens: int | None = None,
+        num_live: int | None = None,
+        makes_checkpoints: bool = False,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -279,6 +247,10 @@ class LoadedEngine(abc.ABC):
             scored_tokens=max(1, _SCORED_BYTES // (model.vocab_size * _LOGIT_BYTES)),
             num_retired_tokens=model.kv_cells if num_slots > model.max_sequences else 0,
             can_cut_cache=can_cut_cache,
+            num_cuttable_tokens=num_cuttable_tokens,
+            checkpoint_bytes=spec.checkpoint_bytes if makes_checkpoints else 0,
+            border_ids=frozenset(tokenizer.control_ids.values()) - tokenizer.end_ids,
+            num_live=num_live,
             forks_share_cells=forks_share_cells,
             background_max_wait_s=spec.background_max_wait_s,
             session_ttl_s=spec.session_ttl_s,
@@ -297,7 +269,8 @@ class LoadedEngine(abc.ABC):
         """Let an inserted sequence begin with the cached beginning of another one, which keeps it.
 
         Args:
-            source_id: A running, held or retired sequence whose cache holds at least `num_tokens`.
+            source_id: A running, held or retired sequence whose cache holds at least `num_tokens`; where it cannot be
+                cut, just so many, or a checkpoint after them.
             target_id: A sequence with nothing computed whose first `num_tokens` tokens are the same.
             num_tokens: How many, >= 1.
 
@@ -317,6 +290,24 @@ class LoadedEngine(abc.ABC):
             How many of its first tokens the cache holds, without those of a step's draft that it did not take over;
             0 = nothing was kept, and the sequence is removed.
         """
+
+    def add_checkpoint(self, sequence_id: int) -> int:
+        """Keep the state of a live sequence's cache as it is now, so that forks can begin with so many tokens.
+
+        Forks hold the checkpoints of what they begin with, and go on holding them when the sequence is gone; a retired
+        sequence keeps its own. They go with their last holder.
+
+        Args:
+            sequence_id: Has none after so many tokens. Asked only where `limits.keeps_checkpoints`.
+
+        Returns:
+            What it takes, bytes; 0 = nothing was kept.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps nothing of {sequence_id}")
+
+    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
+        """Let a sequence, live or retired, hold a checkpoint no more; unknown ones are ignored."""
+        raise NotImplementedError(f"{type(self).__name__} keeps nothing of {sequence_id} after {num_tokens}")
 
     @abc.abstractmethod
     def export_cache(self, sequence_id: int) -> ExportedCache | None:

@@ -109,6 +109,8 @@ class Sequence:
         speculation: Whether tokens are drafted for it; None = as for all of its model.
         num_drafted: Tokens that were.
         num_accepted: Those of them that were drawn.
+        checkpoint_places: Numbers of first tokens after which its state is to be kept, ascending; no chunk of its
+            prompt goes over one.
     """
 
     sequence_id: int
@@ -127,6 +129,7 @@ class Sequence:
     speculation: SpeculationMode | None = None
     num_drafted: int = 0
     num_accepted: int = 0
+    checkpoint_places: tuple[int, ...] = ()
 
     @property
     def is_scored(self) -> bool:
@@ -168,8 +171,9 @@ class Sequence:
 
     def num_alike(self, start: int) -> int:
         """Return how many places from `start` on may be one chunk: all tokens, or all of one span."""
-        borders = (border for span in self.spans for border in (span.start, span.end))
-        return next((border for border in borders if border > start), len(self.token_ids)) - start
+        borders = [border for span in self.spans for border in (span.start, span.end)]
+        borders += self.checkpoint_places
+        return min((border for border in borders if border > start), default=len(self.token_ids)) - start
 
     @property
     def is_decoding(self) -> bool:

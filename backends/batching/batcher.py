@@ -27,12 +27,15 @@ first sooner or later.
 """
 
 import math
-from typing import NamedTuple
 
-from backends.base import BatchLimits, StepPlan, StepResult
+from backends.base import StepPlan, StepResult
+from backends.batch_limits import BatchLimits
+from backends.batching.actions import Drop, Fork
 from backends.batching.capacity import Capacity, SharedCells
+from backends.batching.checkpoints.keeping import Checkpoints
 from backends.batching.chunks import step_chunks
 from backends.batching.counts import BatchCounts
+from backends.batching.eviction import Evictions
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.needed_tiles import is_needed, next_tile
 from backends.batching.prefill_budget import PrefillBudget
@@ -43,25 +46,6 @@ from backends.batching.retired import RetiredCache, RetiredCaches
 from backends.sequence import Sequence, Tile
 
 
-class Fork(NamedTuple):
-    """An admitted sequence is to begin with another one's cache; to be answered by `on_fork`.
-
-    Attributes:
-        source_id: Its cache holds at least `num_tokens`.
-        num_tokens: How many of its first tokens are the source's; at least one is left to be computed.
-    """
-
-    source_id: int
-    target_id: int
-    num_tokens: int
-
-
-class Drop(NamedTuple):
-    """A retired sequence is to be removed from the engine."""
-
-    sequence_id: int
-
-
 class Batcher:
     """Owns the sequences of one worker and decides what each step does.
 
@@ -69,6 +53,7 @@ class Batcher:
         prefill_budget: Sizes prefill beside decode; the caller lets it observe the steps.
         counts: What was done so far.
         repeats: Long beginnings that came more than once.
+        checkpoints: Which there are.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -81,7 +66,9 @@ class Batcher:
         self._shared = SharedCells()
         self._capacity = Capacity(limits, self._live, self._retired, self._shared)
         self.repeats = RepeatedBeginnings(limits, self._index, self._retired)
-        self._reuse = PrefixReuse(limits, self._index, self._live, self._retired)
+        self.checkpoints = Checkpoints(limits, self._live, self._retired)
+        self._reuse = PrefixReuse(limits, self._index, self._live, self._retired, self.checkpoints.book)
+        self._evictions = Evictions(self._live, self._capacity, self.counts, self._evict)
         self._forks: dict[int, Fork] = {}
         self._superseded: list[int] = []
         # The first waiting sequence that did not fit, and what it would begin with.
@@ -141,6 +128,7 @@ class Batcher:
         self._retired.remove(sequence_id)
         self._shared.release(sequence_id)
         self._index.remove(sequence_id)
+        self.checkpoints.book.remove(sequence_id)
 
     def can_retire(self, sequence_id: int) -> bool:
         """Tell whether a live sequence that ends has a cache that is to be kept."""
@@ -169,6 +157,7 @@ class Batcher:
             return ()
         self._live.remove(sequence_id)
         self._shared.release(sequence_id)
+        self.checkpoints.book.truncate(sequence_id, num_tokens)
         sequence = member.sequence
         is_pinned = sequence.session_id is not None
         return self.adopt(sequence_id, sequence.token_ids[:num_tokens], now, sequence.owner, is_pinned=is_pinned)
@@ -251,29 +240,38 @@ class Batcher:
             self._begin(member, beginning, actions)
         return actions
 
-    def on_fork(self, target_id: int, *, is_done: bool) -> None:
-        """Note whether a fork could be done; its target is computed from its first token otherwise."""
+    def on_fork(self, target_id: int, *, is_done: bool, is_fallback: bool = False) -> Sequence:
+        """Note whether a fork could be done, perhaps as its fallback; its target is computed from its first token else.
+
+        Args:
+            is_fallback: The target begins with so many tokens only.
+
+        Returns:
+            The target.
+        """
         fork = self._forks.pop(target_id)
         member = self._live.get(target_id)
         assert member is not None, "forks are answered at once"
         retired = self._retired.get(fork.source_id)
-        if not is_done:
+        if not is_done or is_fallback:
             member.refused_ids.add(fork.source_id)
-            member.sequence.num_computed = member.sequence.num_cached_tokens = 0
-            self._shared.release(target_id)
-            return
+            self._shorten(member.sequence, fork.fallback if is_done else 0)
+        self.checkpoints.plan(member.sequence, member.sequence.num_computed, member.matches)
+        if not is_done:
+            return member.sequence
         self.counts.num_forks += 1
         if retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
             self.remove(fork.source_id)
             self._superseded.append(fork.source_id)
+        return member.sequence
 
     def plan(self, now: float) -> StepPlan:
         """Return the next step; mutates only the states of sequences that are evicted."""
         self._now = now
         evicted, self._superseded = self._superseded, []
         evicted += [self._evict(member) for member in list(self._live.residents) if member.sequence.is_torn]
-        evicted += self._evict_for_growth()
-        evicted += self._evict_for_blocked()
+        evicted += self._evicted_for_growth()
+        evicted += self._evictions.for_blocked(*self._blocked) if self._blocked else []
         members = [member for member in self._live.runnable() if not member.sequence.awaits_rows]
         del members[self._limits.max_sequences :]
         for member in members:
@@ -305,8 +303,7 @@ class Batcher:
                 continue
             sequence = member.sequence
             if num_computed < sequence.num_computed:
-                self._shared.truncate(sequence_id, num_computed)
-                sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_computed)
+                self._shorten(sequence, num_computed)
             sequence.num_computed = num_computed
 
     def on_token(self, sequence_id: int, token_id: int) -> None:
@@ -334,8 +331,12 @@ class Batcher:
             if dropped_id == source_id:
                 source_id, num_tokens = None, 0
         self._live.admit(member)
-        if source_id is not None:
-            fork = Fork(source_id, sequence.sequence_id, num_tokens)
+        if source_id is None:
+            self.checkpoints.plan(sequence, 0, member.matches)
+        else:
+            book = self.checkpoints.book
+            fork = Fork(source_id, sequence.sequence_id, num_tokens, book.best(source_id, num_tokens - 1))
+            book.share(source_id, sequence.sequence_id, num_tokens)
             self._forks[sequence.sequence_id] = fork
             actions.append(fork)
             sequence.num_computed = num_tokens
@@ -347,48 +348,29 @@ class Batcher:
 
     # ---- eviction ----------------------------------------------------------------------------------------------------
 
-    def _evict_for_growth(self) -> list[int]:
-        """Make room for the newest token of every sequence."""
-        evicted: list[int] = []
-        if self._capacity.num_free >= 0:
-            return evicted
-        self._blocked = None  # who is evicted now must not be evicted for
-        first = next(iter(self._live.runnable()), None)
-        victims = [member for member in self._live.residents if member is not first]
-        victims.sort(key=lambda member: (not member.is_urgent, member.is_paused, member.arrival))
-        while self._capacity.num_free < 0 and victims:
-            evicted.append(self._evict(victims.pop()))
-        self.counts.num_evictions += len(evicted)
-        return evicted
-
-    def _evict_for_blocked(self) -> list[int]:
-        """Make room for the first waiting sequence among those that are held for it or paused, if that is enough."""
-        if self._blocked is None:
-            return []
-        member, beginning = self._blocked
-        residents = self._live.residents
-        victims = [other for other in residents if not other.is_urgent] if member.is_urgent else []
-        if all(other in victims for other in self._live.runnable()):  # only paused ones would be left
-            victims = [other for other in residents if other not in victims] + victims
-        remaining = [other for other in residents if other not in victims]
-        if not self._capacity.has_room(member, beginning, remaining):
-            return []
-        evicted: list[int] = []
-        # Without its source the beginning is lost; those that are left and share it begin the member in the next round.
-        while victims and not self._capacity.has_room(member, beginning, self._live.residents):
-            evicted.append(self._evict(victims.pop()))
-        self.counts.num_preemptions += len(evicted)
+    def _evicted_for_growth(self) -> list[int]:
+        evicted = self._evictions.for_growth()
+        if evicted:
+            self._blocked = None  # who is evicted now must not be evicted for
         return evicted
 
     def _evict(self, victim: LiveSequence) -> int:
         self._live.send_back(victim)
+        self._shorten(victim.sequence, 0)
         self._shared.release(victim.sequence.sequence_id)
         return victim.sequence.sequence_id
+
+    def _shorten(self, sequence: Sequence, num_tokens: int) -> None:
+        """Note that a live sequence's cache holds its first tokens only."""
+        sequence.num_computed = num_tokens
+        sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_tokens)
+        self._shared.truncate(sequence.sequence_id, num_tokens)
+        self.checkpoints.book.truncate(sequence.sequence_id, num_tokens)
 
     def _stands_for(self, member: LiveSequence, retired: RetiredCache) -> bool:
         """Tell whether a sequence that has all of a retired one's tokens will be as good a beginning for others."""
         is_pinned = retired.is_pinned(self._now) and member.sequence.session_id is None
-        return self._limits.can_cut_cache and not is_pinned
+        return self._limits.can_cut_all and not is_pinned
 
     def _drop_one(self, spared_id: int | None = None) -> int:
         """Forget the retired sequence whose turn it is."""
@@ -410,7 +392,7 @@ class Batcher:
             shorter, longer = (other, newest) if other.num_tokens <= newest.num_tokens else (newest, other)
             pins = [r.pinned_until for r in (shorter, longer) if r.pinned_until is not None]
             longer.pinned_until = max(pins, default=None)
-            if not self._limits.can_cut_cache:
+            if not (self._limits.can_cut(longer.num_tokens) or self.checkpoints.covers(longer, shorter)):
                 self._retired.supersede(shorter.sequence_id)
                 continue
             self.remove(shorter.sequence_id)

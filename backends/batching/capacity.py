@@ -7,7 +7,7 @@ once. Retired sequences have slots too, but no cells: the engine keeps their cac
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from backends.base import BatchLimits
+from backends.batch_limits import BatchLimits
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.prefix_reuse import CachedPrefix
 from backends.batching.retired import RetiredCaches
@@ -134,7 +134,7 @@ class Capacity:
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether one more sequence can have a slot without anybody giving one up."""
+        """Whether one more sequence, for which there is room, can have a slot without a retired one giving its up."""
         return len(self._live.residents) + len(self._retired) < self._limits.num_slots
 
     @property
@@ -145,7 +145,7 @@ class Capacity:
 
     def has_room(self, member: LiveSequence, beginning: CachedPrefix, others: list[LiveSequence]) -> bool:
         """Tell whether a waiting sequence fits beside these live ones; retired ones give it their slot."""
-        if len(others) >= self._limits.num_slots:
+        if len(others) >= self._limits.num_live_slots:
             return False
         other_ids = {other.sequence.sequence_id for other in others}
         num_tokens = len(member.sequence.token_ids)

@@ -5,7 +5,8 @@ Who computes at all is the batcher's choice, what prefill may take beside runnin
 
 from collections.abc import Iterable
 
-from backends.base import BatchLimits, Chunk
+from backends.base import Chunk
+from backends.batch_limits import BatchLimits
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS, PrefillBudget
 from backends.sequence import Sequence
 

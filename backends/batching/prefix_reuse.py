@@ -8,7 +8,8 @@ the step's prefill tokens anyway.
 from collections.abc import Collection
 from typing import NamedTuple
 
-from backends.base import BatchLimits
+from backends.batch_limits import BatchLimits
+from backends.batching.checkpoints.book import CheckpointBook
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.retired import RetiredCaches
@@ -36,15 +37,23 @@ class CachedPrefix(NamedTuple):
 class PrefixReuse:
     """Asks the index and the books of who holds what.
 
-    Without `can_cut_cache` only a retired sequence's whole cache can be a beginning. Where two have as much, a live one
-    is the better source if its cells can be shared.
+    Caches that cannot be cut are beginnings as a whole, and at their checkpoints. Where two have as much, a live one is
+    the better source if its cells can be shared.
     """
 
-    def __init__(self, limits: BatchLimits, index: PrefixIndex, live: LiveSequences, retired: RetiredCaches) -> None:
+    def __init__(
+        self,
+        limits: BatchLimits,
+        index: PrefixIndex,
+        live: LiveSequences,
+        retired: RetiredCaches,
+        checkpoints: CheckpointBook,
+    ) -> None:
         self._index = index
         self._live = live
         self._retired = retired
-        self._can_cut_cache = limits.can_cut_cache
+        self._checkpoints = checkpoints
+        self._limits = limits
         self._prefers_live = limits.forks_share_cells
 
     def best_for(self, member: LiveSequence, ahead_ids: Collection[int]) -> CachedPrefix:
@@ -69,8 +78,8 @@ class PrefixReuse:
             num_ready = self._num_ready(match.sequence_id, member.sequence, limit)
             if self._is_better(match.sequence_id, num_ready, best):
                 best = CachedPrefix(match.sequence_id, num_ready)
-            if limit > num_coming and self._is_coming(match.sequence_id, member, ahead_ids):
-                num_coming = limit
+            if limit > num_coming:
+                num_coming = max(num_coming, self._num_coming(match.sequence_id, limit, member, ahead_ids))
         gain = num_coming - best.num_tokens
         is_enough = gain >= MIN_GAIN_TOKENS or member.is_awaiting or num_coming == most
         member.is_awaiting = gain > 0 and is_enough
@@ -94,19 +103,30 @@ class PrefixReuse:
         retired = self._retired.get(source_id)
         if retired is not None:
             num_ready = sequence.num_separable(min(limit, retired.num_tokens))
-            return num_ready if self._can_cut_cache or num_ready == retired.num_tokens else 0
+            is_free = num_ready == retired.num_tokens or self._limits.can_cut(retired.num_tokens)
+            return num_ready if is_free else self._checkpoints.best(source_id, num_ready)
         other = self._live.get(source_id)
-        if other is None or not other.is_resident or not self._can_cut_cache:
+        if other is None or not other.is_resident:
             return 0
-        return sequence.num_separable(min(limit, other.sequence.num_computed))
+        num_computed = other.sequence.num_computed
+        num_ready = sequence.num_separable(min(limit, num_computed))
+        is_free = num_ready == num_computed or self._limits.can_cut_cache or self._limits.can_cut(num_computed)
+        return num_ready if is_free else self._checkpoints.best(source_id, num_ready)
 
-    def _is_coming(self, sequence_id: int, member: LiveSequence, ahead_ids: Collection[int]) -> bool:
-        """Tell whether another one's tokens, as far as they are not ready, will be computed before `member`'s."""
-        if not self._can_cut_cache:
-            return False
+    def _num_coming(self, sequence_id: int, limit: int, member: LiveSequence, ahead_ids: Collection[int]) -> int:
+        """Return how many of the common tokens another one's cache will hold, and give, before `member` computes."""
         other = self._live.get(sequence_id)
-        if other is None or other.is_paused:
+        if other is None or not self._is_coming(other, member, ahead_ids):
+            return 0
+        if self._limits.can_cut_cache or self._limits.can_cut(limit):
+            return limit
+        num_computed, places = other.sequence.num_computed, other.sequence.checkpoint_places
+        return max((place for place in places if num_computed < place <= limit), default=0)
+
+    def _is_coming(self, other: LiveSequence, member: LiveSequence, ahead_ids: Collection[int]) -> bool:
+        """Tell whether another one's tokens, as far as they are not ready, will be computed before `member`'s."""
+        if other.is_paused:
             return False
         if not other.is_resident:
-            return sequence_id in ahead_ids
+            return other.sequence.sequence_id in ahead_ids
         return other.is_urgent or not member.is_urgent

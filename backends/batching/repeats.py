@@ -6,7 +6,7 @@ repetition. What came once is not worth the disk.
 
 from typing import Final, NamedTuple
 
-from backends.base import BatchLimits
+from backends.batch_limits import BatchLimits
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.retired import RetiredCaches
 from backends.sequence import Sequence
@@ -43,7 +43,7 @@ class RepeatedBeginnings:
     """Owns the notes of them; asks the books of one batch."""
 
     def __init__(self, limits: BatchLimits, index: PrefixIndex, retired: RetiredCaches) -> None:
-        self._can_cut_cache = limits.can_cut_cache
+        self._limits = limits
         self._index = index
         self._retired = retired
         self._noted: list[Repeat] = []
@@ -73,7 +73,7 @@ class RepeatedBeginnings:
             if retired is None:
                 continue
             num_tokens = min(match.num_tokens, retired.num_tokens)
-            if not self._can_cut_cache and num_tokens < retired.num_tokens:
+            if num_tokens < retired.num_tokens and not self._limits.can_cut(retired.num_tokens):
                 continue
             key = num_tokens, -retired.num_tokens
             if key > best_key:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from backends.base import LoadedEngine, StepPlan, StepResult
-from backends.batching.batcher import Batcher, Drop
+from backends.batching.actions import Drop, Fork
+from backends.batching.batcher import Batcher
+from backends.batching.checkpoints.book import Dropped
 from backends.batching.saving import Saving
 from backends.cache_files import read_header
 from backends.errors import EngineError, PromptError
@@ -59,12 +61,14 @@ class BatchRunner:
 
     def plan(self, now: float) -> StepPlan:
         """Let waiting sequences begin, with another one's cache where there is one; return the next step."""
+        forked: list[Sequence] = []
         for action in self.batcher.admit(now):
             if isinstance(action, Drop):
                 self._engine.remove(action.sequence_id)
             else:
-                is_done = self._engine.fork(action.source_id, action.target_id, action.num_tokens)
-                self.batcher.on_fork(action.target_id, is_done=is_done)
+                forked += self._fork(action)
+        for sequence in forked:  # after all: what others begin with was decided without these
+            self._add_checkpoint(sequence)
         plan = self.batcher.plan(now)
         return plan if self._speculation is None else self._speculation.drafted(plan, self.batcher.num_free_cells)
 
@@ -75,6 +79,9 @@ class BatchRunner:
         if not result.was_aborted:
             self._observe(plan, result, self._clock() - started_at)
         self.batcher.on_step(result)
+        for chunk in plan.chunks:
+            if chunk.sequence.checkpoint_places:
+                self._add_checkpoint(chunk.sequence)
         return result
 
     def retire(self, sequence_id: int) -> None:
@@ -154,6 +161,29 @@ class BatchRunner:
         if num_tokens:
             self.remove(sequence_id)
         return CacheFile(sequence_id, num_tokens, 0)
+
+    def _fork(self, fork: Fork) -> list[Sequence]:
+        """Have a fork done, or its fallback; return its target where one of both was."""
+        is_done = self._engine.fork(fork.source_id, fork.target_id, fork.num_tokens)
+        is_fallback = not is_done and fork.fallback > 0
+        if is_fallback:
+            is_done = self._engine.fork(fork.source_id, fork.target_id, fork.fallback)
+        sequence = self.batcher.on_fork(fork.target_id, is_done=is_done, is_fallback=is_fallback)
+        return [sequence] if is_done else []
+
+    def _add_checkpoint(self, sequence: Sequence) -> None:
+        """Keep the state that a sequence's cache has now, where that is wanted."""
+        checkpoints = self.batcher.checkpoints
+        if not checkpoints.is_wanted(sequence):
+            return
+        num_bytes = self._engine.add_checkpoint(sequence.sequence_id)
+        if num_bytes:
+            self._drop_checkpoints(checkpoints.on_kept(sequence, num_bytes))
+
+    def _drop_checkpoints(self, dropped: list[Dropped]) -> None:
+        for checkpoint in dropped:
+            for sequence_id in checkpoint.holder_ids:
+                self._engine.drop_checkpoint(sequence_id, checkpoint.num_tokens)
 
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:

@@ -6,14 +6,15 @@ for a fork. Nothing is evaluated in here.
 """
 
 import ctypes
-import mmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import llama_cpp
 
 from backends.cache_files import ExportedCache, read_cache
+from backends.checkpoint_store import CheckpointStore
 from backends.errors import LoadError
+from backends.llamacpp.checkpoints import PARTIAL, WHOLE, read_state, write_state
 from backends.llamacpp.positions import Positions
 from backends.sequence import EmbeddingSpan, Sequence
 from backends.wire.load import LoadSpec
@@ -31,8 +32,6 @@ _TYPES: Final = _FLOAT_TYPES | _QUANTIZED_TYPES
 
 # Source: llama.h, enum llama_flash_attn_type.
 _FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
-
-_NO_FLAGS = llama_cpp.LLAMA_STATE_SEQ_FLAGS_NONE
 
 
 class _State(NamedTuple):
@@ -57,6 +56,7 @@ class SequenceCaches:
 
     Attributes:
         can_cut: Whether the tail of a sequence can be removed.
+        num_cuttable_tokens: The most tokens of a retired state that can be cut at any place; None = any.
     """
 
     def __init__(self, model: object, context: object, positions: Positions) -> None:
@@ -65,9 +65,13 @@ class SequenceCaches:
         self._memory = llama_cpp.llama_get_memory(context)
         self._window = llama_cpp.llama_model_n_swa(model)
         self.can_cut = not _has_states(model)
+        self._is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
+        # Source: llama-kv-cache.cpp, `state_write`: "check the cell is not SWA-masked".
+        self.num_cuttable_tokens = (self._window or None) if self.can_cut else 0
         self._free_slots = list(reversed(range(llama_cpp.llama_n_seq_max(context))))
         self._slots: dict[int, int] = {}
         self._retired: dict[int, _State] = {}
+        self._checkpoints = CheckpointStore[Any]()
 
     def slot_of(self, sequence_id: int) -> int:
         """Return a sequence's slot, a free one where it has none yet."""
@@ -79,23 +83,61 @@ class SequenceCaches:
     def remove(self, sequence_id: int) -> None:
         """Free whatever a sequence has; unknown ids are ignored."""
         self._retired.pop(sequence_id, None)
+        self._checkpoints.remove(sequence_id)
+        self._free(sequence_id)
+
+    def _free(self, sequence_id: int) -> None:
         slot = self._slots.pop(sequence_id, None)
         if slot is not None:
             llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
             self._free_slots.append(slot)
 
     def cut(self, sequence: Sequence, num_tokens: int) -> int:
-        """Drop all but a sequence's first tokens, or all where its memory cannot be cut; return how many are left."""
-        return self._cut(self.slot_of(sequence.sequence_id), num_tokens, sequence.spans)
+        """Drop all but a sequence's first tokens, more where that needs a checkpoint; return how many are left."""
+        slot, spans = self.slot_of(sequence.sequence_id), sequence.spans
+        if not self._cut(slot, num_tokens, spans):
+            num_tokens = self._checkpoints.last(sequence.sequence_id, num_tokens)
+            data = self._checkpoints.get(sequence.sequence_id, num_tokens)
+            if data is None or not self._go_back(slot, num_tokens, spans, data):
+                llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+                num_tokens = 0
+        num_left = self._num_whole(slot, spans) if num_tokens else 0
+        self._checkpoints.truncate(sequence.sequence_id, num_left)
+        return num_left
 
-    def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> int:
+    def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> bool:
         num_positions = self._positions.before(spans, num_tokens)
         is_cut = llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1)
         # Behind a window's end the cells may be others' by now.
-        if is_cut and (not self._window or self._can_begin(slot, num_positions)):
-            return self._positions.num_places(spans, num_positions)
-        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
-        return 0
+        return bool(is_cut and (not self._window or self._can_begin(slot, num_positions)))
+
+    def _go_back(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...], data: Any) -> bool:
+        """Bring a slot that holds more tokens to the state of a checkpoint; return whether it has that."""
+        num_positions = self._positions.before(spans, num_tokens)
+        return (
+            write_state(self._context, slot, data, PARTIAL)
+            and llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1)
+            and bool(llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 == num_positions)
+        )
+
+    def add_checkpoint(self, sequence: Sequence) -> int:
+        """Keep what cannot be cut of a live sequence's state; return its bytes, 0 = nothing was kept."""
+        slot = self._slots.get(sequence.sequence_id)
+        num_tokens = sequence.num_computed
+        if slot is None:
+            return 0
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        if num_held != self._positions.before(sequence.spans, num_tokens):
+            return 0
+        data = read_state(self._context, slot, PARTIAL)
+        if data is None:
+            return 0
+        self._checkpoints.add(sequence.sequence_id, num_tokens, data)
+        return len(data)
+
+    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
+        """Let a sequence hold a checkpoint no more."""
+        self._checkpoints.drop(sequence_id, num_tokens)
 
     def fork(self, source_id: int, target: Sequence, num_tokens: int) -> bool:
         """Let the target begin with the source's first tokens: the same cells, or its own after a retired one."""
@@ -103,22 +145,42 @@ class SequenceCaches:
             return False
         retired = self._retired.get(source_id)
         if retired is not None:
-            return self._restore(retired, target, num_tokens)
+            is_done = self._restore(source_id, retired, target, num_tokens)
+        else:
+            is_done = self._copy(source_id, target, num_tokens)
+        if is_done:
+            self._checkpoints.share(source_id, target.sequence_id, num_tokens)
+        else:
+            self.remove(target.sequence_id)
+        return is_done
+
+    def _copy(self, source_id: int, target: Sequence, num_tokens: int) -> bool:
+        """Let the target hold cells of a live source; what cannot be cut is that of a checkpoint where there is one."""
         source = self._slots.get(source_id)
-        num_positions = self._positions.before(target.spans, num_tokens)
-        if source is None or not self._can_begin(source, num_positions):
+        if source is None:
             return False
-        # Recurrent memory knows no ranges; it was looked at that the source holds this much and no more.
-        start, end = (0, num_positions) if self.can_cut else (-1, -1)
-        llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target.sequence_id), start, end)
-        return True
+        num_positions = self._positions.before(target.spans, num_tokens)
+        if self._can_begin(source, num_positions):
+            # Recurrent memory knows no ranges; it was looked at that the source holds this much and no more.
+            start, end = (0, num_positions) if self.can_cut else (-1, -1)
+            llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target.sequence_id), start, end)
+            return True
+        data = self._checkpoints.get(source_id, num_tokens)
+        if data is None:
+            return False
+        slot = self.slot_of(target.sequence_id)
+        if not self._is_recurrent:
+            llama_cpp.llama_memory_seq_cp(self._memory, source, slot, 0, num_positions)
+        return self._go_back(slot, num_tokens, target.spans, data)
 
     def retire(self, sequence: Sequence) -> int:
         """Take a sequence's state out of the memory; return how many tokens it holds, 0 = it was removed."""
         state = self._state_of(sequence)
-        self.remove(sequence.sequence_id)
         if state is None:
+            self.remove(sequence.sequence_id)
             return 0
+        self._free(sequence.sequence_id)
+        self._checkpoints.truncate(sequence.sequence_id, len(state.token_ids))
         self._retired[sequence.sequence_id] = state
         return len(state.token_ids)
 
@@ -147,36 +209,37 @@ class SequenceCaches:
         slot, token_ids = self._slots.get(sequence.sequence_id), sequence.token_ids
         num_tokens = 0 if slot is None else self._num_whole(slot, sequence.spans)
         if slot is not None and num_tokens > len(token_ids):  # of a draft whose end nobody wants any more
-            num_tokens = self._cut(slot, len(token_ids), sequence.spans)
+            num_tokens = len(token_ids) if self._cut(slot, len(token_ids), sequence.spans) else 0
         if slot is None or not 0 < num_tokens <= len(token_ids):
             return None
-        size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, _NO_FLAGS)
-        try:
-            # Mapped, so that the system has the memory back as soon as it is dropped.
-            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
-            data = (ctypes.c_uint8 * size).from_buffer(memory)
-        except (OSError, ValueError):
-            return None  # there is no memory for it, or nothing to be kept
-        num_bytes = llama_cpp.llama_state_seq_get_data_ext(self._context, data, size, slot, _NO_FLAGS)
-        return _State(data, token_ids[:num_tokens]) if num_bytes == size else None
+        data = read_state(self._context, slot, WHOLE)
+        return None if data is None else _State(data, token_ids[:num_tokens])
 
     def _num_whole(self, slot: int, spans: tuple[EmbeddingSpan, ...]) -> int:
         """Return how many tokens a slot holds, after the part of a picture that cannot be told from it has gone."""
         num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
         num_tokens = self._positions.num_places(spans, num_held)
-        if self._positions.before(spans, num_tokens) == num_held:
+        if self._positions.before(spans, num_tokens) == num_held or self._cut(slot, num_tokens, spans):
             return num_tokens
-        return self._cut(slot, num_tokens, spans)
+        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return 0
 
-    def _restore(self, state: _State, target: Sequence, num_tokens: int) -> bool:
-        slot = self.slot_of(target.sequence_id)
-        size, num_positions = len(state.data), self._positions.before(target.spans, num_tokens)
-        is_read = llama_cpp.llama_state_seq_set_data_ext(self._context, state.data, size, slot, _NO_FLAGS) == size
-        is_whole = num_tokens == len(state.token_ids)
-        if is_read and self._can_begin(slot, num_positions) and (is_whole or self.cut(target, num_tokens)):
-            return True
-        self.remove(target.sequence_id)
-        return False
+    def _restore(self, source_id: int, state: _State, target: Sequence, num_tokens: int) -> bool:
+        """Put the beginning of a retired state into a slot of the target's own; return whether that could be done."""
+        slot, spans = self.slot_of(target.sequence_id), target.spans
+        data = None
+        if num_tokens != len(state.token_ids):
+            data = self._checkpoints.get(source_id, num_tokens)
+        if data is not None and self._is_recurrent:
+            return self._go_back(slot, num_tokens, spans, data)
+        if not write_state(self._context, slot, state.data, WHOLE):
+            return False
+        if data is not None:
+            return self._go_back(slot, num_tokens, spans, data)
+        num_positions = self._positions.before(spans, num_tokens)
+        return self._can_begin(slot, num_positions) and (
+            num_tokens == len(state.token_ids) or self._cut(slot, num_tokens, spans)
+        )
 
     def _can_begin(self, slot: int, num_positions: int) -> bool:
         """Tell whether a sequence can go on after the first positions that a slot holds.
@@ -191,6 +254,11 @@ class SequenceCaches:
         first = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
         first_seen = max(0, num_positions - self._window) if self._window else 0
         return bool(first <= first_seen and 1 <= num_positions <= num_held)
+
+
+def num_kept_slots(spec: LoadSpec, num_slots: int) -> int:
+    """Return how many sequences, live and retired, have a cache: a retired one's is beside a context with few slots."""
+    return max(num_slots, spec.max_sequences + spec.num_spare_slots) if spec.num_spare_slots else num_slots
 
 
 def num_slots_for(model: object, spec: LoadSpec, *, has_full_windows: bool) -> int:

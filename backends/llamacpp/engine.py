@@ -24,6 +24,7 @@ from backends.llamacpp.caches import (
     SequenceCaches,
     fingerprint_of,
     no_context_error,
+    num_kept_slots,
 )
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog, cpu_features
@@ -155,8 +156,11 @@ class LoadedLlamaCpp(LoadedEngine):
             ),
             tokenizer,
             step_tokens=params.n_ubatch,
-            num_slots=params.n_seq_max,
+            num_slots=num_kept_slots(spec, params.n_seq_max),
+            num_live=params.n_seq_max,
             can_cut_cache=self._caches.can_cut,
+            num_cuttable_tokens=self._caches.num_cuttable_tokens,
+            makes_checkpoints=True,
             forks_share_cells=True,
             closing_ids=closing_ids(model),
         )
@@ -191,6 +195,15 @@ class LoadedLlamaCpp(LoadedEngine):
         num_tokens = 0 if live is None else self._caches.retire(live.sequence)
         self._forget(sequence_id)
         return num_tokens
+
+    def add_checkpoint(self, sequence_id: int) -> int:
+        """Copy what cannot be cut of the sequence's state."""
+        live = self._live.get(sequence_id)
+        return 0 if live is None else self._caches.add_checkpoint(live.sequence)
+
+    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
+        """Drop a copy."""
+        self._caches.drop_checkpoint(sequence_id, num_tokens)
 
     def export_cache(self, sequence_id: int) -> ExportedCache | None:
         """Return the sequence's state in the library's own form."""

@@ -18,6 +18,7 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_promp
 
 from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError, LoadError
+from backends.mlx.checkpoints import LayerCopies, go_back
 from backends.mlx.inputs import PositionLayer
 from backends.mlx.library import mlx_errors
 
@@ -52,24 +53,33 @@ class KeptCache:
 
     @classmethod
     def of(cls, extracted: tuple[list[Any], list[int]]) -> Self:
-        """Take over what the generator's `extract_cache` gives for one sequence, in memory of its own."""
+        """Take over what the generator's `extract_cache` gives for one sequence."""
         layers, token_ids = extracted
-        layers = [layer for layer in layers if not isinstance(layer, PositionLayer)]
+        return cls([layer for layer in layers if not isinstance(layer, PositionLayer)], len(token_ids))
+
+    def computed(self) -> Self:
+        """Return itself, in memory of its own: until then it holds on to the batch's arrays."""
         with mlx_errors(EngineError, "take a cache out of the batch"):
-            mx.eval([layer.state for layer in layers])  # until then it holds on to the batch's arrays
-        return cls(layers, len(token_ids))
+            mx.eval([layer.state for layer in self.layers])
+        return self
 
     def copied(self) -> Self:
         """Return one that can be cut by itself; the arrays are shared until one of both writes to them."""
         return type(self)(copy.deepcopy(self.layers), self.num_tokens)
 
-    def cut(self, num_tokens: int) -> bool:
-        """Keep the first tokens only; return whether that could be done. Afterwards it must not be used otherwise."""
+    def cut(self, num_tokens: int, checkpoint: LayerCopies | None = None) -> bool:
+        """Keep the first tokens only; return whether that could be done, it is as it was otherwise.
+
+        Args:
+            checkpoint: The state after just so many, for caches that cannot be cut.
+        """
         surplus = self.num_tokens - num_tokens
         if surplus < 0 or num_tokens < 1:
             return False
         if surplus and trim_prompt_cache(self.layers, surplus) != surplus:
-            return False
+            if checkpoint is None:
+                return False
+            go_back(self.layers, self.num_tokens, checkpoint)
         self.num_tokens = num_tokens
         return True
 

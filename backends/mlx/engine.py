@@ -18,17 +18,19 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import msgspec
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+from mlx_lm.models.cache import make_prompt_cache
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
 from backends.cache_files import ExportedCache
+from backends.checkpoint_store import CheckpointStore
 from backends.embedding import Encoder
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
+from backends.mlx.checkpoints import LayerCopies, copy_of, cutting_of
 from backends.mlx.device import default_pool_bytes, device_info, device_name, has_metal, prepare_device
 from backends.mlx.embedding import MLXEncoder, closing_ids
-from backends.mlx.inputs import SequenceInputs
+from backends.mlx.inputs import SequenceInputs, cut_at
 from backends.mlx.library import mlx_errors
 from backends.mlx.loading import (
     LIBRARIES,
@@ -126,6 +128,7 @@ class LoadedMLX(LoadedEngine):
         step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if has_metal() else CPU_STEP_TOKENS)
         if self._vision is not None:
             step_tokens = max(step_tokens, self._vision.whole_rows)
+        cutting = cutting_of(make_prompt_cache(model))
         super().__init__(
             spec,
             LoadedModel(
@@ -139,7 +142,9 @@ class LoadedMLX(LoadedEngine):
             tokenizer,
             step_tokens=step_tokens,
             num_slots=spec.max_sequences + spec.num_spare_slots,
-            can_cut_cache=can_trim_prompt_cache(make_prompt_cache(model)),
+            can_cut_cache=cutting.is_free,
+            num_cuttable_tokens=cutting.num_tokens,
+            makes_checkpoints=True,
             forks_share_cells=False,
             closing_ids=closing_ids(wrapper),
         )
@@ -158,6 +163,7 @@ class LoadedMLX(LoadedEngine):
         self._live: dict[int, _Live] = {}
         self._by_uid: dict[int, _Live] = {}
         self._retired: dict[int, _Retired] = {}
+        self._checkpoints = CheckpointStore[LayerCopies]()
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
@@ -166,25 +172,50 @@ class LoadedMLX(LoadedEngine):
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Copy the source's cache, cut it and keep it until the target's first step.
 
-        Caches that cannot be cut (recurrent, or a window that has gone round) begin others as a whole only.
+        Caches that cannot be cut (recurrent, or a window that has gone round) begin others as a whole, or at a
+        checkpoint.
         """
         target = self._live.get(target_id)
         if target is None or target.uid is not None or target.kept is not None:
             return False
         cache = self._cache_of(source_id)
-        if cache is None or not cache.cut(num_tokens):
+        if cache is None or not cache.cut(num_tokens, self._checkpoints.get(source_id, num_tokens)):
             return False
         target.kept = cache
+        self._checkpoints.share(source_id, target_id, num_tokens)
         return True
 
     def retire(self, sequence_id: int) -> int:
         """Take the sequence out of the generator and keep its cache as it is."""
         kept = self._retirable(sequence_id)
-        self.remove(sequence_id)
         if kept is None:
+            self.remove(sequence_id)
             return 0
+        self._drop_cache(sequence_id)
+        self._live.pop(sequence_id, None)
+        self._checkpoints.truncate(sequence_id, len(kept.token_ids))
         self._retired[sequence_id] = kept
         return len(kept.token_ids)
+
+    def add_checkpoint(self, sequence_id: int) -> int:
+        """Copy the layers that cannot be cut, if the cache covers what is computed, and no more."""
+        live = self._live.get(sequence_id)
+        if live is None:
+            return 0
+        try:
+            with mlx_errors(EngineError, "copy a state"):
+                cache = live.kept if live.uid is None else self._extracted(live.uid)
+                if cache is None or cache.num_tokens != live.sequence.num_computed:
+                    return 0
+                state = copy_of(cache.layers, cache.num_tokens)
+        except EngineError:  # nothing is lost, as in `_cache_of`
+            return 0
+        self._checkpoints.add(sequence_id, state.num_tokens, state)
+        return state.num_bytes
+
+    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
+        """Drop a copy."""
+        self._checkpoints.drop(sequence_id, num_tokens)
 
     def export_cache(self, sequence_id: int) -> ExportedCache | None:
         """Return the sequence's cache as safetensors, one per layer."""
@@ -204,6 +235,7 @@ class LoadedMLX(LoadedEngine):
         del should_abort  # nothing to be done inside a step; chunks are kept short instead
         for sequence_id in plan.evicted:
             self._drop_cache(sequence_id)
+            self._checkpoints.remove(sequence_id)
         planned_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
         submitted = {live.sequence.sequence_id: live for live in self._by_uid.values()}
         held = {sequence_id: self._hold(submitted[sequence_id]) for sequence_id in submitted.keys() - planned_ids}
@@ -227,6 +259,7 @@ class LoadedMLX(LoadedEngine):
     def remove(self, sequence_id: int) -> None:
         """Forget the sequence and its cache, live or retired."""
         self._drop_cache(sequence_id)
+        self._checkpoints.remove(sequence_id)
         self._live.pop(sequence_id, None)
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
@@ -294,7 +327,7 @@ class LoadedMLX(LoadedEngine):
         if given.positions is not None:
             layers = [*(layers or make_prompt_cache(self._model)), given.positions]
         (uid,) = self._generator.insert_segments(
-            [given.segments],
+            [cut_at(given.segments, num_done, sequence.checkpoint_places)],
             # Ends are decided by the shared code; the generator must not end a sequence by itself.
             max_tokens=[sequence.max_output_tokens + 1],
             caches=None if layers is None else [layers],
@@ -316,10 +349,14 @@ class LoadedMLX(LoadedEngine):
         try:
             with mlx_errors(EngineError, "copy a cache"):
                 # Not yet begun, it is what the sequence was submitted with, and the generator's.
-                cache = KeptCache.of(self._generator.extract_cache([live.uid])[live.uid]).copied()
+                cache = self._extracted(live.uid).computed().copied()
         except EngineError:  # nothing is lost: whoever wants it can be computed from its beginning
             return None
         return cache if cache.num_tokens else None
+
+    def _extracted(self, uid: int) -> KeptCache:
+        """Return the cache of a sequence in the generator, not computed yet where that copies it."""
+        return KeptCache.of(self._generator.extract_cache([uid])[uid])
 
     def _retirable(self, sequence_id: int) -> _Retired | None:
         """Return what could be kept of a live sequence."""
@@ -335,10 +372,14 @@ class LoadedMLX(LoadedEngine):
         cache = self._cache_of(sequence.sequence_id)
         self._drop_cache(sequence.sequence_id)
         # The cache may cover the newest token already; it has to be computed again to draw the next one.
-        if cache is None or not cache.cut(min(cache.num_tokens, len(sequence.token_ids) - 1)):
-            return 0
-        live.kept = cache
-        return cache.num_tokens
+        num_tokens = 0 if cache is None else min(cache.num_tokens, len(sequence.token_ids) - 1)
+        if cache is not None and not cache.cut(num_tokens):
+            num_tokens = self._checkpoints.last(sequence.sequence_id, num_tokens)
+            if not cache.cut(num_tokens, self._checkpoints.get(sequence.sequence_id, num_tokens)):
+                num_tokens = 0
+        self._checkpoints.truncate(sequence.sequence_id, num_tokens)
+        live.kept = cache if num_tokens else None
+        return num_tokens
 
     def _drop_cache(self, sequence_id: int) -> None:
         self._retired.pop(sequence_id, None)

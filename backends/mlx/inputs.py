@@ -5,6 +5,8 @@ along. So where in time, height and width the places of sequences are (M-RoPE) i
 the model knows which sequences its lines are.
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import mlx.core as mx
@@ -119,6 +121,23 @@ class GeneratorInput(NamedTuple):
     segments: list[list[int]]
     done_ids: list[int]
     positions: PositionLayer | None = None
+
+
+def cut_at(segments: list[list[int]], num_done: int, places: Iterable[int]) -> list[list[int]]:
+    """Return segments that end at some places too.
+
+    Args:
+        num_done: Ids before the first segment.
+        places: Numbers of first ids, ascending; those behind the last one are ignored.
+    """
+    pieces: list[list[int]] = []
+    start = num_done
+    for segment in segments:
+        end = start + len(segment)
+        borders = [start, *(place for place in places if start < place < end), end]
+        pieces += [segment[one - start : other - start] for one, other in pairwise(borders)]
+        start = end
+    return pieces
 
 
 class SequenceInputs:

@@ -219,7 +219,7 @@ class SavedCaches:
         if saved.owner != owner or saved.num_tokens > min(limits.num_cells, limits.num_retired_tokens):
             return 0
         num_common = _num_common(saved.token_ids, ids)
-        return num_common if limits.can_cut_cache or num_common == saved.num_tokens else 0
+        return num_common if num_common == saved.num_tokens or limits.can_cut(saved.num_tokens) else 0
 
     def _on_written(self, writer: CacheWriter, header: CacheHeader) -> None:
         """Take up a complete file; those that it can stand for, and then the longest unused ones, go."""
@@ -229,9 +229,10 @@ class SavedCaches:
         for other in list(self._saved):
             num_lost = other.num_tokens - _num_common(other.token_ids, newest.token_ids)
             is_needless = other.owner == newest.owner and num_lost <= _MAX_LOST * other.num_tokens
+            stands_for = other.num_tokens <= newest.num_tokens and self._engine.limits.can_cut(newest.num_tokens)
             if other.path == newest.path:
                 self._saved.remove(other)
-            elif is_needless and other.num_tokens <= newest.num_tokens and self._engine.limits.can_cut_cache:
+            elif is_needless and stands_for:
                 self._saved.remove(other)
                 with contextlib.suppress(OSError):
                     other.path.unlink(missing_ok=True)

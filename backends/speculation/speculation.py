@@ -8,7 +8,8 @@ and to the cells that are free.
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from backends.base import BatchLimits, Chunk, StepPlan, StepResult
+from backends.base import Chunk, StepPlan, StepResult
+from backends.batch_limits import BatchLimits
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
 from backends.speculation.lookup import TokenLookup

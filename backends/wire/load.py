@@ -55,6 +55,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         slot_files_dir: Folder of the files that clients have caches of this artifact saved in, absolute, or None.
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
             as many again where that is more. None are kept where the model's memory makes each of them costly.
+        checkpoint_bytes: What states of caches that cannot be cut may take, kept as beginnings for others.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
         session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
@@ -82,6 +83,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     saves_all_caches: bool = False
     slot_files_dir: str | None = None
     cache_slots: int | None = None
+    checkpoint_bytes: int = 1 << 30
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0
     chat_template: str | None = None

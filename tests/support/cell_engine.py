@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from backends.base import BatchLimits, Chunk, StepPlan, StepResult
-from backends.batching.batcher import Batcher, Drop, Fork
+from backends.base import Chunk, StepPlan, StepResult
+from backends.batch_limits import BatchLimits
+from backends.batching.actions import Drop, Fork
+from backends.batching.batcher import Batcher
 from backends.sequence import EmbeddingSpan, Sequence, Tile
 from backends.wire.request import Priority, SamplingParams
 
@@ -47,6 +49,16 @@ class Cache:
     num_reused: int = 0
 
 
+CHECKPOINT_BYTES = 10
+
+
+@dataclasses.dataclass(eq=False)
+class Checkpoint:
+    """A state, shared by all who hold it."""
+
+    num_bytes: int
+
+
 class CellEngine:
     """The caches of one engine within the limits of its batcher."""
 
@@ -54,6 +66,7 @@ class CellEngine:
         self.limits = limits
         self.caches: dict[int, Cache] = {}
         self.retired: set[int] = set()
+        self.checkpoints: dict[int, dict[int, Checkpoint]] = {}
         self.num_evaluated = 0
         self._num_cells_ever = 0
 
@@ -64,19 +77,39 @@ class CellEngine:
         assert target.sequence_id not in self.caches
         assert target.token_ids[:num_tokens] == source.token_ids[:num_tokens], "a fork of other tokens"
         assert not any(span.start < num_tokens < span.end for span in target.spans), "a fork ends in a span"
-        if not self.limits.can_cut_cache:
-            assert source_id in self.retired
-            assert num_tokens == len(source.token_ids)
+        held = self.checkpoints.get(source_id, {})
+        num_held = len(source.token_ids)
+        if not (self.limits.can_cut_cache if source_id not in self.retired else self.limits.can_cut(num_held)):
+            assert num_tokens == num_held or num_tokens in held or self.limits.can_cut(num_held)
         is_shared = self.limits.forks_share_cells and source_id not in self.retired
         cells = source.cells[:num_tokens] if is_shared else self._new_cells(num_tokens)
         self.caches[target.sequence_id] = Cache(cells, source.token_ids[:num_tokens], num_tokens)
+        self.checkpoints[target.sequence_id] = {place: each for place, each in held.items() if place <= num_tokens}
         self.check_slots()
+
+    def add_checkpoint(self, sequence: Sequence) -> int:
+        """Keep the state after what is computed."""
+        num_tokens = sequence.num_computed
+        assert len(self.caches[sequence.sequence_id].token_ids) == num_tokens
+        held = self.checkpoints.setdefault(sequence.sequence_id, {})
+        assert num_tokens not in held, "it is there already"
+        held[num_tokens] = Checkpoint(CHECKPOINT_BYTES)
+        return CHECKPOINT_BYTES
+
+    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
+        del self.checkpoints[sequence_id][num_tokens]
+
+    @property
+    def num_checkpoint_bytes(self) -> int:
+        states = {id(each): each for held in self.checkpoints.values() for each in held.values()}
+        return sum(each.num_bytes for each in states.values())
 
     def clear_pool(self) -> None:
         """Nothing is kept."""
 
     def remove(self, sequence_id: int) -> None:
         self.caches.pop(sequence_id, None)
+        self.checkpoints.pop(sequence_id, None)
         self.retired.discard(sequence_id)
 
     def retire(self, sequence_id: int, num_kept: int) -> int:
@@ -94,6 +127,8 @@ class CellEngine:
         del cache.cells[num_tokens:]
         del cache.token_ids[num_tokens:]
         cache.num_reused = min(cache.num_reused, num_tokens)
+        held = self.checkpoints.get(sequence_id, {})
+        self.checkpoints[sequence_id] = {place: each for place, each in held.items() if place <= num_tokens}
 
     def step(self, plan: StepPlan, share: float = 1.0) -> StepResult:
         """Do the first `share` of the chunks."""
@@ -128,6 +163,7 @@ class CellEngine:
     def check_slots(self) -> None:
         assert self.num_retired_tokens <= self.limits.num_retired_tokens, "too much is kept"
         assert len(self.caches) <= self.limits.num_slots, "slots oversubscribed"
+        assert len(self.caches.keys() - self.retired) <= self.limits.num_live_slots, "more live ones than can be"
 
     def _new_cells(self, num: int) -> list[int]:
         self._num_cells_ever += num
@@ -195,15 +231,30 @@ class Driven:
             self._drop(needless_id)
 
     def admit(self, *, can_fork: Callable[[], bool] = lambda: True) -> None:
+        forked: list[Sequence] = []
         for action in self.batcher.admit(self.now):
             if isinstance(action, Drop):
                 self._drop(action.sequence_id)
                 continue
             is_done = can_fork()
-            if is_done:
-                self.engine.fork(action.source_id, self.live[action.target_id], action.num_tokens)
+            is_fallback = not is_done and action.fallback > 0
+            if is_done or is_fallback:
+                num_tokens = action.num_tokens if is_done else action.fallback
+                self.engine.fork(action.source_id, self.live[action.target_id], num_tokens)
                 self.forked.append(action)
-            self.batcher.on_fork(action.target_id, is_done=is_done)
+            is_done = is_done or is_fallback
+            sequence = self.batcher.on_fork(action.target_id, is_done=is_done, is_fallback=is_fallback)
+            if is_done:
+                forked.append(sequence)
+        for sequence in forked:
+            self._add_checkpoint(sequence)
+
+    def _add_checkpoint(self, sequence: Sequence) -> None:
+        if self.batcher.checkpoints.is_wanted(sequence):
+            num_bytes = self.engine.add_checkpoint(sequence)
+            for dropped in self.batcher.checkpoints.on_kept(sequence, num_bytes):
+                for holder_id in dropped.holder_ids:
+                    self.engine.drop_checkpoint(holder_id, dropped.num_tokens)
 
     def plan(self) -> StepPlan:
         plan = self.batcher.plan(self.now)
@@ -217,6 +268,8 @@ class Driven:
         plan = self.plan()
         result = self.engine.step(plan, share)
         self.batcher.on_step(result)
+        for chunk in plan.chunks:
+            self._add_checkpoint(chunk.sequence)
         self.now += 1.0
         for sequence_id, token_ids in result.tokens.items():
             for token_id in token_ids:

@@ -4,18 +4,21 @@ Only the socket is replaced; whoever needs a process takes `worker_process`.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 from typing import Any
 
 import msgspec
 
-from backends.base import BatchLimits, LoadedEngine, StepPlan, StepResult
+from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.batch_limits import BatchLimits
 from backends.batching.batcher import Batcher
 from backends.logits import Likelihoods, LogitsEditor, Matcher
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admitted
 from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
+from backends.sequence import Sequence
 from backends.wire.channel import Channel
 from backends.wire.messages import (
     Aborted,
@@ -61,7 +64,7 @@ class MemoryChannel(Channel):
         commands, self.commands = self.commands, []
         return commands
 
-    def send(self, events: Sequence[Event]) -> None:
+    def send(self, events: Many[Event]) -> None:
         self.events += events
 
 
@@ -79,10 +82,10 @@ class NotingBatcher(Batcher):
         self.evicted += plan.evicted
         return plan
 
-    def on_fork(self, target_id: int, *, is_done: bool) -> None:
-        super().on_fork(target_id, is_done=is_done)
+    def on_fork(self, target_id: int, *, is_done: bool, is_fallback: bool = False) -> Sequence:
         if is_done:
             self.forked.append(target_id)
+        return super().on_fork(target_id, is_done=is_done, is_fallback=is_fallback)
 
     def on_step(self, result: StepResult) -> None:
         super().on_step(result)

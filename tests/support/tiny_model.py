@@ -117,6 +117,13 @@ def write_gguf(
     writer.add_rope_dimension_count(WIDTH // NUM_HEADS)
     writer.add_vocab_size(len(vocabulary()))
     writer.add_file_type(0)
+    named = (weights(seed) if tensors is None else tensors).items()
+    finish_gguf(writer, {f"{each}.weight": in_gguf_order(each, tensor) for each, tensor in named}, chat_template)
+    return path
+
+
+def finish_gguf(writer: Any, tensors: Tensors, chat_template: str | None) -> None:
+    """Write the tokenizer and the tensors, by their full names, behind what a GGUFWriter has been told of a model."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary())
@@ -128,13 +135,12 @@ def write_gguf(
     writer.add_add_bos_token(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for tensor_name, tensor in (weights(seed) if tensors is None else tensors).items():
-        writer.add_tensor(tensor_name + ".weight", in_gguf_order(tensor_name, tensor))
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def write_mlx(
@@ -147,12 +153,8 @@ def write_mlx(
     context_length: int = CONTEXT_LENGTH,
 ) -> Path:
     """Write the model as an MLX folder, with other weights where `tensors` are given."""
-    from safetensors.numpy import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
     weights_here = weights(seed) if tensors is None else tensors
     named = {mlx_name(tensor_name): tensor for tensor_name, tensor in weights_here.items()}
-    save_file(named, folder / "model.safetensors", metadata={"format": "mlx"})
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -171,6 +173,17 @@ def write_mlx(
         "bos_token_id": BOS_ID,
         "eos_token_id": EOS_ID,
     }
+    return finish_mlx(folder, config, named, chat_template, context_length)
+
+
+def finish_mlx(
+    folder: Path, config: dict[str, Any], tensors: Tensors, chat_template: str | None, context_length: int
+) -> Path:
+    """Write a folder's config, tensors and tokenizer."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(config))
     control = range(BOS_ID, BOS_ID + len(CONTROL_TOKENS))
     write_tokenizer(folder, tokenizer_json(vocabulary(), control, MERGES), chat_template, context_length)

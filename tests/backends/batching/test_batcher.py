@@ -3,15 +3,18 @@
 import dataclasses
 import math
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backends.base import BatchLimits, StepPlan, StepResult
+from backends.base import StepPlan, StepResult
+from backends.batch_limits import BatchLimits
+from backends.batching.checkpoints import places
 from backends.row_ids import is_row
 from backends.sequence import EmbeddingSpan
 from backends.wire.request import Priority
-from tests.support.cell_engine import Driven, sequence_of
+from tests.support.cell_engine import CHECKPOINT_BYTES, Driven, sequence_of
 from tests.support.tiles import ids_of, tile_of
 
 NUM_CELLS = 130
@@ -29,10 +32,12 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @initialize(
         num_slots=st.integers(MAX_SEQUENCES, MAX_SEQUENCES + 4),
-        kind=st.sampled_from(["shares", "copies", "cannot be cut"]),
+        kind=st.sampled_from(["shares", "copies", "cannot be cut", "recurrent", "windows", "copied windows"]),
         num_retired_tokens=st.sampled_from([0, NUM_CELLS, 3 * NUM_CELLS]),
+        num_checkpoints=st.integers(0, 8),
+        num_spare=st.integers(0, 4),
     )
-    def start(self, num_slots: int, kind: str, num_retired_tokens: int) -> None:
+    def start(self, num_slots: int, kind: str, num_retired_tokens: int, num_checkpoints: int, num_spare: int) -> None:
         self.driven = Driven(
             BatchLimits(
                 max_sequences=MAX_SEQUENCES,
@@ -40,17 +45,28 @@ class BatcherMachine(RuleBasedStateMachine):
                 num_cells=NUM_CELLS,
                 step_tokens=STEP_TOKENS,
                 num_retired_tokens=num_retired_tokens,
-                can_cut_cache=kind != "cannot be cut",
-                forks_share_cells=kind != "copies",
+                can_cut_cache=kind not in {"cannot be cut", "recurrent", "copied windows"},
+                forks_share_cells=kind not in {"copies", "copied windows"},
+                num_cuttable_tokens={"recurrent": 0, "windows": 10, "copied windows": 10}.get(kind),
+                checkpoint_bytes=num_checkpoints * CHECKPOINT_BYTES,
+                border_ids=frozenset({2}),
+                num_live=min(num_slots, MAX_SEQUENCES + num_spare),
                 background_max_wait_s=20,
                 session_ttl_s=30,
             )
         )
+        self.patched = pytest.MonkeyPatch()
+        for name, num_tokens in {"GAP": 8, "BORDER_GAP": 12, "SPACING": 20, "HEAD": 2, "NEAR_TAIL": 3}.items():
+            self.patched.setattr(places, f"{name}_TOKENS", num_tokens)
         self.next_id = 1
         self.tiles = [dataclasses.replace(tile) for tile in (WHOLE, PIECEMEAL)]
         self.prompts: list[list[int]] = [[0] * MAX_PROMPT, [1, 2] * (MAX_PROMPT // 2)]
         whole, piecemeal = map(ids_of, self.tiles)
         self.prompts += [[1, *piecemeal, 2, *whole, *whole, *[0] * 20], [*whole, 0, *piecemeal, *[1] * 30]]
+
+    def teardown(self) -> None:
+        if hasattr(self, "patched"):
+            self.patched.undo()
 
     def _spans(self, prompt: list[int]) -> tuple[EmbeddingSpan, ...]:
         """Find the tiles that are whole in a prompt."""
@@ -215,6 +231,13 @@ class BatcherMachine(RuleBasedStateMachine):
                 assert sequence.num_computed == (len(cache.token_ids) if cache else 0)
                 num_reused = cache.num_reused if cache else 0
                 assert sequence.num_cached_tokens == min(num_reused, sequence.num_prompt_tokens)
+
+    @invariant()
+    def checkpoints_are_known(self) -> None:
+        if hasattr(self, "driven"):
+            engine, book = self.driven.engine, self.driven.batcher.checkpoints.book
+            assert book.num_bytes == engine.num_checkpoint_bytes <= self.driven.limits.checkpoint_bytes
+            assert all(book.places(sequence_id) == sorted(held) for sequence_id, held in engine.checkpoints.items())
 
     @invariant()
     def cells_are_counted(self) -> None:

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from backends.base import BatchLimits, Chunk, StepResult
-from backends.batching.batcher import Fork
+from backends.base import Chunk, StepResult
+from backends.batch_limits import BatchLimits
+from backends.batching.actions import Fork
 from tests.support.cell_engine import Cache, Driven, sequence_of
 
 SYSTEM = [3] * 60

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from backends.base import BatchLimits, Chunk, StepPlan
-from backends.batching.batcher import Fork
+from backends.base import Chunk, StepPlan
+from backends.batch_limits import BatchLimits
+from backends.batching.actions import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
 from backends.wire.request import Priority, SamplingParams

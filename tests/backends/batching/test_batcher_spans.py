@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from backends.base import BatchLimits, StepPlan, StepResult
+from backends.base import StepPlan, StepResult
+from backends.batch_limits import BatchLimits
 from backends.batching.needed_tiles import is_needed, next_tile
 from backends.sequence import Sequence, Tile
 from backends.wire.request import Priority

@@ -4,7 +4,7 @@ import dataclasses
 
 from msgspec.structs import replace
 
-from backends.base import BatchLimits
+from backends.batch_limits import BatchLimits
 from backends.batching.counts import BatchCounts
 from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of

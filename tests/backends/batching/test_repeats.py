@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from backends.base import BatchLimits
+from backends.batch_limits import BatchLimits
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.repeats import MIN_TOKENS, Keeper, RepeatedBeginnings
 from backends.batching.retired import RetiredCache, RetiredCaches

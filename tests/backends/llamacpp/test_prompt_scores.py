@@ -7,8 +7,7 @@ import pytest
 
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
-from tests.backends.llamacpp.test_recurrent_forks import write_recurrent_gguf
-from tests.backends.llamacpp.test_windowed_forks import write_windowed_gguf
+from tests.support import tiny_recurrent, tiny_windowed
 from tests.support.bare_engine import load, text_ids
 from tests.support.engine_driver import EngineDriver
 
@@ -16,7 +15,7 @@ SCORED = SamplingParams(temperature=0, num_prompt_logprobs=1)
 TOLD = SamplingParams(temperature=0, num_logprobs=1)
 
 
-@pytest.fixture(params=[write_recurrent_gguf, write_windowed_gguf], ids=["states", "window"])
+@pytest.fixture(params=[tiny_recurrent.write_gguf, tiny_windowed.write_gguf], ids=["states", "window"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineDriver]:
     write: Callable[[Path], Path] = request.param
     path = write(tmp_path / "model.gguf")

@@ -2,83 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
-import numpy as np
 import pytest
 
 from backends.llamacpp.engine import LoadedLlamaCpp
 from backends.wire.load import LoadSpec
-from tests.support import tiny_model
+from tests.support import tiny_recurrent
 from tests.support.bare_engine import BareEngine, load, text_ids
 
-INNER = 2 * tiny_model.WIDTH
-STATE, RANK, KERNEL = 8, 4, 4
 PROMPT = text_ids(100)
 OTHER = text_ids(30, seed=1)
 NUM = 12
 
 
-def write_recurrent_gguf(path: Path) -> Path:
-    """Write a random mamba with the tiny model's vocabulary."""
-    import gguf
-
-    writer = gguf.GGUFWriter(str(path), "mamba")
-    writer.add_context_length(tiny_model.CONTEXT_LENGTH)
-    writer.add_embedding_length(tiny_model.WIDTH)
-    writer.add_block_count(tiny_model.NUM_LAYERS)
-    writer.add_feed_forward_length(0)
-    writer.add_head_count(0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_ssm_conv_kernel(KERNEL)
-    writer.add_ssm_inner_size(INNER)
-    writer.add_ssm_state_size(STATE)
-    writer.add_ssm_time_step_rank(RANK)
-    writer.add_file_type(0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tiny_model.vocabulary())
-    writer.add_token_types([1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS))
-    writer.add_token_merges(tiny_model.MERGES)
-    writer.add_bos_token_id(tiny_model.BOS_ID)
-    writer.add_eos_token_id(tiny_model.EOS_ID)
-    writer.add_add_bos_token(False)
-    for name, tensor in recurrent_weights().items():
-        writer.add_tensor(name, tensor.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def recurrent_weights() -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    rng = np.random.default_rng(0)
-    base = tiny_model.weights()
-    tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
-        f"{name}.weight": base[name] for name in ("token_embd", "output_norm", "output")
-    }
-    for layer in range(tiny_model.NUM_LAYERS):
-        prefix = f"blk.{layer}."
-        tensors |= {
-            prefix + "attn_norm.weight": np.ones(tiny_model.WIDTH),
-            prefix + "ssm_in.weight": rng.standard_normal((2 * INNER, tiny_model.WIDTH)) * 0.3,
-            prefix + "ssm_conv1d.weight": rng.standard_normal((INNER, KERNEL)) * 0.5,
-            prefix + "ssm_conv1d.bias": np.zeros(INNER),
-            prefix + "ssm_x.weight": rng.standard_normal((RANK + 2 * STATE, INNER)) * 0.3,
-            prefix + "ssm_dt.weight": rng.standard_normal((INNER, RANK)) * 0.3,
-            prefix + "ssm_dt.bias": np.zeros(INNER),
-            prefix + "ssm_a": -np.exp(rng.standard_normal((INNER, STATE))) * 0.01,
-            prefix + "ssm_d": np.ones(INNER),
-            prefix + "ssm_out.weight": rng.standard_normal((tiny_model.WIDTH, INNER)),
-        }
-    return tensors
-
-
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[BareEngine]:
-    path = write_recurrent_gguf(tmp_path / "recurrent.gguf")
+    path = tiny_recurrent.write_gguf(tmp_path / "recurrent.gguf")
     spec = LoadSpec(
         model_path=str(path), context_length=256, max_sequences=4, kv_cells=512, step_tokens=64, num_threads=1
     )
@@ -91,7 +31,8 @@ def test_the_library_says_what_it_is(bare: BareEngine) -> None:
     assert isinstance(bare.engine, LoadedLlamaCpp)
     assert llama_cpp.llama_model_is_recurrent(bare.engine._model)
     assert not bare.engine.limits.can_cut_cache
-    assert bare.engine.limits.num_slots == 4, "each costs memory"
+    assert bare.engine.limits.num_live == 4, "each costs memory"
+    assert bare.engine.limits.num_slots == 4 + 24, "what is retired is beside the memory"
 
 
 @pytest.mark.parametrize("is_retired", [True, False])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp
-import numpy as np
 import pytest
 
 from backends.llamacpp.caches import num_slots_for
@@ -12,60 +11,17 @@ from backends.llamacpp.engine import LoadedLlamaCpp
 from backends.wire.load import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams
-from tests.support import tiny_model
+from tests.support import tiny_windowed
 from tests.support.bare_engine import BareEngine, load, text_ids
 from tests.support.engine_driver import EngineDriver
+from tests.support.tiny_windowed import WINDOW
 
-WINDOW = 16
-HEAD_WIDTH = tiny_model.WIDTH // tiny_model.NUM_HEADS
 SAMPLINGS = [SamplingParams(temperature=0.9, seed=seed) for seed in range(3)]
-
-
-def write_windowed_gguf(path: Path) -> Path:
-    """Write the tiny model's weights as a gemma3, whose first layers see a window (llama.cpp: five of six)."""
-    import gguf
-
-    writer = gguf.GGUFWriter(str(path), "gemma3")
-    writer.add_context_length(tiny_model.CONTEXT_LENGTH)
-    writer.add_embedding_length(tiny_model.WIDTH)
-    writer.add_block_count(tiny_model.NUM_LAYERS)
-    writer.add_feed_forward_length(tiny_model.FEED_FORWARD)
-    writer.add_head_count(tiny_model.NUM_HEADS)
-    writer.add_head_count_kv(tiny_model.NUM_KV_HEADS)
-    writer.add_key_length(HEAD_WIDTH)
-    writer.add_value_length(HEAD_WIDTH)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_sliding_window(WINDOW)
-    writer.add_file_type(0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tiny_model.vocabulary())
-    writer.add_token_types([1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS))
-    writer.add_token_merges(tiny_model.MERGES)
-    writer.add_bos_token_id(tiny_model.BOS_ID)
-    writer.add_eos_token_id(tiny_model.EOS_ID)
-    writer.add_add_bos_token(False)
-    tensors = tiny_model.weights()
-    for layer in range(tiny_model.NUM_LAYERS):
-        for name, width in {
-            "attn_q_norm": HEAD_WIDTH,
-            "attn_k_norm": HEAD_WIDTH,
-            "post_attention_norm": tiny_model.WIDTH,
-            "post_ffw_norm": tiny_model.WIDTH,
-        }.items():
-            tensors[f"blk.{layer}.{name}"] = np.ones(width, np.float32)
-    for name, tensor in tensors.items():
-        writer.add_tensor(name + ".weight", tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[EngineDriver]:
-    path = write_windowed_gguf(tmp_path / "windowed.gguf")
+    path = tiny_windowed.write_gguf(tmp_path / "windowed.gguf")
     spec = LoadSpec(
         model_path=str(path), context_length=256, max_sequences=3, kv_cells=512, step_tokens=64, num_threads=1
     )

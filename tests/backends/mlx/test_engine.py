@@ -112,15 +112,15 @@ def windowed(tiny_mlx: Path, tmp_path: Path) -> Iterator[EngineDriver]:
 
 
 @pytest.mark.parametrize(
-    ("num_prompt", "num_answered", "is_forked"),
+    ("num_prompt", "num_answered", "num_forked"),
     [
-        (10, 3, True),  # nothing has left the window yet
-        (60, 0, True),  # nothing has to be cut off
-        (60, 3, False),
+        (10, 3, 2),  # nothing has left the window yet
+        (60, 0, 2),  # nothing has to be cut off
+        (60, 3, 1),  # the other one is computed, and has a checkpoint
     ],
 )
 def test_a_cache_that_has_gone_round_is_not_cut_for_forks(
-    windowed: EngineDriver, num_prompt: int, num_answered: int, *, is_forked: bool
+    windowed: EngineDriver, num_prompt: int, num_answered: int, num_forked: int
 ) -> None:
     prompt = ("abcdefgh" * 8)[:num_prompt]
     samplings = [SamplingParams(temperature=0.9, seed=seed) for seed in range(3)]
@@ -130,7 +130,7 @@ def test_a_cache_that_has_gone_round_is_not_cut_for_forks(
     forks = [windowed.submit(ForkPrompt(source), sampling, max_tokens=12) for sampling in samplings[1:]]
     windowed.run()
     assert [windowed.answers[i].token_ids for i in [source, *forks]] == expected
-    assert windowed.batcher.forked == (forks if is_forked else [])
+    assert windowed.batcher.forked == forks[2 - num_forked :]
 
 
 @pytest.mark.parametrize("num_left_out", [0, 5])

@@ -1,0 +1,1 @@
+"""Checkpoints: states of caches that cannot be cut, kept as beginnings for prompts that share a part of the text."""
