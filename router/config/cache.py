@@ -14,6 +14,8 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         slots: Sequences beyond `generation.parallel` whose cache a worker may keep; None = the engine's default.
         session_ttl_s: How long a conversation's cache is kept before others after its last use.
+        checkpoint_bytes: What a worker's checkpoints may take, of models whose caches cannot be cut (windows, recurrent
+            states); 0 = none are kept, None = by the machine's memory.
         persist: What is saved on disk: `repeated` = beginnings of over 2,000 tokens that came more than once, true =
             also all that is kept when a model is unloaded, false = nothing.
         max_bytes: Upper bound of what is saved; None = a tenth of the free disk, 8 GB at most.
@@ -21,5 +23,6 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     slots: Annotated[int, Meta(ge=0, le=4096)] | None = None
     session_ttl_s: Seconds = 600.0
+    checkpoint_bytes: Annotated[int, Meta(ge=0)] | None = None
     persist: bool | Literal["repeated"] = "repeated"
     max_bytes: Annotated[int, Meta(ge=0)] | None = None

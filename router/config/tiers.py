@@ -37,6 +37,7 @@ class TierDefaults(msgspec.Struct, frozen=True, kw_only=True):
         memory_limit_bytes: From where MLX waits for memory to be given back before it takes more; None = MLX's own.
         max_tokens: Longest answer; None = what the context leaves.
         image_side_px: Longest side of pictures; None = the model's own.
+        checkpoint_bytes: What a worker's checkpoints may take.
         keep_alive_s: How long a model stays loaded after its last answer.
         unload_before_sleep: Whether the model goes before the machine sleeps.
         aggressive_cleanup: Whether workers give back what they keep after each answer.
@@ -47,6 +48,7 @@ class TierDefaults(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None
     max_tokens: int | None
     image_side_px: int | None
+    checkpoint_bytes: int
     keep_alive_s: float
     aggressive_cleanup: bool = False
     unload_before_sleep: bool = True
@@ -67,6 +69,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         memory_limit_bytes=1500 * _MB,
         max_tokens=300,
         image_side_px=192,
+        checkpoint_bytes=16 * _MB,
         keep_alive_s=NOT_KEPT_S,
         aggressive_cleanup=True,
     ),
@@ -76,6 +79,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         memory_limit_bytes=2000 * _MB,
         max_tokens=500,
         image_side_px=256,
+        checkpoint_bytes=32 * _MB,
         keep_alive_s=NOT_KEPT_S,
     ),
     Tier.STANDARD: TierDefaults(
@@ -84,6 +88,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         memory_limit_bytes=2500 * _MB,
         max_tokens=800,
         image_side_px=384,
+        checkpoint_bytes=128 * _MB,
         keep_alive_s=300.0,
     ),
     Tier.HIGH: TierDefaults(
@@ -92,6 +97,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         memory_limit_bytes=None,
         max_tokens=1000,
         image_side_px=448,
+        checkpoint_bytes=512 * _MB,
         keep_alive_s=900.0,
     ),
     Tier.DESKTOP: TierDefaults(
@@ -100,6 +106,7 @@ TIERS: Final[Mapping[Tier, TierDefaults]] = {
         memory_limit_bytes=None,
         max_tokens=None,
         image_side_px=None,
+        checkpoint_bytes=2000 * _MB,
         keep_alive_s=1800.0,
         unload_before_sleep=False,
     ),
@@ -111,6 +118,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "mlx.memory_limit_bytes": "memory_limit_bytes",
     "generation.max_tokens": "max_tokens",
     "images.max_side_px": "image_side_px",
+    "cache.checkpoint_bytes": "checkpoint_bytes",
     "limits.keep_alive_s": "keep_alive_s",
     "memory.aggressive_cleanup": "aggressive_cleanup",
     "lifecycle.unload_before_sleep": "unload_before_sleep",

@@ -43,6 +43,8 @@ def load_spec(
     }
     del settings["workers"]  # each is told of itself alone
     mode = settings.pop("vision")
+    if config.cache.checkpoint_bytes is not None:
+        settings["checkpoint_bytes"] = config.cache.checkpoint_bytes
     if "speculation" in settings:
         settings["speculation"] = SpeculationMode(settings["speculation"])
     return LoadSpec(

@@ -48,6 +48,13 @@ def test_the_table() -> None:
         "desktop": (None, None, None, None, True),
     }
     assert [tier.value for tier, defaults in TIERS.items() if defaults.aggressive_cleanup] == ["ultra_low"]
+    assert [defaults.checkpoint_bytes for defaults in TIERS.values()] == [
+        16_000_000,
+        32_000_000,
+        128_000_000,
+        512_000_000,
+        2_000_000_000,
+    ]
     assert [defaults.keep_alive_s for defaults in TIERS.values()] == [1, 1, 300, 900, 1800]
 
 
@@ -63,6 +70,7 @@ def test_defaults_stand_in_where_the_config_says_nothing_and_nowhere_else() -> N
         ("mlx.memory_limit_bytes", 2_000_000_000, "tier"),
         ("generation.max_tokens", 7, "config"),
         ("images.max_side_px", 256, "tier"),
+        ("cache.checkpoint_bytes", 32_000_000, "tier"),
         ("limits.keep_alive_s", "forever", "config"),
         ("memory.aggressive_cleanup", False, "tier"),
         ("lifecycle.unload_before_sleep", True, "tier"),

@@ -15,8 +15,8 @@ def test_each_value_stands_with_its_origin(tmp_path: Path) -> None:
     assert check.found == (
         "low: mlx.cache_limit_bytes 8.0 MB (tier), mlx.memory_limit_bytes 2.0 GB (tier), "
         "generation.max_tokens 77 (config), images.max_side_px 256 (tier), "
-        "limits.keep_alive_s 1 s (tier), memory.aggressive_cleanup false (tier), "
-        "lifecycle.unload_before_sleep true (tier)"
+        "cache.checkpoint_bytes 32.0 MB (tier), limits.keep_alive_s 1 s (tier), "
+        "memory.aggressive_cleanup false (tier), lifecycle.unload_before_sleep true (tier)"
     )
 
 
