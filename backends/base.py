@@ -22,6 +22,7 @@ from backends.sequence import EmbeddingSpan, Sequence, Tile
 from backends.tokenizer import Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
+from backends.wire.threads import ThreadsUsed
 
 _SCORED_BYTES = 64 * 1024 * 1024
 """Logits of prompts that a step may hold, beside those that tokens are drawn from."""
@@ -211,11 +212,13 @@ class LoadedEngine(abc.ABC):
             of its own then, whose rows become those of the sequences' tile.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
         cache_fingerprint: What the form of its saved caches depends on: engine and version, `|`, and the rest.
-        num_threads: That compute the next step; None = the library does not tell.
+        threads: Of the last step; None = there was none, or the library does not tell.
+        num_thread_changes: How often their number has moved.
     """
 
     encodes_beside = False
-    num_threads: int | None = None
+    threads: ThreadsUsed | None = None
+    num_thread_changes: int = 0
     why_text_only: str | None = None
     cache_fingerprint: str
 

@@ -32,6 +32,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         num_image_tokens: Rows that stood for the picture; None = the server did not say.
         is_image_cached: Whether no row had to be made for it; None = the server did not say.
         encode_ms: The server's own figure for making its rows; None = it did not say, or none had to be made.
+        least_threads: The fewest that it was computed with; None = the server did not say.
         answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
     """
 
@@ -56,6 +57,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     is_image_cached: bool | None = None
     encode_ms: float | None = None
     answer_digest: str | None = None
+    least_threads: int | None = None
 
 
 class BenchLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +115,9 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
         bits_per_weight: None = not known.
         size_bytes: Of the weights; None = not known.
         context_length: It was loaded with; None = not known.
-        num_threads: None = not known.
+        num_threads: At most; None = not known.
+        least_threads: The fewest that an answer was computed with; None = not known.
+        are_threads_held: Whether the benchmark kept them from following the machine.
         peak_memory_bytes: Of the worker while it was measured; None = not known.
         energy_j: Of the whole machine while it was measured; None = the system does not tell.
         quality: None = not measured.
@@ -132,6 +136,8 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
     context_length: int | None = None
     num_threads: int | None = None
+    least_threads: int | None = None
+    are_threads_held: bool = False
     devices: tuple[str, ...] = ()
     engine_versions: dict[str, str] = {}
     features: str = ""

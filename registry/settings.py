@@ -21,7 +21,8 @@ MAX_TEXT_BYTES: Final = 64 << 10
 ContextLength = Annotated[int, Meta(ge=16, le=10_000_000)]
 Parallel = Annotated[int, Meta(ge=1, le=256)]
 Workers = Annotated[int, Meta(ge=1, le=64)]
-Threads = Annotated[int, Meta(ge=1, le=1024)]
+Threads = Annotated[int, Meta(ge=1, le=1024)] | Literal["auto", "all"]
+"""`all` = one per physical core, shared by the workers; `auto` = of these as many as other programs leave cores for."""
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
 VisionMode = Literal["auto", "on", "off"]
@@ -89,7 +90,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     Attributes:
         context_length: Tokens one request may use, prompt and answer together.
         parallel: Sequences that a worker may run at a time.
-        threads: Compute threads of each worker; mlx chooses its own.
+        threads: Compute threads of each worker, `auto` or `all`; mlx chooses its own.
         template: Jinja chat template in the place of the model's own.
         vision: Whether it sees, if it can; None = `auto`.
         speculation: Whether tokens are drafted for requests that do not say.
@@ -265,7 +266,15 @@ def _from_text(key: str, text: str) -> Any:
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise InvalidSettingError(f"{key}: {_sentence(exc)}; you gave {text[:40]!r}.") from exc
+        words = _words_of(kind)
+        also = f"; it may be a number or one of {', '.join(words)}" if words else ""
+        raise InvalidSettingError(f"{key}: {_sentence(exc)}{also}; you gave {text[:40]!r}.") from exc
+
+
+def _words_of(kind: Any) -> list[str]:
+    """Return the words that a type has beside its numbers."""
+    parts = typing.get_args(kind)
+    return list(parts) if typing.get_origin(kind) is Literal else [word for part in parts for word in _words_of(part)]
 
 
 def _seconds(text: str) -> float:

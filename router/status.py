@@ -6,6 +6,9 @@ the names; absent = not measured. Light on purpose: the command line imports it.
 
 import msgspec
 
+from backends.wire.threads import ThreadsReason
+from registry.settings import Threads
+
 
 class ResidentModel(msgspec.Struct, frozen=True):
     """A loaded model, `name` or `name+adapter`."""
@@ -80,6 +83,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         num_threads: Compute threads (llamacpp), at most; null = the engine chooses.
         num_threads_now: Those of the last step, fewer where other programs use the cores; null = it is not known yet.
         num_kept_tokens: Those of ended answers whose caches are kept for what begins alike; null = it is not known yet.
+        threads_reason: Why these.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
     """
@@ -108,6 +112,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     vision: ShownImages | None = None
     num_threads_now: int | None = None
     num_kept_tokens: int | None = None
+    threads_reason: ThreadsReason | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):
@@ -273,7 +278,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         checksums: How far the checksums of model files are; null when none are being computed.
         models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
         suspended: Why nothing is kept loaded; null = the server is not suspended.
-        memory: null = not told, by older servers; so is `heat`.
+        memory: null = not told, by older servers; so are `heat` and `threads`.
+        threads: Of loads on llamacpp that say nothing of them.
     """
 
     version: str
@@ -295,6 +301,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory: MemoryStatus | None = None
     heat: HeatStatus | None = None
     suspended: str | None = None
+    threads: Threads | None = None
 
 
 class SuspendResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,8 +168,7 @@ class LoadedLlamaCpp(LoadedEngine):
         self.cache_fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
         self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
-        self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None)
-        self.num_threads = self._threads.num
+        self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None and not spec.holds_threads)
         self._begun = 0.0, 0.0
         self._can_give_way = self._gives_way = False
         self._should_abort: Callable[[], bool] | None = None
@@ -288,7 +287,8 @@ class LoadedLlamaCpp(LoadedEngine):
         now = time.monotonic()
         if self._threads.wants_look(now):
             self._threads.look(now, current_platform().idle_s(), time.process_time())
-        llama_cpp.llama_set_n_threads(self._context, self._threads.num, self._threads.num)
+        self.threads = self._threads.used
+        llama_cpp.llama_set_n_threads(self._context, self.threads.num, self.threads.num)
         self._gives_way = False
         self._begun = wall_s, cpu_s = now, time.process_time()
         status = self._evaluate_rows(rows)
@@ -296,7 +296,7 @@ class LoadedLlamaCpp(LoadedEngine):
             status = llama_cpp.llama_decode(self._context, self._batch)
         now = time.monotonic()
         self._threads.on_step(now, now - wall_s, time.process_time() - cpu_s, was_given_up=self._gives_way)
-        self.num_threads = self._threads.num
+        self.num_thread_changes = self._threads.num_changes
         return status
 
     def _evaluate_rows(self, chunks: list[Chunk]) -> int:

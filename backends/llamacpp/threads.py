@@ -12,6 +12,8 @@ out.
 
 from typing import Final
 
+from backends.wire.threads import ThreadsReason, ThreadsUsed
+
 WINDOW_S: Final = 0.05
 """What a verdict is made of, at least: short enough for the first step, long beside a switch of the scheduler."""
 
@@ -57,6 +59,12 @@ class ThreadCount:
         self._patience_s = LOOK_S
         self._changed_at = self._raised_at = float("-inf")
         self._looked: tuple[float, float, float] | None = None
+        self._used = ThreadsUsed(most, ThreadsReason.CORES_FREE if follows else ThreadsReason.SET)
+
+    @property
+    def used(self) -> ThreadsUsed:
+        """What the next step is to be computed with, and why."""
+        return self._used
 
     def is_crowded(self, wall_s: float, cpu_s: float) -> bool:
         """Tell whether so much of the threads' time was lost in a part of a step that fewer would do more.
@@ -117,6 +125,7 @@ class ThreadCount:
 
     def _change(self, now: float, num: int) -> None:
         self.num = num
+        self._used = ThreadsUsed(num, ThreadsReason.CORES_BUSY if num < self.most else ThreadsReason.CORES_FREE)
         self.num_changes += 1
         self._changed_at = now
         self._wall_s = self._cpu_s = 0.0

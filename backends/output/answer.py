@@ -11,6 +11,7 @@ from backends.base import PromptScores
 from backends.logits import Candidate, HeldEnds, Likelihoods, LogitsEditor
 from backends.output.parser import OutputParser
 from backends.output.prompt_report import PromptReport
+from backends.output.thread_history import ThreadHistory
 from backends.sequence import Sequence
 from backends.tokenizer import Tokenizer
 from backends.wire.messages import (
@@ -25,6 +26,7 @@ from backends.wire.messages import (
     Usage,
 )
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob
+from backends.wire.threads import ThreadsUsed
 
 
 class Detokenizer:
@@ -145,6 +147,7 @@ class RunningAnswer:
         self._received_at = received_at
         self._prefill_at: float | None = None
         self._first_token_at: float | None = None
+        self._threads = ThreadHistory()
         self._num_reasoning_tokens = 0
         self._held = _Held()
 
@@ -172,6 +175,10 @@ class RunningAnswer:
             return []
         self._prefill_at = now
         return self._progress()
+
+    def on_step(self, begun_at: float, threads: ThreadsUsed | None) -> None:
+        """Note what a step that it was in was computed with."""
+        self._threads.on_step(begun_at, threads)
 
     def on_progress(self) -> list[Event]:
         """Return the progress event after a step that drew no token for this sequence."""
@@ -241,6 +248,7 @@ class RunningAnswer:
             queue_ms=(prefill_at - self._received_at) * 1000,
             prefill_ms=(first_token_at - prefill_at) * 1000,
             decode_ms=(now - first_token_at) * 1000,
+            threads=self._threads.since(self._received_at),
         )
         if reason == "stop" and self._parser is not None and self._parser.has_tool_calls:
             reason = "tool_calls"

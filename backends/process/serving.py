@@ -319,13 +319,14 @@ class Serving:
                 self._forget(chunk.sequence.sequence_id)
                 self._outbox.append(Failed.of(chunk.sequence.sequence_id, exc))
         else:
-            self._report(plan, result)
+            self._report(plan, result, now)
         self._check_channel()
 
-    def _report(self, plan: StepPlan, result: StepResult) -> None:
+    def _report(self, plan: StepPlan, result: StepResult, begun_at: float) -> None:
         now = self._clock()
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
+            self._answers[sequence_id].on_step(begun_at, self._engine.threads)
             if sequence_id not in result.tokens:
                 self._outbox += self._answers[sequence_id].on_progress()
         for sequence_id, scores in result.prompt_scores.items():

@@ -42,6 +42,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
         num_threads: Compute threads, whatever else runs; None = as many as others leave cores for (llamacpp).
         max_threads: The most of those; None = one per physical core.
+        holds_threads: Whether they are that many whatever else runs.
         use_mmap: Map the weights instead of reading them (llamacpp).
         flash_attention: `auto`, `on` or `off` (llamacpp).
         kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
@@ -72,6 +73,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     step_tokens: int | None = None
     num_threads: int | None = None
     max_threads: int | None = None
+    holds_threads: bool = False
     use_mmap: bool = True
     flash_attention: str = "auto"
     kv_type: str | None = None

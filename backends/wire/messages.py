@@ -19,6 +19,7 @@ from backends.wire.output import FinishReason, Output, PromptToken
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
 from backends.wire.request import Pooling, SequenceSpec
+from backends.wire.threads import ThreadsSince, ThreadsUsed
 
 _SCORE_CHARS = 32
 
@@ -60,11 +61,13 @@ class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
         queue_ms: From receipt to the first prefill step.
         prefill_ms: From the first prefill step to the first token.
         decode_ms: From the first token to the last.
+        threads: With how many it was computed, where the engine tells, and each change of that.
     """
 
     queue_ms: float
     prefill_ms: float
     decode_ms: float
+    threads: tuple[ThreadsSince, ...] = ()
 
 
 class SeenImage(msgspec.Struct, frozen=True, array_like=True):
@@ -327,7 +330,8 @@ class Stats(_Message, frozen=True, kw_only=True):
         num_cells: Of the KV cache, in tokens.
         num_free_cells: Those that no live sequence has claimed.
         num_kept_tokens: Tokens of ended sequences whose caches are kept.
-        num_threads: That compute now; None = the engine does not tell.
+        threads: Of the last step; None = there was none, or the engine does not tell.
+        num_thread_changes: How often their number has moved since the load.
         num_steps: From here on as in `backends.batching.counts.BatchCounts`.
         num_loaded_caches: From here on what was done with saved caches; `cache_load_s` is what reading them took.
         num_discarded_caches: Files that were thrown away because they were damaged or of another version.
@@ -338,7 +342,8 @@ class Stats(_Message, frozen=True, kw_only=True):
     num_cells: int
     num_free_cells: int
     num_kept_tokens: int
-    num_threads: int | None
+    threads: ThreadsUsed | None
+    num_thread_changes: int
     num_steps: int
     num_step_sequences: int
     num_evictions: int

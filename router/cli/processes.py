@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from backends.wire.threads import ThreadsReason
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import picture_sides, plural, print_json, print_table, shown, size
@@ -58,6 +59,9 @@ def _print_status(status: Status) -> None:
             for worker in status.workers
         ]
         print_table(_HEAD, rows)
+        for worker in status.workers:
+            if worker.threads_reason is ThreadsReason.CORES_BUSY:
+                print(f"{shown(worker.model or '')} computes with {_threads(worker)}, as other programs leave cores.")
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
     for model in status.models:
@@ -70,6 +74,10 @@ def _print_status(status: Status) -> None:
         left = plural(status.checksums.num_artifacts_left, "model")
         done, total = size(status.checksums.done_bytes), size(status.checksums.total_bytes)
         print(f"Computing checksums in the background: {done} of {total}, {left} left.")
+
+
+def _threads(worker: WorkerStatus) -> str:
+    return f"{worker.num_threads_now} of {plural(worker.num_threads or 0, 'thread')}"
 
 
 def _because(model: ModelStatus) -> str:

@@ -146,7 +146,8 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The llamacpp engine.
 
     Attributes:
-        threads: Compute threads of each worker; None = what others leave of the physical cores, shared by the workers.
+        threads: Compute threads of each worker; all = the physical cores, shared by the workers; auto, or None = what
+            other programs leave of these.
         batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
@@ -155,7 +156,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         speculation: Whether tokens are drafted for requests that do not say.
     """
 
-    threads: Threads | None = None
+    threads: Threads | None = "auto"
     batch_tokens: Annotated[int, Meta(ge=16, le=65_536)] = 512
     kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
     mmap: bool = True

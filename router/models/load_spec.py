@@ -47,6 +47,8 @@ def load_spec(
         settings["checkpoint_bytes"] = config.cache.checkpoint_bytes
     if "speculation" in settings:
         settings["speculation"] = SpeculationMode(settings["speculation"])
+    if isinstance(settings.get("num_threads"), str):
+        settings["holds_threads"] = settings.pop("num_threads") == "all"
     return LoadSpec(
         vision=vision_spec(vision, mode),
         model_path=model_path,

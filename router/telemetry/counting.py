@@ -36,6 +36,7 @@ _STATS: Final = (
     (table.WRITTEN_CACHES, "num_written_caches"),
     (table.WRITTEN_CACHE_BYTES, "written_cache_bytes"),
     (table.DISCARDED_CACHES, "num_discarded_caches"),
+    (table.THREAD_CHANGES, "num_thread_changes"),
 )
 
 

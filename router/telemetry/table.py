@@ -112,7 +112,10 @@ CELLS: Final = _gauge("mlxr_kv_cells", "Size of the KV cache in tokens.", *_ON)
 CELLS_USED: Final = _gauge("mlxr_kv_cells_used", "Those of them that running sequences have claimed.", *_ON)
 KEPT: Final = _gauge("mlxr_kept_cache_tokens", "Tokens of ended sequences whose caches are kept.", *_ON)
 THREADS: Final = _gauge(
-    "mlxr_worker_threads", "Compute threads of the last step (llamacpp); fewer where other programs use cores.", *_ON
+    "mlxr_worker_threads", "Compute threads of the last step (llamacpp), and why so many.", *_ON, "reason"
+)
+THREAD_CHANGES: Final = _counter(
+    "mlxr_worker_thread_changes_total", "How often the number of compute threads has moved (llamacpp).", *_ON
 )
 STEPS: Final = _counter("mlxr_steps_total", "Steps of the engine.", *_ON)
 STEP_SEQUENCES: Final = _counter(

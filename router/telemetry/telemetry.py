@@ -109,12 +109,12 @@ class Telemetry:
     def _set_workers(self) -> None:
         store, counting = self._store, self._counting
         workers = self._supervisor.workers
-        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT, table.THREADS)
-        store.clear(table.WORKERS, *gauges)
+        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT)
+        store.clear(table.WORKERS, *gauges, table.THREADS)
         states = Counter((worker.engine.kind.value, worker.state.value) for worker in workers)
         for (engine, state), number in states.items():
             store.set(table.WORKERS, number, engine, state)
-        sums: Counter[tuple[table.Metric, tuple[str, str]]] = Counter()
+        sums: Counter[tuple[table.Metric, tuple[str, ...]]] = Counter()
         for worker in workers:
             stats = None if worker.client is None else worker.client.stats
             if stats is None or worker.target is None:
@@ -122,9 +122,10 @@ class Telemetry:
             counting.take_stats(worker)
             used = stats.num_cells - stats.num_free_cells
             batch = (stats.num_running, stats.num_waiting, stats.num_cells, used, stats.num_kept_tokens)
-            for gauge, figure in zip(gauges, (*batch, stats.num_threads), strict=True):
-                if figure is not None:
-                    sums[gauge, counting.label_of(worker)] += figure
+            for gauge, figure in zip(gauges, batch, strict=True):
+                sums[gauge, counting.label_of(worker)] += figure
+            if stats.threads is not None:
+                sums[table.THREADS, (*counting.label_of(worker), stats.threads.reason)] += stats.threads.num
         for (gauge, labels), figure in sums.items():
             store.set(gauge, figure, *labels)
 

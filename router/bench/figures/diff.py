@@ -183,6 +183,8 @@ _CONTESTANT_FACTS: Final = (
     "quantization",
     "context_length",
     "num_threads",
+    "least_threads",
+    "are_threads_held",
     "devices",
     "features",
 )

@@ -37,6 +37,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
         settings: Of the load, by their full names.
         artifact: Its files; None = a server by URL.
         text_only_reason: Why it cannot be shown pictures; None = it can, or it is a server by URL.
+        threads: What it or its model says of them; None = nothing, or it is a server by URL.
     """
 
     label: str
@@ -46,16 +47,25 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str] = {}
     artifact: Artifact | None = None
     text_only_reason: str | None = None
+    threads: str | None = None
 
     @property
     def is_foreign(self) -> bool:
         """Whether it is a server by URL."""
         return self.url is not None
 
-    @property
-    def load_header(self) -> str:
-        """Its settings as the header `X-Mlxr-Load` has them; empty without any."""
-        return ", ".join(f"{key}={value}" for key, value in self.settings.items())
+    def load_header(self, **more: str) -> str:
+        """Return its settings and others as the header `X-Mlxr-Load` has them; empty without any."""
+        return ", ".join(f"{key}={value}" for key, value in (more | self.settings).items())
+
+    def holds_threads(self, threads: str) -> bool:
+        """Tell whether it is to be held at all threads, because nobody has said how many or that they are to move.
+
+        Args:
+            threads: What the server says of loads that say nothing of them.
+        """
+        wanted, is_asked = self.threads or threads, "threads" in self.settings
+        return self.engine is EngineKind.LLAMACPP and wanted == "auto" and not is_asked
 
     def described(self) -> BenchContestant:
         """Return what a record keeps of it before it was measured."""
@@ -172,6 +182,7 @@ def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Co
         settings=settings,
         artifact=artifact,
         text_only_reason=_text_only_reason(model, artifact, settings),
+        threads=settings.get("threads") or (None if model.settings.threads is None else str(model.settings.threads)),
     )
 
 

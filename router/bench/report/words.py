@@ -211,6 +211,15 @@ def _worse(quality: BenchQuality, first: BenchQuality | None) -> str:
     return " (the same)" if abs(change) < 0.1 else f" ({abs(change):.1f} % {word})"  # noqa: PLR2004 - what one digit shows
 
 
+def _threads(contestant: BenchContestant) -> str | None:
+    most, least = contestant.num_threads, contestant.least_threads
+    if most is None:
+        return None
+    if least is not None and least < most:
+        return f"{least} to {most}, as other programs left cores"
+    return f"{most}, held for the benchmark" if contestant.are_threads_held else str(most)
+
+
 def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
     """Name what a contestant is; what is not known is left out, and so is the folder: reports are shown to others."""
     known = contestant
@@ -223,7 +232,7 @@ def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
         ("bits per weight", None if known.bits_per_weight is None else digits(known.bits_per_weight)),
         ("size of weights", None if known.size_bytes is None else size(known.size_bytes)),
         ("context", None if known.context_length is None else f"{known.context_length} tokens"),
-        ("threads", known.num_threads),
+        ("threads", _threads(known)),
         ("weights are on", ", ".join(known.devices) or None),
         ("libraries", ", ".join(f"{name} {version}" for name, version in known.engine_versions.items()) or None),
         ("build", known.features or None),

@@ -151,8 +151,14 @@ async def _run_rounds(
             started_at = time.monotonic()
             samples = await measurer.round_of(scenario, number, run.chars_of)
             run.measurements.add_round(measurer.index, scenario.name, number, samples, time.monotonic() - started_at)
+            _note_threads(run, measurer.index, samples)
             for sample in samples:
                 run.on_event(_sampled(measurer, sample))
+
+
+def _note_threads(run: RunState, index: int, samples: Sequence[BenchSample]) -> None:
+    known = [run.described[index].least_threads, *(sample.least_threads for sample in samples)]
+    run.change(index, least_threads=min((each for each in known if each is not None), default=None))
 
 
 def _may_begin(run: RunState, measurer: Measurer, scenario: Scenario, used_s: float) -> bool:
@@ -206,6 +212,7 @@ async def _note_facts(run: RunState, measurer: Measurer) -> tuple[int, ...] | No
         engine_versions=worker.engine_versions,
         features=worker.features,
         num_threads=worker.num_threads,
+        are_threads_held=measurer.holds_threads,
     )
     return (facts.pid, *(each.pid for each in workers if each.pid is not None))
 

@@ -42,6 +42,7 @@ def notices_of(
         *_cached(contestants, samples, scenarios),
         *_known_pictures(contestants, samples),
         *_differences(contestants),
+        *_threads(contestants),
         *_machine(stretches, num_cores),
     ]
     if not is_text_scored_alike:
@@ -117,6 +118,17 @@ def _differences(contestants: Sequence[BenchContestant]) -> Iterator[BenchNotice
         if first.num_threads and other.num_threads and first.num_threads != other.num_threads:
             message = f"{pair} compute with {first.num_threads} and {other.num_threads} threads."
             yield BenchNotice(code="different_threads", message=message)
+
+
+def _threads(contestants: Sequence[BenchContestant]) -> Iterator[BenchNotice]:
+    for one in contestants:
+        most, least = one.num_threads, one.least_threads
+        if most is not None and least is not None and least < most:
+            message = (
+                f"{one.label}: computed with {least} to {most} threads, as other programs left cores; without "
+                "threads=auto a benchmark holds them."
+            )
+            yield BenchNotice(code="moving_threads", message=message)
 
 
 def _foreign(first: BenchContestant, other: BenchContestant) -> BenchNotice:

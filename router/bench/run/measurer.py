@@ -36,6 +36,7 @@ class Measurer:
         self.http = http
         self._seed = seed
         self._started_at = started_at
+        self.holds_threads = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,8 +44,8 @@ class Measurer:
         contestant = self.contestant
         if contestant.engine is None:
             return {}
-        load = {LOAD_HEADER: contestant.load_header} if contestant.settings else {}
-        return {ENGINE_HEADER: contestant.engine, **load}
+        header = contestant.load_header(**({"threads": "all"} if self.holds_threads else {}))
+        return {ENGINE_HEADER: contestant.engine, **({LOAD_HEADER: header} if header else {})}
 
     async def warm_up(self) -> Answer:
         """Have it answer something short; it is loaded for that if it is not."""
@@ -150,6 +151,7 @@ class Measurer:
             decode_ms=timings.get("predicted_ms"),
             queue_ms=timings.get("queue_ms"),
             load_ms=timings.get("load_ms"),
+            least_threads=min((each["n"] for each in timings.get("threads") or ()), default=None),
             num_image_tokens=None if seen is None else seen.tokens,
             is_image_cached=None if seen is None else seen.cached,
             encode_ms=None if seen is None or seen.cached else seen.encode_ms,

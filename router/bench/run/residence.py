@@ -21,7 +21,7 @@ class Residence:
 
     Attributes:
         resident: Which contestant was loaded last, by its place; None = none is.
-        facts: Our server's status after the last load; None = it did not answer.
+        facts: Our server's status after the last load or unload; None = it did not answer.
     """
 
     def __init__(self, http: httpx.AsyncClient, measurements: Measurements) -> None:
@@ -38,7 +38,8 @@ class Residence:
         models = {worker.model for worker in facts.workers if worker.model is not None} if facts is not None else set()
         for model in sorted(models):
             await stop_model(self._http, model)
-        self._note_unload(await server_status(self._http))
+        self.facts = await server_status(self._http)
+        self._note_unload(self.facts)
         self.resident = self._engine = None
 
     async def enter(self, measurer: Measurer) -> str | None:

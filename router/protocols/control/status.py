@@ -89,6 +89,7 @@ async def status(
         heat=heat.status,
         suspended=heat.suspended,
         models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
+        threads=config.llamacpp.threads or "auto",
     )
 
 
@@ -114,6 +115,7 @@ def _worker(
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
     heartbeat = None if client is None else client.heartbeat
+    threads = None if client is None or client.stats is None else client.stats.threads
     return WorkerStatus(
         id=worker.worker_id,
         pid=worker.pid,
@@ -139,8 +141,9 @@ def _worker(
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,
         vision=vision,
-        num_threads_now=None if client is None or client.stats is None else client.stats.num_threads,
         num_kept_tokens=None if client is None or client.stats is None else client.stats.num_kept_tokens,
+        num_threads_now=None if threads is None else threads.num,
+        threads_reason=None if threads is None else threads.reason,
     )
 
 

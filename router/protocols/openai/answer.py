@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs, PromptToken, TokenLogprob
@@ -290,7 +290,13 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         engine_reason=None if choice is None else choice.reason,
         load_ms=round(generation.load_ms, 3),
         queue_ms=round(generation.queue_ms + queue_ms, 3),
+        threads=_threads_of(ends),
     )
+
+
+def _threads_of(ends: Sequence[SequenceEnd]) -> list[answers.ThreadsFrom] | UnsetType:
+    changes = ends[0].timings.threads if ends else ()
+    return [answers.ThreadsFrom(round(each.at_ms, 3), each.num, each.reason) for each in changes] or UNSET
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from backends.wire.output import FinishReason
 from backends.wire.request import Pooling
+from backends.wire.threads import ThreadsReason
 from registry.engines import EngineKind
 from router.models.targets import EngineReason
 from router.protocols.answers import AnswerBody, CachedTokens, Deleted, MlxrAnswer, ReasoningTokens
@@ -24,8 +25,20 @@ _ChoiceT = TypeVar("_ChoiceT")
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
+class ThreadsFrom(AnswerBody, frozen=True):
+    """With how many threads an answer was computed from a moment on, ms after its receipt, and why so many."""
+
+    at_ms: float
+    n: int
+    reason: ThreadsReason
+
+
 class Timings(AnswerBody, frozen=True, kw_only=True):
-    """llama-server's figures and mlxr's; milliseconds and tokens; a rate is null where there is nothing to divide."""
+    """llama-server's figures and mlxr's; milliseconds and tokens; a rate is null where there is nothing to divide.
+
+    Attributes:
+        threads: Those of the first answer, each change of them; absent where the engine does not tell.
+    """
 
     cache_n: int
     prompt_n: int
@@ -40,6 +53,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     engine_reason: EngineReason | None
     load_ms: float
     queue_ms: float
+    threads: list[ThreadsFrom] | UnsetType = UNSET
 
 
 class Usage(AnswerBody, frozen=True, kw_only=True):

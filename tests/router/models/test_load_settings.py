@@ -9,9 +9,10 @@ import pytest
 from msgspec import inspect
 
 from registry.engines import EngineKind
+from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, SETTING_KEYS, LoadSettings, ModelSettings, settings_from_text
 from router.cli.models.settings import set_values
-from router.config import Config, GenerationConfig
+from router.config import Config, GenerationConfig, LlamaCppConfig
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import LOAD_HEADER
 from router.models.load_settings import AS_CONFIGURED, config_for, load_settings_of, overlaid
@@ -88,11 +89,19 @@ async def test_a_model_may_have_more_workers_than_the_config_says(fleet: FakeFle
     assert fleet.num_launches["llamacpp"] == 3
 
 
+def plain_types(kind: Any) -> list[Any]:
+    """Return what a value may be, but for null."""
+    if isinstance(kind, inspect.UnionType):
+        return [plain for part in kind.types for plain in plain_types(part)]
+    return [] if isinstance(kind, inspect.NoneType) else [kind]
+
+
 def example(name: str) -> Any:
     """Return a value that a setting may have and that nothing has by default."""
     union: Any = inspect.type_info(LoadSettings)
     field = next(field.type for field in union.fields if field.name == name)
-    kind = next(kind for kind in field.types if not isinstance(kind, inspect.NoneType))
+    kinds = plain_types(field)
+    kind = next((kind for kind in kinds if isinstance(kind, inspect.IntType)), kinds[0])
     match kind:
         case inspect.IntType():
             return (kind.ge or 0) + 1
@@ -118,7 +127,7 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
     if setting.section is not None:
         own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), setting.section)))
         ranges = [next(field.type for field in kind.fields if field.name == name) for kind in (own, configs)]  # type: ignore[attr-defined]
-        assert ranges[1] in (ranges[0], ranges[0].types[0]), "the same type and range, perhaps with null"
+        assert plain_types(ranges[0]) == plain_types(ranges[1]), "the same type and range, perhaps with null"
 
 
 @pytest.mark.parametrize("name", LOAD_SETTINGS)
@@ -127,6 +136,20 @@ def test_only_the_engines_that_have_a_setting_are_told(name: str) -> None:
     for engine in EngineKind:
         is_told = load_spec("/m", engine, Config(), load, SOURCE) != load_spec("/m", engine, Config(), vision=SOURCE)
         assert is_told == (LOAD_SETTINGS[name].engine in {None, engine} and name != "workers")
+
+
+def test_threads_may_follow_the_machine_where_the_config_has_a_number() -> None:
+    config = Config(llamacpp=LlamaCppConfig(threads=3))
+    assert load_spec("/m", EngineKind.LLAMACPP, config).num_threads == 3
+    assert load_spec("/m", EngineKind.LLAMACPP, config, LoadSettings(threads="auto")).num_threads is None
+    with pytest.raises(InvalidSettingError, match="it may be a number or one of auto, all; you gave 'most'"):
+        settings_from_text({"threads": "most"})
+
+
+@pytest.mark.parametrize("threads", ["auto", None])
+def test_threads_that_nobody_has_set_follow_the_machine(threads: Any) -> None:
+    config = Config(llamacpp=LlamaCppConfig(threads=threads))
+    assert load_spec("/m", EngineKind.LLAMACPP, config).num_threads is None
 
 
 @with_fleet()

@@ -41,8 +41,9 @@ def test_one_contestant_gets_the_other_engine_beside_it() -> None:
 
 def test_settings_get_their_full_names_and_become_a_header() -> None:
     first, second = found("llamacpp", "llamacpp ctx=4096 kv=q8_0 parallel=4 threads=2")
-    assert first.load_header == ""
-    assert second.load_header == "context_length=4096, kv_type=q8_0, parallel=4, threads=2"
+    assert first.load_header() == ""
+    assert first.load_header(threads="all") == "threads=all"
+    assert second.load_header() == "context_length=4096, kv_type=q8_0, parallel=4, threads=2"
     assert second.label == "llamacpp ctx=4096 kv=q8_0 parallel=4 threads=2"
 
 
@@ -135,3 +136,24 @@ def test_a_model_that_sees_does_not_with_vision_off(text: str, of_model: VisionM
     found = msgspec.structs.replace(found, settings=msgspec.structs.replace(found.settings, vision=of_model))
     first, *_ = contestants_of("m", (text,), lookup(found))
     assert first.text_only_reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "is_held"),
+    [
+        ("llamacpp", "auto", True),
+        ("llamacpp ctx=4096", "auto", True),
+        ("llamacpp", "2", False),
+        ("llamacpp", "None", False),  # an older server, which does not know the word
+        ("llamacpp threads=auto", "auto", False),
+        ("llamacpp threads=2", "auto", False),
+        ("mlx", "auto", False),
+    ],
+)
+def test_threads_are_held_unless_somebody_says_how_many_or_that_they_may_move(
+    text: str,
+    server: str,
+    is_held: bool,  # noqa: FBT001
+) -> None:
+    first, *_ = found(text)
+    assert first.holds_threads(server) == is_held

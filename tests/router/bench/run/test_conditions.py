@@ -55,6 +55,12 @@ def test_what_is_unequal_is_named(changes: dict[str, Any], code: str) -> None:
     assert codes(first, other) == {code: False}
 
 
+def test_threads_that_moved_are_told() -> None:
+    moved, held = contestant(num_threads=2, least_threads=1), contestant(label="b", num_threads=2, least_threads=2)
+    assert codes(moved, held) == {"moving_threads": False}
+    assert codes(held, held) == {}
+
+
 def test_the_same_bytes_at_two_places_are_the_same_weights() -> None:
     assert codes(contestant(artifact_sha256="x"), contestant(artifact_path="/n", artifact_sha256="x")) == {}
 
