@@ -192,7 +192,8 @@ class BatchRunner:
     def _observe(self, plan: StepPlan, result: StepResult, duration_s: float) -> None:
         """Let those learn what a step took who decide by it; decode chunks come first in a plan."""
         if self._speculation is not None:
-            self._speculation.on_step(plan, result, duration_s, self._engine.num_threads)
+            threads = self._engine.threads
+            self._speculation.on_step(plan, result, duration_s, None if threads is None else threads.num)
         if any(chunk.draft for chunk in plan.chunks):
             return  # it tells nothing of steps without drafts
         num_decoding = sum(chunk.sequence.is_decoding for chunk in plan.chunks)

@@ -38,6 +38,7 @@ from backends.llamacpp.loading import (
 )
 from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
+from backends.llamacpp.step_watch import StepWatch
 from backends.llamacpp.threads import ThreadCount
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
@@ -170,7 +171,8 @@ class LoadedLlamaCpp(LoadedEngine):
         self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
         self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None and not spec.holds_threads)
         self._begun = 0.0, 0.0
-        self._can_give_way = self._gives_way = False
+        self._can_give_way = self._gives_way = self._is_watched = False
+        self._watch = StepWatch(self._is_crowded)
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
@@ -269,6 +271,7 @@ class LoadedLlamaCpp(LoadedEngine):
             self._forget(sequence_id)
         if self._vision is not None:
             self._vision.close()
+        self._watch.close()
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
@@ -279,8 +282,12 @@ class LoadedLlamaCpp(LoadedEngine):
         is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
         self._should_abort = should_abort if is_abortable else None
         self._can_give_way = self._caches.can_cut and all(chunk.span is None for chunk in plan.chunks)
-        callback = self._on_abort if is_abortable else self._no_abort
-        llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
+        self._is_watched = self._can_give_way and not is_abortable and self._threads.follows
+        if self._is_watched:
+            llama_cpp.llama_set_abort_callback(self._context, self._watch.callback, self._watch.data)
+        else:
+            callback = self._on_abort if is_abortable else self._no_abort
+            llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
 
     def _evaluate(self, rows: list[Chunk]) -> int:
         """Evaluate rows, then the tokens in the batch, with as many threads as have cores; return the last status."""
@@ -291,9 +298,13 @@ class LoadedLlamaCpp(LoadedEngine):
         llama_cpp.llama_set_n_threads(self._context, self.threads.num, self.threads.num)
         self._gives_way = False
         self._begun = wall_s, cpu_s = now, time.process_time()
+        if self._is_watched:
+            self._watch.begin(wall_s, cpu_s)
         status = self._evaluate_rows(rows)
         if status == _DECODE_OK and self._batch.n_tokens:
             status = llama_cpp.llama_decode(self._context, self._batch)
+        if self._is_watched:
+            self._gives_way = self._watch.end() and status == _DECODE_ABORTED
         now = time.monotonic()
         self._threads.on_step(now, now - wall_s, time.process_time() - cpu_s, was_given_up=self._gives_way)
         self.num_thread_changes = self._threads.num_changes
@@ -394,8 +405,11 @@ class LoadedLlamaCpp(LoadedEngine):
         if live is not None:
             live.sampler.close()
 
+    def _is_crowded(self, wall_s: float, cpu_s: float) -> bool:
+        return self._threads.is_crowded(wall_s, cpu_s)
+
     def _is_abort_wanted(self) -> bool:
         if self._can_give_way:
             wall_s, cpu_s = self._begun
-            self._gives_way = self._threads.is_crowded(time.monotonic() - wall_s, time.process_time() - cpu_s)
+            self._gives_way = self._is_crowded(time.monotonic() - wall_s, time.process_time() - cpu_s)
         return self._gives_way or (self._should_abort is not None and self._should_abort())

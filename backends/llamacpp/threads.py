@@ -48,13 +48,14 @@ class ThreadCount:
     Attributes:
         num: Threads of the next step, 1 to `most`.
         num_changes: How often it has moved.
+        follows: Whether it moves at all.
     """
 
     def __init__(self, most: int, *, follows: bool = True) -> None:
         self.most = most
         self.num = most
         self.num_changes = 0
-        self._follows = follows and most > 1
+        self.follows = follows and most > 1
         self._wall_s = self._cpu_s = 0.0
         self._patience_s = LOOK_S
         self._changed_at = self._raised_at = float("-inf")
@@ -72,7 +73,7 @@ class ThreadCount:
         Args:
             cpu_s: Time that the process had on cores meanwhile.
         """
-        if not self._follows or self.num == 1 or wall_s < WINDOW_S:
+        if not self.follows or self.num == 1 or wall_s < WINDOW_S:
             return False
         return self.num - cpu_s / wall_s >= too_much_waiting(self.num)
 
@@ -83,7 +84,7 @@ class ThreadCount:
             now: Monotonic seconds, at its end.
             was_given_up: Because it was found crowded: there are to be fewer threads, whatever has come since.
         """
-        if not self._follows:
+        if not self.follows:
             return
         if wall_s >= WINDOW_S:
             self._wall_s = self._cpu_s = 0.0  # it says enough by itself
@@ -100,7 +101,7 @@ class ThreadCount:
 
     def wants_look(self, now: float) -> bool:
         """Tell whether the cores are to be looked at before the next step."""
-        return self._follows and (self._looked is None or now - self._looked[0] >= LOOK_S)
+        return self.follows and (self._looked is None or now - self._looked[0] >= LOOK_S)
 
     def look(self, now: float, idle_s: float, own_s: float) -> None:
         """Take over what the cores did since the last look.

@@ -93,6 +93,14 @@ def test_the_workers_of_a_model_share_the_cores_unless_the_threads_are_set(
     assert (spec.num_threads, spec.max_threads) == (threads, most)
 
 
+@pytest.mark.parametrize(("num_workers", "most"), [(1, None), (2, 3)])
+def test_all_threads_are_held_at_a_workers_share(num_workers: int, most: int | None) -> None:
+    config = Config(generation=GenerationConfig(workers=num_workers), llamacpp=LlamaCppConfig(threads="all"))
+    target = Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m.gguf"))
+    spec = load_spec_for(target, config, num_cores=6)
+    assert (spec.num_threads, spec.max_threads, spec.holds_threads) == (None, most, True)
+
+
 def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
@@ -105,7 +113,7 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     # One of several workers, whose threads nobody has set.
-    assert changed | {"flash_attention", "max_threads"} == set(msgspec.structs.asdict(default))
+    assert changed | {"flash_attention", "max_threads", "holds_threads"} == set(msgspec.structs.asdict(default))
 
 
 def test_caches_are_saved_by_content_and_only_when_wanted() -> None:

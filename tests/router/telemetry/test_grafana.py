@@ -62,5 +62,6 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_saved_caches_loaded_total",
         "mlxr_saved_caches_written_total",
         "mlxr_start_time_seconds",
+        "mlxr_worker_thread_changes_total",
         "mlxr_worker_threads",
     }
