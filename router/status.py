@@ -278,6 +278,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         checksums: How far the checksums of model files are; null when none are being computed.
         models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
         suspended: Why nothing is kept loaded; null = the server is not suspended.
+        restart: Why the server is to be restarted: other files were installed under it; null = not known to be so.
         memory: null = not told, by older servers; so are `heat` and `threads`.
         threads: Of loads on llamacpp that say nothing of them.
     """
@@ -301,6 +302,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory: MemoryStatus | None = None
     heat: HeatStatus | None = None
     suspended: str | None = None
+    restart: str | None = None
     threads: Threads | None = None
 
 

@@ -1,3 +1,5 @@
-"""The version of mlxr; pyproject.toml has the same (a test holds the two together)."""
+"""The version of mlxr, for those who know nothing of workers."""
 
-VERSION = "0.1.0"
+from backends.version import VERSION
+
+__all__ = ["VERSION"]

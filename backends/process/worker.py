@@ -27,6 +27,7 @@ from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.prompting.chat_template import check_template
 from backends.saved_caches.caches import SavedCaches
+from backends.version import VERSION
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.load import LoadSpec
 from backends.wire.messages import (
@@ -59,7 +60,7 @@ def run(channel: Channel, engine: Engine, import_ms: float) -> None:
     """
     try:
         info = engine.info()
-        channel.send([Hello(engine.name, info.versions, info.features, import_ms, info.working_set_bytes)])
+        channel.send([Hello(engine.name, info.versions, info.features, import_ms, info.working_set_bytes, VERSION)])
         while True:
             commands = channel.receive(None)
             for index, command in enumerate(commands):

@@ -179,6 +179,7 @@ class Hello(_Message, frozen=True):
         engine: `mlx`, `llamacpp` or `fake`.
         features: The build's own description (CPU features, Metal).
         working_set_bytes: What Metal recommends a process to keep wired at most; None without Metal.
+        version: Of the worker's files, which may have been replaced since the gateway started.
     """
 
     engine: str
@@ -186,6 +187,7 @@ class Hello(_Message, frozen=True):
     features: str
     import_ms: float
     working_set_bytes: int | None = None
+    version: str = ""
 
 
 class LoadProgress(_Message, frozen=True):

@@ -8,6 +8,7 @@ from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import picture_sides, plural, print_json, print_table, shown, size
 from router.cli.terminal.server import client_if_running, client_or_error
+from router.cli.terminal.strain import strain_line
 from router.cli.terminal.verbs import argument, option, verb
 from router.status import ModelStatus, Status, WorkerStatus
 
@@ -37,8 +38,7 @@ def list_workers(is_json: bool, is_watching: bool) -> None:
 
 def _print_status(status: Status) -> None:
     print(f"mlxr {status.version}, process {status.pid}, {status.url or 'starting'}, engine: {status.engine_setting}")
-    if status.config_error is not None:
-        print(f"The config file cannot be used, the last good one counts: {status.config_error}")
+    _print_troubles(status)
     if not status.workers:
         print("No model is loaded; the first request loads one.")
     else:
@@ -78,6 +78,16 @@ def _print_status(status: Status) -> None:
 
 def _threads(worker: WorkerStatus) -> str:
     return f"{worker.num_threads_now} of {plural(worker.num_threads or 0, 'thread')}"
+
+
+def _print_troubles(status: Status) -> None:
+    if status.config_error is not None:
+        print(f"The config file cannot be used, the last good one counts: {status.config_error}")
+    if status.restart is not None:
+        print(f"No worker can be started: {shown(status.restart)}.")
+    strain = strain_line(status)
+    if strain is not None:
+        print(f"The server is not at its best: {strain}.")
 
 
 def _because(model: ModelStatus) -> str:

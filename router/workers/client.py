@@ -52,6 +52,7 @@ from router.workers.base import WorkerLink
 from router.workers.last_words import LastWords
 from router.workers.launch import WorkerLaunch
 from router.workers.streams import RequestStream, SequenceProgress, TaskStream
+from router.workers.versions import clash_of
 
 logger = logging.getLogger(__name__)
 
@@ -289,6 +290,8 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
                 self.heartbeat = event
             case Hello():
                 self.hello = event
+                clash = clash_of(event.version)
+                self.load_error = None if clash is None else ModelLoadFailedError(clash)
                 self._on_change()
             case LoadProgress(fraction=fraction):
                 has_moved = int(fraction * _LOAD_STEPS) != int((self.load_fraction or 0.0) * _LOAD_STEPS)

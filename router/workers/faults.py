@@ -17,6 +17,7 @@ from router.placement.lifecycle import WorkerState
 from router.workers.fleet import Fleet
 from router.workers.model_states import Fault
 from router.workers.residency import ManagedWorker
+from router.workers.versions import clash_of, installed_version
 from router.workers.waiting import WaitingQueue
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ class WorkerFaults:
 
     Args:
         clock: Monotonic seconds.
+
+    Attributes:
+        version_clash: Why the server is to be restarted: workers are of another version than it; None = they are not.
     """
 
     def __init__(self, fleet: Fleet, queue: WaitingQueue, *, clock: Callable[[], float]) -> None:
@@ -97,6 +101,7 @@ class WorkerFaults:
         self._breaker = LoadBreaker()
         self._faults: dict[Target, Fault] = {}
         self._replicas_again_at: float | None = None
+        self.version_clash: str | None = None
 
     def fault_of(self, target: Target) -> Fault | None:
         """Return what went wrong with a target last, unless it has been loaded since."""
@@ -126,11 +131,15 @@ class WorkerFaults:
     def on_ready(self, worker: ManagedWorker) -> None:
         """Take note of a good load."""
         assert worker.target is not None
+        self.version_clash = None
         self._breaker.on_success(worker.target)
         self._faults.pop(worker.target, None)
 
     def on_load_failed(self, worker: ManagedWorker, error: RouterError, config: Config) -> None:
         """Tell those who wait for the load, and end the worker."""
+        assert worker.client is not None
+        if worker.client.loaded is None and worker.client.hello is not None:
+            self._note_version(worker.client.hello.version)
         self._note_failure(worker, error)
         self._fleet.stop(worker, "load failed", config)
 
@@ -145,11 +154,18 @@ class WorkerFaults:
             assert worker.target is not None
             self._on_load_failure(worker.target, f"it was killed while it loaded{words}")
             return  # once
-        if not worker.previous_state.is_resident:
+        if worker.previous_state is WorkerState.STARTING:  # perhaps it could not even speak with us
+            self._note_version(installed_version())
+        if self.version_clash is not None and worker.previous_state is WorkerState.STARTING:
+            self._note_failure(worker, ModelLoadFailedError(f"{self.version_clash}{words}"))
+        elif not worker.previous_state.is_resident:
             model = "" if worker.target is None else f" '{worker.target.label}'"
             self._note_failure(
                 worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
             )
+
+    def _note_version(self, version: str | None) -> None:
+        self.version_clash = clash_of(version)
 
     def _was_load_killed(self, worker: ManagedWorker) -> bool:
         """Tell whether somebody, or the system for want of memory, ended the first try to load a model."""

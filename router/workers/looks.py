@@ -6,6 +6,7 @@ from router.models.auto.learning import Resident
 from router.placement.keep_alive import expires_at
 from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import MemoryRelief, Swap
+from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.leasing import Leasing
 from router.workers.pressure import Relief
@@ -18,6 +19,7 @@ class Looks:
     _fleet: Fleet
     _leasing: Leasing
     _relief: Relief
+    _faults: WorkerFaults
     _clock: Callable[[], float]
 
     def _limits(self, now: float) -> PlacementLimits:
@@ -27,6 +29,11 @@ class Looks:
     def workers(self) -> tuple[ManagedWorker, ...]:
         """A look at the workers, for the status page; nothing may be decided on it."""
         return tuple(self._fleet)
+
+    @property
+    def version_clash(self) -> str | None:
+        """Why the server is to be restarted: its workers' files are of another version; None = they are not."""
+        return self._faults.version_clash
 
     @property
     def pids(self) -> list[int]:

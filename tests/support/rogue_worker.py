@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 
+from backends.version import VERSION
 from backends.wire.channel import Channel
 from backends.wire.load import LoadedModel
 from backends.wire.messages import Generate, Hello, Load, Loaded
@@ -18,7 +19,9 @@ def main(fd: int, mode: str) -> int:
     channel = Channel(sock)
     if mode == "garbage at once":
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * 1000)
-    channel.send([Hello("fake", {}, mode, 0.0)])
+    if mode == "dies at once":
+        sys.exit(6)
+    channel.send([Hello("fake", {}, mode, 0.0, version="99.0" if mode == "another version" else VERSION)])
     while True:
         for command in channel.receive(None):
             if isinstance(command, Load):

@@ -26,10 +26,12 @@ from router.cli.doctor.model_folders import check_model_folders, own_models_fold
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import read_config
 from router.cli.terminal.output import plural, size
+from router.cli.terminal.strain import strain_line
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from router.errors import ConfigError
 from router.placement.memory import read_budget
+from router.status import Status
 from router.version import VERSION
 
 PROBE_TIMEOUT_S: Final = 60.0
@@ -217,9 +219,19 @@ def check_server(paths: Paths) -> Check:
         remedy = f"stop process {instance.pid} and start `mlxr serve` again"
         return Check("server", "broken", str(exc), remedy=remedy)
     found = f"{status.url}, process {status.pid}, {plural(len(status.workers), 'worker')}"
+    return _check_status(status, found)
+
+
+def _check_status(status: Status, found: str) -> Check:
+    """Judge what a server says of itself."""
     if status.config_error is not None:
         return Check("server", "warning", f"{found}; {status.config_error}", remedy="mlxr config check")
     if status.version != VERSION:
         found = f"{found}, version {status.version}"
-        return Check("server", "warning", found, remedy="restart it to use the installed version")
+        return Check("server", "warning", found, remedy="restart it to use the installed version: mlxr service restart")
+    if status.restart is not None:
+        return Check("server", "broken", f"{found}; {status.restart}", remedy="mlxr service restart")
+    strain = strain_line(status)
+    if strain is not None:
+        return Check("server", "note", f"{found}; {strain}")
     return Check("server", "ok", found)

@@ -89,6 +89,7 @@ async def status(
         heat=heat.status,
         suspended=heat.suspended,
         models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
+        restart=serving.supervisor.version_clash,
         threads=config.llamacpp.threads or "auto",
     )
 

@@ -35,6 +35,41 @@ def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
     assert "line 3: oops" in out
 
 
+def test_ps_and_doctor_tell_what_is_not_normal_in_one_line(mlxr: Mlxr, stub: StubGateway) -> None:
+    assert "not at its best" not in mlxr("ps").out
+    calm = {"state": "nominal", "reason": "zone 0 at 40 C"}
+    stub.status["heat"] = calm
+    assert "not at its best" not in mlxr("ps").out
+    stub.status["suspended"] = "suspended by command"
+    stub.status["heat"] = calm | {"state": "serious", "reason": "zone 0 at 96 C"}
+    stub.status["memory"] = {
+        "tier": "high",
+        "pressure": "critical",
+        "reason": "90% is in use",
+        "used_share": 0.9,
+        "stall_share": None,
+        "system_level": None,
+        "own_bytes": None,
+        "budget_bytes": None,
+        "settings": [],
+    }
+    line = (
+        "suspended (suspended by command; `mlxr resume` ends it); memory pressure critical (90% is in use); "
+        "heat serious (zone 0 at 96 C)"
+    )
+    assert f"The server is not at its best: {line}.\n" in mlxr("ps").out
+    (check,) = [each for each in json.loads(mlxr("doctor", "--json").out)["checks"] if each["name"] == "server"]
+    assert check["state"] == "note"
+    assert check["found"].endswith(line)
+
+
+def test_ps_and_doctor_say_that_a_server_is_to_be_restarted(mlxr: Mlxr, stub: StubGateway) -> None:
+    stub.status["restart"] = "mlxr 99.0 was installed while this server, mlxr 0.1.0, runs: restart it"
+    assert "No worker can be started: mlxr 99.0 was installed" in mlxr("ps").out
+    (check,) = [each for each in json.loads(mlxr("doctor", "--json").out)["checks"] if each["name"] == "server"]
+    assert (check["state"], check["remedy"]) == ("broken", "mlxr service restart")
+
+
 def test_ps_as_json_is_the_servers_whole_status(mlxr: Mlxr, stub: StubGateway) -> None:
     assert json.loads(mlxr("ps", "--json").out) == stub.status
 

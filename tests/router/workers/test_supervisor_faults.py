@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.fake.engine import FakeOptions
+from backends.version import VERSION
 from registry.engines import EngineKind
 from router.errors import (
     EngineCrashedError,
@@ -19,6 +20,7 @@ from router.errors import (
     RouterError,
     UnavailableError,
 )
+from router.workers import faults
 from router.workers import fleet as worker_fleet
 from router.workers.faults import OPEN_S
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
@@ -209,3 +211,25 @@ async def test_the_death_of_a_standby_worker_is_not_the_models_fault(fleet: Fake
     for process in worker_processes():
         process.kill()
     assert await fleet.answer()
+
+
+@with_fleet(make_config(), llamacpp=["another version", FakeOptions()])
+async def test_a_worker_of_another_version_says_to_restart_the_server(fleet: FakeFleet) -> None:
+    _, error = await fleet.outcome()
+    assert isinstance(error, ModelLoadFailedError)
+    assert str(error) == (
+        f"mlxr 99.0 was installed while this server, mlxr {VERSION}, runs: restart it (`mlxr service restart`)"
+    )
+    assert fleet.supervisor.version_clash == str(error)
+    await fleet.answer()
+    assert fleet.supervisor.version_clash is None, "the old files are back"
+
+
+@with_fleet(make_config(), llamacpp=["dies at once", FakeOptions()])
+async def test_a_worker_that_newer_files_cannot_even_start_says_so_too(
+    fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "installed_version", lambda: "99.0")
+    _, error = await fleet.outcome()
+    assert isinstance(error, ModelLoadFailedError)
+    assert "mlxr 99.0 was installed" in str(error)
