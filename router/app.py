@@ -24,6 +24,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.keys.administration import KeyAdministration
 from router.keys.authenticator import Authenticator
 from router.keys.ring import KeyRing
 from router.keys.use import KeyUse
@@ -58,6 +59,7 @@ class Services:
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
+        keys: Administers the API keys.
     """
 
     server: ServerFacts
@@ -76,6 +78,7 @@ class Services:
     benches: BenchRuns
     batches: Batches
     conversations: Conversations
+    keys: KeyAdministration
 
 
 class _App(Litestar):

@@ -40,6 +40,7 @@ from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow, shadow_into
+from router.keys.administration import KeyAdministration
 from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
 from router.keys.ring import KeyRing
@@ -157,7 +158,7 @@ class _Gateway:
                 registry.benches, self._config, serving.models, serving.supervisor, serving.requests, self._conditions
             )
             serving.requests.ended.add(shadow.observe)
-            key_use = count_key_use(paths, keys, serving)
+            services.keys.use = key_use = count_key_use(paths, keys, serving)
             tracing = open_tracing(self._config.config.telemetry.otlp_endpoint, self._options.environment, VERSION)
             if tracing is not None:
                 services.telemetry.exchanges.add(tracing.on_exchange)
@@ -243,6 +244,7 @@ class _Gateway:
             benches=BenchRuns(paths.registry_db, self._environment, jobs),
             batches=batches,
             conversations=conversations,
+            keys=KeyAdministration(paths.keys_db),
         )
 
     async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow, key_use: KeyUse) -> None:

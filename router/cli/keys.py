@@ -17,21 +17,11 @@ from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table
 from router.cli.terminal.verbs import argument, option, verb
 from router.errors import InvalidRequestError
-from router.http.caller import Scope
-from router.keys.expiry import expiry
-from router.keys.key import GRANTED, Key, new_key
-from router.keys.store import KeyStore, Usage
-
-MAX_RATE: Final = 1_000_000_000
-_DAY_S: Final = 86_400
+from router.keys.key import GRANTED
+from router.keys.making import MAX_RATE, KeyRow, KeyWishes, key_rows, make_key
+from router.keys.store import KeyStore, KeyUsage, first_day
 
 _key_argument: Final = argument("name", help="A key's name or id, as `mlxr keys list` shows it.")
-
-
-class _Made(Key, frozen=True, kw_only=True):
-    """A new key, with what is never shown again."""
-
-    secret: str
 
 
 @verb
@@ -70,34 +60,26 @@ def create(
     With the first key, requests to the server need one, also on this machine.
     Examples: `mlxr keys create laptop`, `mlxr keys create ci --models 'smollm*' --expires 30d --rate 60`.
     """
-    if models and scope == Scope.ADMIN:
-        raise CommandError(
-            "A key of scope admin may everything; leave --models out, or choose another scope.", exit_code=2
-        )
-    now = time.time()
+    wishes = {
+        "name": name,
+        "scope": scope,
+        "models": models or None,
+        "expires": expires,
+        "priority": priority,
+        "requests_per_minute": rate,
+        "tokens_per_minute": tokens,
+    }
     try:
-        expires_at = expiry(expires, now)
-    except InvalidRequestError as exc:
+        with _store() as store:
+            made = make_key(store, msgspec.convert(wishes, KeyWishes), time.time())
+    except (InvalidRequestError, msgspec.ValidationError) as exc:
         raise CommandError(f"--{exc}.", exit_code=2) from exc
-    secret, made = new_key(
-        name,
-        scope=Scope(scope),
-        created_at=now,
-        models=models or None,
-        expires_at=expires_at,
-        priority=priority,
-        requests_per_minute=rate,
-        tokens_per_minute=tokens,
-    )
-    with _store() as store:
-        is_first = not store.all()
-        store.add(made)
     if is_json:
-        print_json(_Made(**msgspec.structs.asdict(made.key), secret=secret))
+        print_json(made)
         return
-    print(secret, flush=True)
+    print(made.secret, flush=True)
     words = ["Keep it: it is shown this once. Clients send it as their API key."]
-    if is_first:
+    if made.is_first:
         words.append("From now on requests to this mlxr need a key; `mlxr keys forget` of the last one opens it again.")
     print("\n".join(words), file=sys.stderr)
 
@@ -110,8 +92,7 @@ def list_keys(is_json: bool) -> None:
     Examples: `mlxr keys list`, `mlxr keys list --json`.
     """
     with _store() as store:
-        keys = store.all()
-        last_used = {used.key_id: used.last_used_at for used in store.usage()}
+        keys = key_rows(store, time.time())
     if is_json:
         print_json(keys)
         return
@@ -119,7 +100,7 @@ def list_keys(is_json: bool) -> None:
         print("There are no API keys: whoever reaches the server may use it. `mlxr keys create NAME` makes one.")
         return
     head = ("NAME", "KEY", "SCOPE", "MODELS", "PRIORITY", "PER MINUTE", "EXPIRES", "LAST USED", "STATE")
-    print_table(head, [_row(key, last_used.get(key.id)) for key in keys])
+    print_table(head, [_row(key) for key in keys])
 
 
 @verb
@@ -160,10 +141,9 @@ def usage(days: int, is_json: bool) -> None:
 
     Examples: `mlxr keys usage`, `mlxr keys usage --days 1 --json`.
     """
-    first_day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - (days - 1) * _DAY_S))
     with _store() as store:
         names = {key.id: key.name for key in store.all()}
-        used = store.usage(first_day)
+        used = store.usage(first_day(days))
     if is_json:
         print_json(used)
         return
@@ -192,10 +172,9 @@ def _store() -> KeyStore:
     return KeyStore.opened(paths.keys_db)
 
 
-def _row(key: Key, last_used_at: float | None) -> tuple[object, ...]:
+def _row(key: KeyRow) -> tuple[object, ...]:
     limits = [f"{key.requests_per_minute} requests"] if key.requests_per_minute is not None else []
     limits += [f"{key.tokens_per_minute} tokens"] if key.tokens_per_minute is not None else []
-    state = "good" if key.problem(time.time()) is None else "revoked" if key.revoked_at is not None else "expired"
     return (
         key.name,
         f"{key.prefix}...",
@@ -204,8 +183,8 @@ def _row(key: Key, last_used_at: float | None) -> tuple[object, ...]:
         None if key.priority is None else key.priority.value,
         ", ".join(limits) or None,
         _when(key.expires_at),
-        _when(last_used_at),
-        state,
+        _when(key.last_used_at),
+        key.state,
     )
 
 
@@ -213,9 +192,9 @@ def _when(at: float | None) -> str | None:
     return None if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
-def _summed(used: Iterable[Usage]) -> list[Usage]:
+def _summed(used: Iterable[KeyUsage]) -> list[KeyUsage]:
     """Return one row per key, of all its days."""
-    sums: dict[str, Usage] = {}
+    sums: dict[str, KeyUsage] = {}
     for each in used:
         sums[each.key_id] = sums[each.key_id] + each if each.key_id in sums else each
     return list(sums.values())

@@ -25,6 +25,8 @@ class Scope(enum.StrEnum):
 
     PUBLIC = "public"
     """Nothing: it tells no secrets and changes nothing."""
+    KEY = "key"
+    """A good key, whatever it allows: to know of itself."""
     METRICS = "metrics"
     """To read the metrics."""
     INFERENCE = "inference"
@@ -41,9 +43,10 @@ class Scope(enum.StrEnum):
 
 _COVERED: Final = {
     Scope.PUBLIC: frozenset({Scope.PUBLIC}),
-    Scope.METRICS: frozenset({Scope.PUBLIC, Scope.METRICS}),
-    Scope.INFERENCE: frozenset({Scope.PUBLIC, Scope.INFERENCE}),
-    Scope.MODELS: frozenset({Scope.PUBLIC, Scope.METRICS, Scope.INFERENCE, Scope.MODELS}),
+    Scope.KEY: frozenset({Scope.PUBLIC, Scope.KEY}),
+    Scope.METRICS: frozenset({Scope.PUBLIC, Scope.KEY, Scope.METRICS}),
+    Scope.INFERENCE: frozenset({Scope.PUBLIC, Scope.KEY, Scope.INFERENCE}),
+    Scope.MODELS: frozenset({Scope.PUBLIC, Scope.KEY, Scope.METRICS, Scope.INFERENCE, Scope.MODELS}),
     Scope.ADMIN: frozenset(Scope),
 }
 

@@ -1,5 +1,6 @@
 """Keys and what they used, in a SQLite file; for the thread that opened it. Never a secret."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -13,10 +14,11 @@ from router.stores.base import Store
 MAX_KEYS: Final = 256
 """Those that were revoked among them. Each is hashed with every request: about a microsecond."""
 
+_DAY_S: Final = 86_400
 _KEY_COLUMNS: Final = ", ".join(Key.__struct_fields__)
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What one key used on one day.
 
     Attributes:
@@ -36,14 +38,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     num_answer_tokens: int = 0
     last_used_at: float
 
-    def __add__(self, other: "Usage") -> "Usage":
+    def __add__(self, other: "KeyUsage") -> "KeyUsage":
         """Return both together, as of this one's day."""
         counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
         return msgspec.structs.replace(self, last_used_at=max(self.last_used_at, other.last_used_at), **counts)
 
 
-_USAGE_COLUMNS: Final = ", ".join(Usage.__struct_fields__)
-_COUNTS: Final = [name for name in Usage.__struct_fields__ if name.startswith("num_")]
+_USAGE_COLUMNS: Final = ", ".join(KeyUsage.__struct_fields__)
+_COUNTS: Final = [name for name in KeyUsage.__struct_fields__ if name.startswith("num_")]
 
 
 class KeyStore(Store):
@@ -107,10 +109,10 @@ class KeyStore(Store):
             self.rows("DELETE FROM usage WHERE key_id = ?", key.id)
         return key
 
-    def add_usage(self, used: Iterable[Usage]) -> None:
+    def add_usage(self, used: Iterable[KeyUsage]) -> None:
         """Add to what keys used."""
         sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)
-        marks = ", ".join("?" * len(Usage.__struct_fields__))
+        marks = ", ".join("?" * len(KeyUsage.__struct_fields__))
         sql = (
             f"INSERT INTO usage ({_USAGE_COLUMNS}) VALUES ({marks}) ON CONFLICT (key_id, day) "  # noqa: S608 - constants
             f"DO UPDATE SET {sums}, last_used_at = max(last_used_at, excluded.last_used_at)"
@@ -119,14 +121,14 @@ class KeyStore(Store):
             for each in used:
                 self.rows(sql, *msgspec.structs.astuple(each))
 
-    def usage(self, since_day: str = "") -> list[Usage]:
+    def usage(self, since_day: str = "") -> list[KeyUsage]:
         """Return what keys used, by key and day.
 
         Args:
             since_day: The first day, `2026-01-31`.
         """
         sql = f"SELECT {_USAGE_COLUMNS} FROM usage WHERE day >= ? ORDER BY key_id, day"  # noqa: S608 - constants
-        return [Usage(**row) for row in self.records(sql, since_day)]
+        return [KeyUsage(**row) for row in self.records(sql, since_day)]
 
 
 def _row(made: Locked) -> dict[str, Any]:
@@ -139,3 +141,8 @@ def _key(row: tuple[Any, ...]) -> Key:
     values = dict(zip(Key.__struct_fields__, row, strict=True))
     values["models"] = None if values["models"] is None else msgspec.json.decode(values["models"])
     return msgspec.convert(values, Key)
+
+
+def first_day(days: int) -> str:
+    """Return the first of some days in UTC, `2026-01-31`, the last of which is today."""
+    return time.strftime("%Y-%m-%d", time.gmtime(time.time() - (days - 1) * _DAY_S))

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from router.errors import RateLimitedError, UnauthorizedError
 from router.http.caller import Caller
 from router.keys.key import Key
-from router.keys.store import KeyStore, Usage
+from router.keys.store import KeyStore, KeyUsage
 from router.stores.base import StoreThread
 
 WRITE_S: Final = 5.0
@@ -51,6 +53,22 @@ class Bucket:
         return max(0.0, (needed - self.left(now)) * _MINUTE_S / self.limit)
 
 
+class KeyLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of one bound.
+
+    Attributes:
+        what: `requests` or `tokens`.
+        limit: Per minute.
+        remaining: Now; 0 also where more was used than there was.
+        reset_s: Until all of it is there again.
+    """
+
+    what: str
+    limit: int
+    remaining: int
+    reset_s: float
+
+
 class KeyUse:
     """Counts for all keys; owned by the event loop. `run` is its task.
 
@@ -66,7 +84,7 @@ class KeyUse:
         self._key_of = key_of
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}
-        self._unwritten: dict[tuple[str, str], Usage] = {}
+        self._unwritten: dict[tuple[str, str], KeyUsage] = {}
         self._thread = StoreThread(lambda: KeyStore.opened(path), "keys")
 
     async def run(self) -> None:
@@ -126,14 +144,33 @@ class KeyUse:
 
         Source: OpenAI, "Rate limits", "Rate limits in headers".
         """
-        now, told = self._clock(), []
-        for what, bucket in self._bounds(self._limited(caller)).items():
-            left, reset_s = max(0, math.floor(bucket.left(now))), bucket.wait_s(float(bucket.limit), now)
-            values = {"limit": str(bucket.limit), "remaining": str(left), "reset": f"{reset_s:.3g}s"}
-            told += [(f"x-ratelimit-{name}-{what}".encode(), value.encode()) for name, value in values.items()]
+        told = []
+        for each in self.limits(caller):
+            values = {"limit": str(each.limit), "remaining": str(each.remaining), "reset": f"{each.reset_s:.3g}s"}
+            told += [(f"x-ratelimit-{name}-{each.what}".encode(), value.encode()) for name, value in values.items()]
         return told
 
-    def _limited(self, caller: Caller) -> Key | None:
+    def limits(self, caller: Caller) -> list[KeyLimit]:
+        """Return what is left of a key's bounds; [] where there are none."""
+        bounds = self._bounds(self.key_of(caller))
+        now = self._clock()  # behind the making of buckets: one that is full must not seem to lack a moment
+        return [
+            KeyLimit(
+                what=what,
+                limit=bucket.limit,
+                remaining=max(0, math.floor(bucket.left(now))),
+                reset_s=bucket.wait_s(float(bucket.limit), now),
+            )
+            for what, bucket in bounds.items()
+        ]
+
+    async def written(self) -> None:
+        """Write what was used until now, and wait until it is there."""
+        self.write()
+        await self._thread.call(lambda _: None)
+
+    def key_of(self, caller: Caller) -> Key | None:
+        """Return the key that somebody asks with, if it is good; None where none is needed."""
         return None if caller.key_id is None else self._key_of(caller.key_id)
 
     def _bounds(self, key: Key | None) -> dict[str, Bucket]:
@@ -151,6 +188,6 @@ class KeyUse:
     def _count(self, key_id: str, **counts: int) -> None:
         now = time.time()
         day = time.strftime("%Y-%m-%d", time.gmtime(now))
-        used = Usage(key_id=key_id, day=day, last_used_at=now, **counts)
+        used = KeyUsage(key_id=key_id, day=day, last_used_at=now, **counts)
         before = self._unwritten.get((key_id, day))
         self._unwritten[key_id, day] = used if before is None else before + used

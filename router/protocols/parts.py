@@ -13,6 +13,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.keys.administration import KeyAdministration
 from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
@@ -41,6 +42,7 @@ PullsPart = NamedDependency[PullAccess]
 ConversionsPart = NamedDependency[ModelConversions]
 BenchesPart = NamedDependency[BenchRuns]
 BatchesPart = NamedDependency[Batches]
+KeysPart = NamedDependency[KeyAdministration]
 ConversationsPart = NamedDependency[Conversations]
 EndpointsPart = NamedDependency[tuple[Endpoint, ...]]
 DocumentPart = NamedDependency[ApiDocument]

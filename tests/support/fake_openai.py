@@ -30,6 +30,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.keys.administration import KeyAdministration
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
@@ -144,6 +145,7 @@ class FakeFront:
             benches=BenchRuns(database, {}, jobs),
             batches=batches,
             conversations=conversations,
+            keys=KeyAdministration(database.with_name("keys.sqlite3")),
         )
 
     @property

@@ -8,6 +8,9 @@ import httpx
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
+from router.http.caller import Scope
+from router.keys.key import new_key
+from router.keys.store import KeyStore
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess, run_cli
 from tests.support.waiting import WITHIN_S
@@ -32,6 +35,7 @@ class KeyedServer:
         self.secrets = {kind: self.make(kind, "--scope", kind) for kind in ("metrics", "inference", "models", "admin")}
         self.secrets |= {"revoked": self.make("revoked", "--scope", "admin"), "wrong": WRONG}
         run_cli(home, "keys", "revoke", "revoked")
+        self.secrets["expired"] = _expired(paths, "expired")
         self.socket = home / "run" / "test.sock"
         self._config = {"server": {"unix_socket": str(self.socket)}, "standby": False} | (config or {})
         self.start()
@@ -57,3 +61,11 @@ class KeyedServer:
         return httpx.Client(
             base_url=self.gateway.url, headers=headers, timeout=WITHIN_S, trust_env=False, transport=transport
         )
+
+
+def _expired(paths: Paths, name: str) -> str:
+    """Make a key that has expired; return its secret."""
+    secret, made = new_key(name, scope=Scope.ADMIN, created_at=0.0, expires_at=1.0)
+    with KeyStore.opened(paths.keys_db) as store:
+        store.add(made)
+    return secret

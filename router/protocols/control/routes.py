@@ -1,4 +1,4 @@
-"""Routes of mlxr's own API; those of jobs are in `jobs`."""
+"""Routes of mlxr's own API; those of jobs are in `jobs`, those of keys in `keys`."""
 
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -17,6 +17,7 @@ from router.protocols.control.capabilities import CapabilityReport, capability_r
 from router.protocols.control.events import EVENT_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.jobs import JOB_ROUTES
+from router.protocols.control.keys import KEY_ROUTES
 from router.protocols.control.metrics import METRIC_ROUTES
 from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
@@ -169,4 +170,5 @@ ROUTES: Final = (
     *EVENT_ROUTES,
     *JOB_ROUTES,
     *METRIC_ROUTES,
+    *KEY_ROUTES,
 )

@@ -13,8 +13,8 @@ from router.protocols.endpoint import Endpoint
 from router.protocols.table import ENDPOINTS
 from tests.support.keyed_server import KeyedServer
 
-KINDS: Final = ("none", "wrong", "revoked", "metrics", "inference", "models", "admin")
-GIVEN: Final = {"none": Scope.PUBLIC, "wrong": Scope.PUBLIC, "revoked": Scope.PUBLIC}
+KINDS: Final = ("none", "wrong", "revoked", "expired", "metrics", "inference", "models", "admin")
+GIVEN: Final = {"none": Scope.PUBLIC, "wrong": Scope.PUBLIC, "revoked": Scope.PUBLIC, "expired": Scope.PUBLIC}
 WAYS: Final = ("tcp", "unix")
 
 

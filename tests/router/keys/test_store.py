@@ -11,7 +11,7 @@ from router.errors import KeyExistsError, KeyNotFoundError, StoreUnavailableErro
 from router.http.caller import Scope
 from router.keys import store as store_module
 from router.keys.key import Locked, new_key
-from router.keys.store import KeyStore, Usage
+from router.keys.store import KeyStore, KeyUsage
 
 NOW = 1_800_000_000.0
 
@@ -94,9 +94,9 @@ def test_there_is_a_bound(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> N
 def test_usage_adds_up_by_key_and_day_and_goes_with_its_key(store: KeyStore) -> None:
     key = made("laptop")
     store.add(key)
-    one = Usage(key_id=key.key.id, day="2027-01-15", num_requests=2, num_prompt_tokens=30, last_used_at=NOW)
-    other = Usage(key_id=key.key.id, day="2027-01-15", num_requests=1, num_refused=4, last_used_at=NOW - 5)
-    store.add_usage([one, other, Usage(key_id="key_file", day="2027-01-16", num_requests=1, last_used_at=NOW)])
+    one = KeyUsage(key_id=key.key.id, day="2027-01-15", num_requests=2, num_prompt_tokens=30, last_used_at=NOW)
+    other = KeyUsage(key_id=key.key.id, day="2027-01-15", num_requests=1, num_refused=4, last_used_at=NOW - 5)
+    store.add_usage([one, other, KeyUsage(key_id="key_file", day="2027-01-16", num_requests=1, last_used_at=NOW)])
     assert one + other in store.usage()
     assert [used.key_id for used in store.usage("2027-01-16")] == ["key_file"]
     store.forget("laptop")
