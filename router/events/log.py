@@ -79,12 +79,15 @@ class EventLog:
         self._is_closed = True
         self._wake()
 
-    async def follow(self, last_id: str | None = None, caller: Caller = OWNER) -> AsyncIterator[bytes]:
+    async def follow(
+        self, last_id: str | None = None, caller: Caller = OWNER, is_good: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[bytes]:
         """Yield events as server-sent ones, until the log is closed or they are read too slowly.
 
         Args:
             last_id: What follows this one is told first; None = how everything stands.
             caller: Who follows.
+            is_good: Whether that one still may; asked before each new event.
         """
         place = self._last if last_id is None else self._number(last_id)
         missing = self._missing_before(place)
@@ -104,6 +107,8 @@ class EventLog:
         while not self._is_closed and self._missing_before(place) == 0:
             batch = self._after(place)
             if batch:
+                if not is_good():
+                    return
                 place += len(batch)
                 if chunk := _joined(batch, caller):
                     yield chunk

@@ -79,6 +79,10 @@ class KeyAdministration:
         await self._written()
         return await self._with_store(lambda store: store.usage(first_day(days)))
 
+    def is_good(self, caller: Caller) -> bool:
+        """Tell whether somebody who was let in would still be."""
+        return caller.key_id is None or self.use is None or self.use.key_of(caller) is not None
+
     async def own(self, caller: Caller, days: int) -> OwnKey:
         """Return what a key may know of itself."""
         used = [] if caller.key_id is None else await self.usage(days)

@@ -11,7 +11,7 @@ from router.http.streaming import SSE
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream
 from router.protocols.jobs import long_stream
-from router.protocols.parts import AnyRequest, EventsPart, ServingPart
+from router.protocols.parts import AnyRequest, EventsPart, KeysPart, ServingPart
 
 LAST_EVENT_ID: Final = Parameter(
     name="Last-Event-ID",
@@ -23,10 +23,12 @@ LAST_EVENT_ID: Final = Parameter(
 @MLXR_API.get(
     "/v1/mlxr/events", answers={}, stream=Stream(SSE, EVENT_TYPES), headers=(LAST_EVENT_ID,), scope=Scope.MODELS
 )
-async def follow_events(request: AnyRequest, serving: ServingPart, events: EventsPart) -> ASGIApp:
+async def follow_events(request: AnyRequest, serving: ServingPart, events: EventsPart, keys: KeysPart) -> ASGIApp:
     """Tell what happens: states of models, swaps, memory, heat, jobs."""
     last_id = request.headers.get(LAST_EVENT_ID.name) or None
-    return long_stream(events.follow(last_id, current_caller()), keepalive_s=serving.config.server.keepalive_s)
+    caller = current_caller()
+    followed = events.follow(last_id, caller, lambda: keys.is_good(caller))
+    return long_stream(followed, keepalive_s=serving.config.server.keepalive_s)
 
 
 EVENT_ROUTES: Final = (follow_events,)

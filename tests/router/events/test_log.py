@@ -162,3 +162,14 @@ async def test_an_event_is_told_to_those_alone_whom_it_is_for(audience: Audience
     assert fields_of(await anext(lost))[0][1]["num_events"] == 1
     found = short(fields_of(await anext(lost)))
     assert found == ([("run-2", "2"), ("run-3", "3")] if is_told else [("run-3", "snapshot")])
+
+
+async def test_one_whose_key_has_gone_is_told_nothing_more() -> None:
+    log, good = make_log(), [True]
+    following = log.follow(None, KEY, lambda: bool(good))
+    await anext(following)
+    log.tell(event(1))
+    assert short(fields_of(await anext(following))) == [("run-1", "1")]
+    good.clear()
+    log.tell(event(2))
+    assert await all_of(following) == []
