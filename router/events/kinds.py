@@ -73,6 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
     Attributes:
         models: Those that were asked for since the start.
+        suspended: Why nothing is kept loaded; null = the server is not suspended.
     """
 
     at: float
@@ -80,6 +81,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     pressure: str
     heat: str
     jobs: list[JobChanged]
+    suspended: str | None = None
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):

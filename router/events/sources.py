@@ -87,6 +87,7 @@ class EventSources:
             models=[each for each in known if Audience(model=each.model).has(caller)],
             pressure=self._conditions.pressure.value,
             heat=self._conditions.heat.value,
+            suspended=self._conditions.suspended,
             jobs=[told for job, told in self._jobs.values() if caller.may_see_any(job.owners)],
         )
 

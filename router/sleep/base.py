@@ -64,9 +64,11 @@ class SleepNotices(abc.ABC):
             while (is_going := await self._news.get()) is not None:
                 await _ended(going)
                 if is_going:
+                    logger.info("the machine is about to sleep")
                     going = asyncio.create_task(self._go(budget_s))
                 elif going is not None:
                     going = None
+                    logger.info("the machine is awake")
                     await self._told(self._on_wake())
                     await self._hold()
         finally:

@@ -28,8 +28,10 @@ def private_bus(folder: Path) -> Iterator[str]:
     argv = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
-        yield daemon.stdout.readline().strip()
-        daemon.terminate()
+        try:
+            yield daemon.stdout.readline().strip()
+        finally:
+            daemon.terminate()
 
 
 class Logind(ServiceInterface):

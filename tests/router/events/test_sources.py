@@ -86,7 +86,7 @@ async def test_conditions_are_told_with_their_reason_and_stand_in_the_next_snaps
     assert (heat["type"], heat["state"], heat["reason"]) == ("heat", "serious", "a zone is at its trip point")
     async with events_of(front) as events:
         snapshot = await events.next()
-    assert (snapshot["pressure"], snapshot["heat"]) == ("warning", "serious")
+    assert (snapshot["pressure"], snapshot["heat"], snapshot["suspended"]) == ("warning", "serious", None)
 
 
 @with_front()
