@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from backends.machine import apple
-from backends.machine.apple import ApplePlatform, RUsageV4, VMStatistics64
+from backends.machine.apple import ApplePlatform
+from backends.machine.apple_structures import RUsageV4, VMStatistics64
 from backends.machine.base import Footprint, GPUUse, Pressure
 from tests.support.fake_libsystem import (
     M3_PRO,
