@@ -7,7 +7,7 @@ Not the process: an engine knows nothing of frames, sockets or requests. One thr
 import abc
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -312,12 +312,20 @@ class LoadedEngine(abc.ABC):
         """Let a sequence, live or retired, hold a checkpoint no more; unknown ones are ignored."""
         raise NotImplementedError(f"{type(self).__name__} keeps nothing of {sequence_id} after {num_tokens}")
 
+    def checkpoints_of(self, sequence_id: int) -> dict[int, int]:
+        """Return what each checkpoint of a sequence takes, bytes, by after how many tokens it is."""
+        del sequence_id
+        return {}
+
     @abc.abstractmethod
-    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+    def export_cache(self, sequence_id: int, places: Collection[int] | None = None) -> ExportedCache | None:
         """Return what is to be written of a sequence that is not in the batch (held or retired); None = nothing.
 
         It costs next to nothing; its parts do, and are made when they are asked for. Whatever becomes of the sequence,
         they are as it was.
+
+        Args:
+            places: Of the checkpoints that are to be written too; None = of all.
         """
 
     def save_cache(self, sequence_id: int, path: Path) -> int:
@@ -337,7 +345,7 @@ class LoadedEngine(abc.ABC):
 
     @abc.abstractmethod
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
-        """Read what `save_cache` wrote into a new retired sequence.
+        """Read what `save_cache` wrote into a new retired sequence, with its checkpoints.
 
         A file that is damaged, or of another engine, version, kind of model or text, is not an error: nothing is read
         from it. Two models of the same shape are told apart by the caller, who knows their hashes.

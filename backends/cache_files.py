@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -20,7 +21,7 @@ import msgspec
 
 from backends.errors import EngineError
 
-MAGIC: Final = b"mlxrkvc2"
+MAGIC: Final = b"mlxrkvc3"
 PIECE_BYTES: Final = 4 << 20
 """Written and checked at once: some 10 ms."""
 PART_SUFFIX: Final = ".part"
@@ -40,11 +41,19 @@ class CacheHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fingerprint: Engine, version, model and whatever else the payload's form depends on.
         token_ids: The tokens that the cache holds.
         owner: Whose requests may begin with it: an API key's id; None = those of nobody's key.
+        places: Numbers of first tokens after which it has checkpoints, ascending: the last parts, one for each.
     """
 
     fingerprint: str
     token_ids: list[int]
     owner: str | None = None
+    places: tuple[int, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all places are inside the tokens, of which there are some."""
+        borders = (0, *self.places, len(self.token_ids) + 1)
+        return bool(self.token_ids) and all(one < other for one, other in pairwise(borders))
 
 
 class _Trailer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +75,13 @@ class ExportedCache(NamedTuple):
         token_ids: The tokens that it holds, >= 1.
         num_bytes: What the parts take together, about.
         parts: The engine's bytes, made one after the other on the engine's thread.
+        places: As in the header.
     """
 
     token_ids: list[int]
     num_bytes: int
     parts: Iterator[memoryview]
+    places: tuple[int, ...] = ()
 
 
 class SavedCache(NamedTuple):
@@ -79,10 +90,12 @@ class SavedCache(NamedTuple):
     Attributes:
         num_tokens: The first tokens of the text that it holds, >= 1.
         parts: The engine's bytes, in memory that goes back to the system with the last of them.
+        checkpoints: Likewise those of the states after some first tokens, by how many.
     """
 
     num_tokens: int
     parts: list[memoryview]
+    checkpoints: dict[int, memoryview]
 
 
 class CacheWriter:
@@ -104,7 +117,7 @@ class CacheWriter:
         self._digests: list[bytes] = []
         self._piece = hashlib.sha256()
         self._num_in_piece = 0
-        header = msgspec.msgpack.encode(CacheHeader(fingerprint, cache.token_ids, owner))
+        header = msgspec.msgpack.encode(CacheHeader(fingerprint, cache.token_ids, owner, cache.places))
         self._start = MAGIC + len(header).to_bytes(_LENGTH_BYTES, "little") + header
         with self._errors():
             descriptor, part_name = tempfile.mkstemp(prefix=path.name, suffix=PART_SUFFIX, dir=path.parent)
@@ -209,14 +222,17 @@ def read_cache(path: Path, fingerprint: str, token_ids: list[int]) -> SavedCache
             start = _read_start(file)
             if start is None or start.header.fingerprint != fingerprint:
                 return None
-            held = start.header.token_ids
+            held, places = start.header.token_ids, start.header.places
             trailer = _read_trailer(file, start)
-            if trailer is None or not held or held != token_ids[: len(held)]:
+            if trailer is None or not start.header.is_sound or held != token_ids[: len(held)]:
                 return None
             payload = _read_payload(file.fileno(), start.num_bytes, trailer)
     except OSError:  # also: there is no memory for it
         return None
-    return None if payload is None else SavedCache(len(held), payload)
+    if payload is None or len(payload) <= len(places):
+        return None
+    num_own = len(payload) - len(places)
+    return SavedCache(len(held), payload[:num_own], dict(zip(places, payload[num_own:], strict=True)))
 
 
 class _Start(NamedTuple):

@@ -22,6 +22,10 @@ class CheckpointStore(Generic[State]):
         """Return the state after so many tokens, or None."""
         return self._by_sequence.get(sequence_id, {}).get(num_tokens)
 
+    def of(self, sequence_id: int) -> dict[int, State]:
+        """Return all states of a sequence by their tokens, ascending."""
+        return dict(sorted(self._by_sequence.get(sequence_id, {}).items()))
+
     def last(self, sequence_id: int, limit: int) -> int:
         """Return after how many tokens, at most `limit`, the last one is; 0 without any."""
         return max((place for place in self._by_sequence.get(sequence_id, ()) if place <= limit), default=0)

@@ -27,6 +27,8 @@ first sooner or later.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from backends.base import StepPlan, StepResult
 from backends.batch_limits import BatchLimits
@@ -38,6 +40,7 @@ from backends.batching.counts import BatchCounts
 from backends.batching.eviction import Evictions
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.needed_tiles import is_needed, next_tile
+from backends.batching.needless import needless_ids
 from backends.batching.prefill_budget import PrefillBudget
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.prefix_reuse import CachedPrefix, PrefixReuse
@@ -65,8 +68,8 @@ class Batcher:
         self._index = PrefixIndex()
         self._shared = SharedCells()
         self._capacity = Capacity(limits, self._live, self._retired, self._shared)
-        self.repeats = RepeatedBeginnings(limits, self._index, self._retired)
         self.checkpoints = Checkpoints(limits, self._live, self._retired)
+        self.repeats = RepeatedBeginnings(limits, self._index, self._retired, self.checkpoints.book)
         self._reuse = PrefixReuse(limits, self._index, self._live, self._retired, self.checkpoints.book)
         self._evictions = Evictions(self._live, self._capacity, self.counts, self._evict)
         self._forks: dict[int, Fork] = {}
@@ -179,7 +182,14 @@ class Batcher:
         return () if self._capacity.has_free_slot else (self._drop_one(),)
 
     def adopt(
-        self, sequence_id: int, token_ids: list[int], now: float, owner: str | None = None, *, is_pinned: bool = False
+        self,
+        sequence_id: int,
+        token_ids: list[int],
+        now: float,
+        owner: str | None = None,
+        *,
+        is_pinned: bool = False,
+        checkpoints: Mapping[int, int] = MappingProxyType({}),
     ) -> tuple[int, ...]:
         """Take up a retired sequence that the engine has got from elsewhere, after `free_slot`.
 
@@ -187,16 +197,22 @@ class Batcher:
             token_ids: What its cache holds, >= 1.
             now: Seconds of a monotonic clock.
             is_pinned: Whether it is kept as one of a session is.
+            checkpoints: That have come with it: tokens -> bytes.
 
         Returns:
             Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
         """
         self._now = now
         self._index.insert(sequence_id, token_ids, owner)
+        for place, num_bytes in checkpoints.items():
+            self.checkpoints.book.add(sequence_id, place, num_bytes)
         pinned_until = now + self._limits.session_ttl_s if is_pinned else None
         self._retired.add(RetiredCache(sequence_id, len(token_ids), pinned_until, owner))
-        dropped = self._drop_needless(sequence_id, token_ids)
-        while self._retired.num_tokens > self._limits.num_retired_tokens:
+        matches = self._index.lookup(token_ids, owner)
+        dropped = needless_ids(sequence_id, matches, self._retired, self._limits, self.checkpoints)
+        for needless_id in dropped:
+            self.remove(needless_id)
+        while self._retired.num_tokens > self._limits.num_retired_tokens or self.checkpoints.has_too_many_ends:
             dropped.append(self._drop_one())
         return tuple(dropped)
 
@@ -379,25 +395,3 @@ class Batcher:
         self.remove(sequence_id)
         self.counts.num_dropped += 1
         return sequence_id
-
-    def _drop_needless(self, sequence_id: int, token_ids: list[int]) -> list[int]:
-        """Let retired sequences go whose tokens are the beginning of another one's, now that this one has retired."""
-        newest = self._retired.get(sequence_id)
-        assert newest is not None, "just retired"
-        dropped: list[int] = []
-        for match in self._index.lookup(token_ids, newest.owner):
-            other = self._retired.get(match.sequence_id)
-            if other is None or other is newest or match.num_tokens < min(newest.num_tokens, other.num_tokens):
-                continue
-            shorter, longer = (other, newest) if other.num_tokens <= newest.num_tokens else (newest, other)
-            pins = [r.pinned_until for r in (shorter, longer) if r.pinned_until is not None]
-            longer.pinned_until = max(pins, default=None)
-            if not (self._limits.can_cut(longer.num_tokens) or self.checkpoints.covers(longer, shorter)):
-                self._retired.supersede(shorter.sequence_id)
-                continue
-            self.remove(shorter.sequence_id)
-            dropped.append(shorter.sequence_id)
-            if shorter is newest:
-                self._retired.touch(longer.sequence_id)
-                break
-        return dropped

@@ -7,6 +7,7 @@ repetition. What came once is not worth the disk.
 from typing import Final, NamedTuple
 
 from backends.batch_limits import BatchLimits
+from backends.batching.checkpoints.book import CheckpointBook
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.retired import RetiredCaches
 from backends.sequence import Sequence
@@ -42,10 +43,13 @@ class Keeper(NamedTuple):
 class RepeatedBeginnings:
     """Owns the notes of them; asks the books of one batch."""
 
-    def __init__(self, limits: BatchLimits, index: PrefixIndex, retired: RetiredCaches) -> None:
+    def __init__(
+        self, limits: BatchLimits, index: PrefixIndex, retired: RetiredCaches, checkpoints: CheckpointBook
+    ) -> None:
         self._limits = limits
         self._index = index
         self._retired = retired
+        self._checkpoints = checkpoints
         self._noted: list[Repeat] = []
 
     def __len__(self) -> int:
@@ -74,7 +78,7 @@ class RepeatedBeginnings:
                 continue
             num_tokens = min(match.num_tokens, retired.num_tokens)
             if num_tokens < retired.num_tokens and not self._limits.can_cut(retired.num_tokens):
-                continue
+                num_tokens = self._checkpoints.best(match.sequence_id, num_tokens)
             key = num_tokens, -retired.num_tokens
             if key > best_key:
                 best, best_key = Keeper(match.sequence_id, num_tokens), key

@@ -10,8 +10,8 @@ from typing import Final
 
 from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.actions import Drop, Fork
+from backends.batching.adopting import adopt, drop_checkpoints
 from backends.batching.batcher import Batcher
-from backends.batching.checkpoints.book import Dropped
 from backends.batching.saving import Saving
 from backends.cache_files import read_header
 from backends.errors import EngineError, PromptError
@@ -151,8 +151,7 @@ class BatchRunner:
         num_tokens = self._engine.load_cache(path, sequence_id, header.token_ids)
         if not num_tokens:
             raise PromptError("filename: the file is damaged, or not of this model as it is loaded", param="filename")
-        held = header.token_ids[:num_tokens]
-        self._remove_all(self.batcher.adopt(sequence_id, held, now, owner, is_pinned=True))
+        adopt(self._engine, self.batcher, sequence_id, header.token_ids[:num_tokens], now, owner)
         return CacheFile(sequence_id, num_tokens, path.stat().st_size)
 
     def erase(self, sequence_id: int) -> CacheFile:
@@ -178,12 +177,7 @@ class BatchRunner:
             return
         num_bytes = self._engine.add_checkpoint(sequence.sequence_id)
         if num_bytes:
-            self._drop_checkpoints(checkpoints.on_kept(sequence, num_bytes))
-
-    def _drop_checkpoints(self, dropped: list[Dropped]) -> None:
-        for checkpoint in dropped:
-            for sequence_id in checkpoint.holder_ids:
-                self._engine.drop_checkpoint(sequence_id, checkpoint.num_tokens)
+            drop_checkpoints(self._engine, checkpoints.on_kept(sequence, num_bytes))
 
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from backends.base import LoadedEngine
+from backends.batching.adopting import adopt
 from backends.batching.batcher import Batcher
 from backends.saved_caches.caches import SavedCaches
 from backends.sequence import Sequence
@@ -15,6 +16,8 @@ from backends.sequence import Sequence
 _MIN_GROWTH_TOKENS: Final = 512
 _MIN_GROWTH: Final = 1 / 8
 """What a file has is written again, with what came after it, when this is so much, and this share of it."""
+MAX_SAVED_CHECKPOINTS: Final = 8
+"""Of one cache; each may take as much as thousands of tokens."""
 SAVE_DEADLINE_S: Final = 3.0
 """What saving may take when the worker ends; the gateway kills it after `limits.stop_timeout_s`."""
 
@@ -56,7 +59,7 @@ class Saving:
         num_ready = self._batcher.num_ready(sequence)
         held = self.saved.restore(sequence_id, sequence.token_ids, num_ready, sequence.owner)
         if held:
-            self._remove_all(self._batcher.adopt(sequence_id, held, now, sequence.owner, is_pinned=True))
+            adopt(self._engine, self._batcher, sequence_id, held, now, sequence.owner)
 
     @property
     def has_work(self) -> bool:
@@ -76,7 +79,7 @@ class Saving:
         while self.has_work and self._clock() < ends_at:
             self.do_piece()
         for sequence_id in sequence_ids if self._saves_all else ():
-            if self._clock() < ends_at and self.saved.begin(sequence_id, self._batcher.owner_of(sequence_id)):
+            if self._clock() < ends_at and self._begin(sequence_id, self._batcher.owner_of(sequence_id)):
                 self._write_until(ends_at)
         self.saved.give_up()
 
@@ -91,7 +94,11 @@ class Saving:
             return
         num_covered = self.saved.num_covered(repeat.token_ids, repeat.owner)
         if keeper.num_tokens - num_covered >= max(_MIN_GROWTH_TOKENS, _MIN_GROWTH * num_covered):
-            self.saved.begin(keeper.sequence_id, repeat.owner)
+            self._begin(keeper.sequence_id, repeat.owner)
+
+    def _begin(self, sequence_id: int, owner: str | None) -> bool:
+        places = self._batcher.checkpoints.worth_saving(sequence_id, MAX_SAVED_CHECKPOINTS)
+        return self.saved.begin(sequence_id, owner, places)
 
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:

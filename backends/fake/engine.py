@@ -9,7 +9,7 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -236,8 +236,9 @@ class LoadedFake(LoadedEngine):
             self._caches.cut(sequence_id, len(live.sequence.token_ids))
         return self._caches.retire(sequence_id)
 
-    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+    def export_cache(self, sequence_id: int, places: Collection[int] | None = None) -> ExportedCache | None:
         """Return the sequence's tokens."""
+        del places
         return self._caches.export(sequence_id)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:

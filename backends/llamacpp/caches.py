@@ -6,6 +6,7 @@ for a fork. Nothing is evaluated in here.
 """
 
 import ctypes
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -57,6 +58,7 @@ class SequenceCaches:
     Attributes:
         can_cut: Whether the tail of a sequence can be removed.
         num_cuttable_tokens: The most tokens of a retired state that can be cut at any place; None = any.
+        checkpoints: Which sequence holds what, besides.
     """
 
     def __init__(self, model: object, context: object, positions: Positions) -> None:
@@ -71,7 +73,7 @@ class SequenceCaches:
         self._free_slots = list(reversed(range(llama_cpp.llama_n_seq_max(context))))
         self._slots: dict[int, int] = {}
         self._retired: dict[int, _State] = {}
-        self._checkpoints = CheckpointStore[Any]()
+        self.checkpoints = CheckpointStore[Any]()
 
     def slot_of(self, sequence_id: int) -> int:
         """Return a sequence's slot, a free one where it has none yet."""
@@ -83,7 +85,7 @@ class SequenceCaches:
     def remove(self, sequence_id: int) -> None:
         """Free whatever a sequence has; unknown ids are ignored."""
         self._retired.pop(sequence_id, None)
-        self._checkpoints.remove(sequence_id)
+        self.checkpoints.remove(sequence_id)
         self._free(sequence_id)
 
     def _free(self, sequence_id: int) -> None:
@@ -96,13 +98,13 @@ class SequenceCaches:
         """Drop all but a sequence's first tokens, more where that needs a checkpoint; return how many are left."""
         slot, spans = self.slot_of(sequence.sequence_id), sequence.spans
         if not self._cut(slot, num_tokens, spans):
-            num_tokens = self._checkpoints.last(sequence.sequence_id, num_tokens)
-            data = self._checkpoints.get(sequence.sequence_id, num_tokens)
+            num_tokens = self.checkpoints.last(sequence.sequence_id, num_tokens)
+            data = self.checkpoints.get(sequence.sequence_id, num_tokens)
             if data is None or not self._go_back(slot, num_tokens, spans, data):
                 llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
                 num_tokens = 0
         num_left = self._num_whole(slot, spans) if num_tokens else 0
-        self._checkpoints.truncate(sequence.sequence_id, num_left)
+        self.checkpoints.truncate(sequence.sequence_id, num_left)
         return num_left
 
     def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> bool:
@@ -132,12 +134,8 @@ class SequenceCaches:
         data = read_state(self._context, slot, PARTIAL)
         if data is None:
             return 0
-        self._checkpoints.add(sequence.sequence_id, num_tokens, data)
+        self.checkpoints.add(sequence.sequence_id, num_tokens, data)
         return len(data)
-
-    def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
-        """Let a sequence hold a checkpoint no more."""
-        self._checkpoints.drop(sequence_id, num_tokens)
 
     def fork(self, source_id: int, target: Sequence, num_tokens: int) -> bool:
         """Let the target begin with the source's first tokens: the same cells, or its own after a retired one."""
@@ -149,7 +147,7 @@ class SequenceCaches:
         else:
             is_done = self._copy(source_id, target, num_tokens)
         if is_done:
-            self._checkpoints.share(source_id, target.sequence_id, num_tokens)
+            self.checkpoints.share(source_id, target.sequence_id, num_tokens)
         else:
             self.remove(target.sequence_id)
         return is_done
@@ -165,7 +163,7 @@ class SequenceCaches:
             start, end = (0, num_positions) if self.can_cut else (-1, -1)
             llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target.sequence_id), start, end)
             return True
-        data = self._checkpoints.get(source_id, num_tokens)
+        data = self.checkpoints.get(source_id, num_tokens)
         if data is None:
             return False
         slot = self.slot_of(target.sequence_id)
@@ -180,20 +178,24 @@ class SequenceCaches:
             self.remove(sequence.sequence_id)
             return 0
         self._free(sequence.sequence_id)
-        self._checkpoints.truncate(sequence.sequence_id, len(state.token_ids))
+        self.checkpoints.truncate(sequence.sequence_id, len(state.token_ids))
         self._retired[sequence.sequence_id] = state
         return len(state.token_ids)
 
-    def export(self, sequence_id: int, live: Sequence | None) -> ExportedCache | None:
+    def export(self, sequence_id: int, live: Sequence | None, places: Collection[int] | None) -> ExportedCache | None:
         """Return what is to be written of a sequence; None = it has no state.
 
         Args:
             live: The sequence itself, if it is not retired.
+            places: Of the checkpoints that are wanted; None = of all.
         """
         state = self._retired.get(sequence_id) or (None if live is None else self._state_of(live))
         if state is None:
             return None
-        return ExportedCache(state.token_ids, len(state.data), iter([memoryview(state.data).cast("B")]))
+        held = self.checkpoints.of(sequence_id)
+        kept = {place: data for place, data in held.items() if places is None or place in places}
+        parts = [memoryview(data).cast("B") for data in (state.data, *kept.values())]
+        return ExportedCache(state.token_ids, sum(map(len, parts)), iter(parts), tuple(kept))
 
     def load(self, path: Path, sequence_id: int, token_ids: list[int], fingerprint: str) -> int:
         """Read a file into a retired sequence; return how many of `token_ids` it holds, 0 = it is not to be used."""
@@ -201,8 +203,9 @@ class SequenceCaches:
         if saved is None:
             return 0
         (part,) = saved.parts
-        data = (ctypes.c_uint8 * len(part)).from_buffer(part)
-        self._retired[sequence_id] = _State(data, token_ids[: saved.num_tokens])
+        self._retired[sequence_id] = _State(_array_of(part), token_ids[: saved.num_tokens])
+        for place, state in saved.checkpoints.items():
+            self.checkpoints.add(sequence_id, place, _array_of(state))
         return saved.num_tokens
 
     def _state_of(self, sequence: Sequence) -> _State | None:
@@ -229,7 +232,7 @@ class SequenceCaches:
         slot, spans = self.slot_of(target.sequence_id), target.spans
         data = None
         if num_tokens != len(state.token_ids):
-            data = self._checkpoints.get(source_id, num_tokens)
+            data = self.checkpoints.get(source_id, num_tokens)
         if data is not None and self._is_recurrent:
             return self._go_back(slot, num_tokens, spans, data)
         if not write_state(self._context, slot, state.data, WHOLE):
@@ -254,6 +257,10 @@ class SequenceCaches:
         first = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
         first_seen = max(0, num_positions - self._window) if self._window else 0
         return bool(first <= first_seen and 1 <= num_positions <= num_held)
+
+
+def _array_of(data: memoryview) -> Any:
+    return (ctypes.c_uint8 * len(data)).from_buffer(data)
 
 
 def num_kept_slots(spec: LoadSpec, num_slots: int) -> int:

@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -204,12 +204,16 @@ class LoadedLlamaCpp(LoadedEngine):
 
     def drop_checkpoint(self, sequence_id: int, num_tokens: int) -> None:
         """Drop a copy."""
-        self._caches.drop_checkpoint(sequence_id, num_tokens)
+        self._caches.checkpoints.drop(sequence_id, num_tokens)
 
-    def export_cache(self, sequence_id: int) -> ExportedCache | None:
+    def checkpoints_of(self, sequence_id: int) -> dict[int, int]:
+        """Return what each copy takes."""
+        return {place: len(data) for place, data in self._caches.checkpoints.of(sequence_id).items()}
+
+    def export_cache(self, sequence_id: int, places: Collection[int] | None = None) -> ExportedCache | None:
         """Return the sequence's state in the library's own form."""
         live = self._live.get(sequence_id)
-        return self._caches.export(sequence_id, None if live is None else live.sequence)
+        return self._caches.export(sequence_id, None if live is None else live.sequence, places)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a state back, if it is this model's and undamaged."""

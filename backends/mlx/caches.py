@@ -18,7 +18,7 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_promp
 
 from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError, LoadError
-from backends.mlx.checkpoints import LayerCopies, go_back
+from backends.mlx.checkpoints import LayerCopies, go_back, with_places
 from backends.mlx.inputs import PositionLayer
 from backends.mlx.library import mlx_errors
 
@@ -83,15 +83,23 @@ class KeptCache:
         self.num_tokens = num_tokens
         return True
 
-    def exported(self, token_ids: list[int]) -> ExportedCache:
-        """Return what is to be written of it: a part for each layer, as mlx-lm writes it."""
+    def exported(self, token_ids: list[int], checkpoints: list[LayerCopies]) -> ExportedCache:
+        """Return what is to be written of it: a part for each layer, as mlx-lm writes it, and for each checkpoint.
+
+        Args:
+            checkpoints: Of its text, in order.
+        """
         arrays = [array for _, array in tree_flatten([layer.state for layer in self.layers])]
         num_bytes = sum(array.nbytes for array in arrays if isinstance(array, mx.array))
-        return ExportedCache(token_ids[: self.num_tokens], num_bytes, _parts_of(self.copied().layers))
+        num_bytes += sum(checkpoint.num_bytes for checkpoint in checkpoints)
+        groups = [[layer] for layer in self.copied().layers]
+        groups += [list(checkpoint.layers.values()) for checkpoint in checkpoints]
+        places = tuple(checkpoint.num_tokens for checkpoint in checkpoints)
+        return ExportedCache(token_ids[: self.num_tokens], num_bytes, _parts_of(groups), places)
 
     @classmethod
-    def load(cls, path: Path, token_ids: list[int], fingerprint: str) -> Self | None:
-        """Read it back; None when the file is damaged, or of another model or text."""
+    def load(cls, path: Path, token_ids: list[int], fingerprint: str) -> tuple[Self, list[LayerCopies]] | None:
+        """Read it back, with its checkpoints; None when the file is damaged, or of another model or text."""
         saved = read_cache(path, fingerprint, token_ids)
         if saved is None:
             return None
@@ -99,16 +107,20 @@ class KeptCache:
             with mlx_errors(EngineError, "read a saved cache"):
                 layers = [layer for part in saved.parts for layer in load_prompt_cache(_Part(part))]
                 mx.eval([layer.state for layer in layers])
+                checkpoints = [
+                    with_places(layers, load_prompt_cache(_Part(part)), place)
+                    for place, part in saved.checkpoints.items()
+                ]
         except EngineError:
             return None
-        return cls(layers, saved.num_tokens)
+        return cls(layers, saved.num_tokens), checkpoints
 
 
-def _parts_of(layers: list[Any]) -> Iterator[memoryview]:
-    for layer in layers:
+def _parts_of(groups: list[list[Any]]) -> Iterator[memoryview]:
+    for layers in groups:
         buffer = io.BytesIO()
         with mlx_errors(EngineError, "save a cache"):
-            save_prompt_cache(buffer, [layer])
+            save_prompt_cache(buffer, layers)
         yield buffer.getbuffer()
 
 

@@ -56,9 +56,19 @@ def copy_of(layers: list[Any], num_tokens: int) -> LayerCopies:
         layers: mlx-lm's cache of one sequence, perhaps not computed yet.
         num_tokens: First tokens that it covers.
     """
-    copies = {index: _shortened(layer) for index, layer in enumerate(layers) if not isinstance(layer, KVCache)}
-    mx.eval([layer.state for layer in copies.values()])
-    return LayerCopies(copies, num_tokens, sum(layer.nbytes for layer in copies.values()))
+    return with_places(layers, [_shortened(layer) for layer in layers if not isinstance(layer, KVCache)], num_tokens)
+
+
+def with_places(layers: list[Any], copies: list[Any], num_tokens: int) -> LayerCopies:
+    """Return a checkpoint of copies, in memory of their own.
+
+    Args:
+        layers: A cache of the same model.
+        copies: Of those layers that cannot be cut, in order.
+    """
+    mx.eval([layer.state for layer in copies])
+    indices = [index for index, layer in enumerate(layers) if not isinstance(layer, KVCache)]
+    return LayerCopies(dict(zip(indices, copies, strict=True)), num_tokens, sum(layer.nbytes for layer in copies))
 
 
 def go_back(layers: list[Any], num_tokens: int, checkpoint: LayerCopies) -> None:

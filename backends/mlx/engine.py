@@ -10,7 +10,7 @@ can be drawn.
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,16 +217,25 @@ class LoadedMLX(LoadedEngine):
         """Drop a copy."""
         self._checkpoints.drop(sequence_id, num_tokens)
 
-    def export_cache(self, sequence_id: int) -> ExportedCache | None:
-        """Return the sequence's cache as safetensors, one per layer."""
+    def checkpoints_of(self, sequence_id: int) -> dict[int, int]:
+        """Return what each copy takes."""
+        return {place: state.num_bytes for place, state in self._checkpoints.of(sequence_id).items()}
+
+    def export_cache(self, sequence_id: int, places: Collection[int] | None = None) -> ExportedCache | None:
+        """Return the sequence's cache as safetensors, one per layer and one per checkpoint."""
         kept = self._retired.get(sequence_id) or self._retirable(sequence_id)
-        return None if kept is None else kept.kept.exported(kept.token_ids)
+        held = self._checkpoints.of(sequence_id)
+        states = [state for place, state in held.items() if places is None or place in places]
+        return None if kept is None else kept.kept.exported(kept.token_ids, states)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a cache back, if it is this model's and undamaged."""
-        cache = KeptCache.load(path, token_ids, self.cache_fingerprint)
-        if cache is None:
+        read = KeptCache.load(path, token_ids, self.cache_fingerprint)
+        if read is None:
             return 0
+        cache, states = read
+        for state in states:
+            self._checkpoints.add(sequence_id, state.num_tokens, state)
         self._retired[sequence_id] = _Retired(cache, token_ids[: cache.num_tokens])
         return cache.num_tokens
 

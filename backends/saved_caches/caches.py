@@ -8,7 +8,7 @@ anew.
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -56,6 +56,7 @@ class _Saved(NamedTuple):
     path: Path
     token_ids: _Ids
     owner: str | None
+    places: tuple[int, ...]
 
     @property
     def num_tokens(self) -> int:
@@ -150,15 +151,19 @@ class SavedCaches:
         """Whether a file has been begun and is not complete."""
         return self._writing is not None
 
-    def begin(self, sequence_id: int, owner: str | None = None) -> bool:
-        """Begin to write a retired sequence, for `write_piece`; return whether there is anything to be written."""
+    def begin(self, sequence_id: int, owner: str | None = None, places: Collection[int] = ()) -> bool:
+        """Begin to write a retired sequence, for `write_piece`; return whether there is anything to be written.
+
+        Args:
+            places: Of the checkpoints that are worth it.
+        """
         assert self._writing is None, "one after the other"
-        cache = self._engine.export_cache(sequence_id)
+        cache = self._engine.export_cache(sequence_id, places)
         if cache is None or len(cache.token_ids) < MIN_TOKENS or cache.num_bytes > self._bound:
             return False
         if self.num_covered(cache.token_ids, owner) == len(cache.token_ids):
             return False
-        header = CacheHeader(self._engine.cache_fingerprint, cache.token_ids, owner)
+        header = CacheHeader(self._engine.cache_fingerprint, cache.token_ids, owner, cache.places)
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = self._folder / f"{_digest(header)}{SUFFIX}"
@@ -219,7 +224,9 @@ class SavedCaches:
         if saved.owner != owner or saved.num_tokens > min(limits.num_cells, limits.num_retired_tokens):
             return 0
         num_common = _num_common(saved.token_ids, ids)
-        return num_common if num_common == saved.num_tokens or limits.can_cut(saved.num_tokens) else 0
+        if num_common == saved.num_tokens or limits.can_cut(saved.num_tokens):
+            return num_common
+        return max((place for place in saved.places if place <= num_common), default=0)
 
     def _on_written(self, writer: CacheWriter, header: CacheHeader) -> None:
         """Take up a complete file; those that it can stand for, and then the longest unused ones, go."""
@@ -229,7 +236,8 @@ class SavedCaches:
         for other in list(self._saved):
             num_lost = other.num_tokens - _num_common(other.token_ids, newest.token_ids)
             is_needless = other.owner == newest.owner and num_lost <= _MAX_LOST * other.num_tokens
-            stands_for = other.num_tokens <= newest.num_tokens and self._engine.limits.can_cut(newest.num_tokens)
+            is_cut = self._engine.limits.can_cut(newest.num_tokens) or {*other.places} <= {*newest.places}
+            stands_for = other.num_tokens <= newest.num_tokens and is_cut
             if other.path == newest.path:
                 self._saved.remove(other)
             elif is_needless and stands_for:
@@ -254,7 +262,7 @@ class SavedCaches:
 
 
 def _saved(path: Path, header: CacheHeader) -> _Saved:
-    return _Saved(path, np.array(header.token_ids, dtype=np.int64), header.owner)
+    return _Saved(path, np.array(header.token_ids, dtype=np.int64), header.owner, header.places)
 
 
 def _num_common(held: _Ids, ids: _Ids) -> int:

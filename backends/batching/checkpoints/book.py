@@ -126,6 +126,16 @@ class CheckpointBook:
             self._release(self._held[sequence_id].pop(least.num_tokens), sequence_id)
         return dropped
 
+    def most_missed(self, sequence_id: int, num_tokens: int, num_most: int) -> list[int]:
+        """Return the places of a sequence's checkpoints that are missed most, at most so many, ascending."""
+        if not self._held.get(sequence_id):
+            return []
+        values = [
+            (saved * (1 + checkpoint.num_uses), checkpoint.num_tokens)
+            for checkpoint, saved in self._saved_tokens(sequence_id, num_tokens)
+        ]
+        return sorted(place for _, place in sorted(values, reverse=True)[:num_most])
+
     def _saved_tokens(self, sequence_id: int, num_tokens: int) -> list[tuple[_Checkpoint, float]]:
         """Return what each of a sequence's checkpoints is expected to save whoever shares a part of its tokens.
 

@@ -68,22 +68,34 @@ class Checkpoints:
         """Note that the engine has kept a state that was wanted; return what it is to drop for it, perhaps the same."""
         self._is_hopeless = num_bytes > self._limits.checkpoint_bytes
         self.book.add(sequence.sequence_id, sequence.num_computed, num_bytes)
-        return self.over(self._limits.checkpoint_bytes)
+        return self.over_budget()
+
+    def worth_saving(self, sequence_id: int, num_most: int) -> list[int]:
+        """Return after which tokens the checkpoints of a retired sequence are that would be missed most, ascending."""
+        retired = self._retired.get(sequence_id)
+        return [] if retired is None else self.book.most_missed(sequence_id, retired.num_tokens, num_most)
 
     def covers(self, longer: RetiredCache, shorter: RetiredCache) -> bool:
         """Tell whether a kept cache that begins with another one's tokens is as good a beginning wherever that is."""
         needed = {*self.book.places(shorter.sequence_id), shorter.num_tokens}
         return needed <= {*self.book.places(longer.sequence_id), longer.num_tokens}
 
-    def over(self, max_bytes: int) -> list[Dropped]:
-        """Give up what is missed least until the rest takes no more than so many bytes; return it."""
+    def over_budget(self) -> list[Dropped]:
+        """Give up what is missed least until the rest takes no more than it may; return it."""
         dropped: list[Dropped] = []
+        max_bytes = self._limits.checkpoint_bytes
         if self.book.num_bytes <= max_bytes:
             return dropped
         weights = self._weights()
         while len(self.book) and self.book.num_bytes > max_bytes:
             dropped.append(self.book.drop_least(lambda sequence_id: weights[sequence_id]))
         return dropped
+
+    @property
+    def has_too_many_ends(self) -> bool:
+        """Whether the states at the ends of retired sequences, as large as checkpoints, take more than those may."""
+        ends_bytes = len(self._retired) * (self.book.mean_bytes or 0)
+        return self._limits.keeps_checkpoints and ends_bytes > self._limits.checkpoint_bytes
 
     @property
     def _num_affordable(self) -> int | None:

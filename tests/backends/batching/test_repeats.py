@@ -3,6 +3,7 @@
 import dataclasses
 
 from backends.batch_limits import BatchLimits
+from backends.batching.checkpoints.book import CheckpointBook
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.repeats import MIN_TOKENS, Keeper, RepeatedBeginnings
 from backends.batching.retired import RetiredCache, RetiredCaches
@@ -19,7 +20,7 @@ class Books:
     def __init__(self, *, can_cut_cache: bool = True) -> None:
         self.index, self.retired = PrefixIndex(), RetiredCaches()
         limits = dataclasses.replace(LIMITS, can_cut_cache=can_cut_cache)
-        self.repeats = RepeatedBeginnings(limits, self.index, self.retired)
+        self.repeats = RepeatedBeginnings(limits, self.index, self.retired, CheckpointBook())
 
     def ended(self, sequence_id: int, token_ids: list[int], owner: str | None = None) -> None:
         self.index.insert(sequence_id, token_ids, owner)

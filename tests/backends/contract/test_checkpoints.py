@@ -8,8 +8,11 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from backends.base import LoadedEngine
+from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.batching.checkpoints.places import GAP_TOKENS
+from backends.batching.saving import Saving
+from backends.cache_files import write_cache
+from backends.saved_caches.caches import SavedCaches
 from backends.sequence import Sequence
 from backends.wire.load import LoadSpec
 from backends.wire.prompts import ChatPrompt, PromptMessage
@@ -188,6 +191,22 @@ def test_a_prefill_that_was_given_up_begins_again_at_one(bare: BareEngine) -> No
     assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
 
 
+def test_a_step_that_was_given_up_goes_back_to_the_last_one(bare: BareEngine, kind: Kind) -> None:
+    if kind.name == "mlx":
+        pytest.skip("its steps are not given up")
+    expected = bare.fresh_answer(PROMPT, NUM)
+    sequence = bare.insert(PROMPT)
+    sequence.checkpoint_places = PLACES
+    go_to(bare, sequence, 40)
+    bare.engine.add_checkpoint(sequence.sequence_id)
+    bare.step(sequence, max_tokens=10)
+    result = bare.engine.step(StepPlan((Chunk(sequence, 50, 60),)), lambda: True)
+    assert result.was_aborted
+    assert result.num_computed == {sequence.sequence_id: 50 if kind.cache == "windowed" else 40}
+    sequence.num_computed = result.num_computed[sequence.sequence_id]
+    assert bare.run(sequence, num_tokens=NUM) == [expected]
+
+
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
 def test_held_sequences_go_on_as_if_undisturbed(bare: BareEngine, sampling: SamplingParams) -> None:
     """Where the token that was drawn ahead cannot be taken back, from the last checkpoint on."""
@@ -222,6 +241,47 @@ def test_logits_are_the_same_within_rounding(driver: EngineDriver) -> None:
         for one, other in zip(ours.top, theirs.top, strict=True):
             assert one.token_id == other.token_id
             assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+
+
+def test_a_file_has_them_too(bare: BareEngine, tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    source = with_checkpoints(bare, PROMPT)
+    held = bare.engine.checkpoints_of(source.sequence_id)
+    assert tuple(held) == PLACES
+    num_tokens = bare.retire(source)
+    assert bare.engine.save_cache(source.sequence_id, path) > sum(held.values())
+    bare.remove(source)
+    loaded_id = bare.new_id()
+    assert bare.engine.load_cache(path, loaded_id, source.token_ids) == num_tokens
+    assert bare.engine.checkpoints_of(loaded_id) == held
+    for place in PLACES:
+        text = PROMPT[:place] + OTHER
+        fork = bare.fork(loaded_id, place, text)
+        assert fork is not None
+        assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+
+
+def test_a_file_has_those_that_are_wanted(bare: BareEngine, tmp_path: Path) -> None:
+    source = with_checkpoints(bare, PROMPT)
+    bare.retire(source)
+    cache = bare.engine.export_cache(source.sequence_id, [40, 41, 190])
+    assert cache is not None
+    bare.engine.drop_checkpoint(source.sequence_id, 40)
+    assert cache.places == (40, 190)
+    write_cache(tmp_path / "cache", bare.engine.cache_fingerprint, cache)
+    loaded_id = bare.new_id()
+    assert bare.engine.load_cache(tmp_path / "cache", loaded_id, source.token_ids)
+    assert tuple(bare.engine.checkpoints_of(loaded_id)) == (40, 190)
+
+
+@pytest.mark.parametrize("places", [(0,), (40, 40), (120, 40), (500,), tuple(range(1, 100))])
+def test_a_file_with_wrong_places_is_not_read(bare: BareEngine, tmp_path: Path, places: tuple[int, ...]) -> None:
+    source = with_checkpoints(bare, PROMPT)
+    bare.retire(source)
+    cache = bare.engine.export_cache(source.sequence_id, [])
+    assert cache is not None
+    write_cache(tmp_path / "cache", bare.engine.cache_fingerprint, cache._replace(places=places))
+    assert bare.engine.load_cache(tmp_path / "cache", bare.new_id(), source.token_ids) == 0
 
 
 class Chat:
@@ -278,3 +338,32 @@ def test_an_edited_conversation_begins_near_the_edit(wide_driver: EngineDriver) 
     assert num_computed(chat.prompt(4, m3=words(100, 79))) <= num_of(100, GAP_TOKENS), "cut, and another question"
     assert num_computed(chat.prompt(8)) <= 16, "the same again"
     assert num_computed(chat.prompt(2, m1=words(300, 80))) <= num_of(300), "another conversation of the same system"
+
+
+def test_after_a_restart_an_edited_conversation_begins_near_the_edit(kind: Kind, tmp_path: Path) -> None:
+    path = WRITERS[kind.name, kind.cache](tmp_path / "model.gguf", context_length=4096)
+    spec = msgspec.structs.replace(spec_of(path), context_length=4096, kv_cells=16_384)
+    chat = Chat(4)
+    first = restarted(kind.name, spec, tmp_path)
+    whole = first.answer(chat.prompt(6), max_tokens=8, ignore_eos=True)
+    first.worker._batch.save()
+    first.engine.close()
+    second = restarted(kind.name, spec, tmp_path)
+    usage = second.answer(chat.prompt(8, m6=words(200, 77)), max_tokens=8, ignore_eos=True).end.usage
+    head = whole.end.usage.num_prompt_tokens
+    assert head - 40 <= usage.num_cached_tokens <= head
+    prompt = chat.prompt(2, m1=words(100, 9))
+    answer = second.answer(prompt, max_tokens=NUM, ignore_eos=True)
+    assert answer.end.usage.num_cached_tokens >= 600, "the system prompt's end"
+    second.close()
+    fresh = EngineDriver(second.engine).answer(prompt, max_tokens=NUM, ignore_eos=True)
+    assert (fresh.end.usage.num_cached_tokens, fresh.token_ids) == (0, answer.token_ids)
+    second.engine.close()
+
+
+def restarted(name: str, spec: LoadSpec, folder: Path) -> EngineDriver:
+    """Return a worker that has just loaded a model, with what was saved before."""
+    driver = EngineDriver(load(name, spec), keeps_ended=True)
+    saved = SavedCaches(driver.engine, folder / "saved" / "model", 1 << 30)
+    driver.worker._batch.saving = Saving(driver.engine, driver.batcher, saved, saves_all=True)
+    return driver
