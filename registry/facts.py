@@ -73,13 +73,15 @@ class KVGeometry(msgspec.Struct, frozen=True, kw_only=True):
     sliding_window: int | None = None
     num_windowed_layers: int | None = None
 
-    def kv_bytes_per_token(self, bytes_per_element: float) -> float:
+    def kv_bytes_per_token(self, bytes_per_element: float, bytes_per_value_element: float | None = None) -> float:
         """Give the KV-cache bytes that one token takes over all layers, windowing ignored, not rounded.
 
         Args:
             bytes_per_element: 2 for float16; quantized caches have fractions (q8_0: 34 / 32).
+            bytes_per_value_element: Of the values; None = as the keys.
         """
-        return sum(self.num_kv_heads) * (self.key_length + self.value_length) * bytes_per_element
+        of_values = bytes_per_element if bytes_per_value_element is None else bytes_per_value_element
+        return sum(self.num_kv_heads) * (self.key_length * bytes_per_element + self.value_length * of_values)
 
 
 class ChatTemplateFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,8 +23,18 @@ Parallel = Annotated[int, Meta(ge=1, le=256)]
 Workers = Annotated[int, Meta(ge=1, le=64)]
 Threads = Annotated[int, Meta(ge=1, le=1024)] | Literal["auto", "all"]
 """`all` = one per physical core, shared by the workers; `auto` = of these as many as other programs leave cores for."""
-KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+OneKVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
+KV_TYPES: Final[tuple[str, ...]] = typing.get_args(OneKVType)
+_KV_NAMES: Final = "|".join(KV_TYPES)
+_KV_WORDS: Final = f"one of {', '.join(KV_TYPES)}, or two of them, of keys and values, like q8_0/q4_0"
+KVType = Annotated[
+    str,
+    Meta(
+        pattern=f"^({_KV_NAMES})(/({_KV_NAMES}))?$",
+        description=_KV_WORDS,
+    ),
+]
 VisionMode = Literal["auto", "on", "off"]
 """Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
 SpeculationMode = Literal["auto", "lookup", "off"]
@@ -297,4 +307,6 @@ def _from_json(key: str, text: str) -> Any:
 def _sentence(exc: msgspec.ValidationError) -> str:
     """Say in our words what msgspec says; the key stands before it."""
     text = str(exc).partition(" - at ")[0]
+    if _KV_NAMES in text:
+        return f"expected {_KV_WORDS}"
     return text[:1].lower() + text[1:]

@@ -67,6 +67,7 @@ from router.telemetry.telemetry import Telemetry
 from router.telemetry.tracing import open_tracing
 from router.tls.following import CertificateFollower
 from router.version import VERSION
+from router.workers.context_lengths import ContextLengths
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
 from router.workers.preload import Preload
@@ -189,17 +190,25 @@ class _Gateway:
             cannot_see=engines_that_cannot_see(),
         )
         read = partial(read_budget, options.paths.working_set_file)
-        supervisor = Supervisor(
+        contexts = ContextLengths(
             self._config,
             resolve=models.resolve,
+            artifact_of=models.artifact_of,
+            workers=lambda: supervisor.workers,
+            read=read,
+        )
+        supervisor = Supervisor(
+            self._config,
+            resolve=contexts.resolve,
+            context_of=contexts.of,
             note_choice=models.note_choice,
             launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
             conditions=self._conditions,
-            check_load=MemoryCheck(models.artifact_of, read=read).check,
+            check_load=MemoryCheck(models.artifact_of, contexts=contexts, read=read).check,
             note_working_set=partial(remember_working_set, options.paths.working_set_file),
             saved_caches_dir=options.paths.saved_caches_dir,
         )
-        return RequestService(self._config, models, supervisor, RequestRegister(), read_budget=read)
+        return RequestService(self._config, models, supervisor, RequestRegister(), contexts=contexts, read_budget=read)
 
     def _services(self, serving: RequestService, readiness: Readiness, keys: KeyRing) -> Services:
         """Compose what stands beside that."""

@@ -271,6 +271,18 @@ class HeatStatus(msgspec.Struct, frozen=True):
     reason: str
 
 
+class SavedCachesStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Caches of prompts on the disk, of all models.
+
+    Attributes:
+        max_bytes: In force now; by default it follows the free disk.
+    """
+
+    num_caches: int
+    num_bytes: int
+    max_bytes: int
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Body of GET /v1/mlxr/status.
 
@@ -279,7 +291,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         models: Those that were asked for since the start, the one that changed last at the end; all others are idle.
         suspended: Why nothing is kept loaded; null = the server is not suspended.
         restart: Why the server is to be restarted: other files were installed under it; null = not known to be so.
-        memory: null = not told, by older servers; so are `heat` and `threads`.
+        memory: null = not told, by older servers; so are `heat`, `threads` and `saved_caches`.
         threads: Of loads on llamacpp that say nothing of them.
     """
 
@@ -301,6 +313,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     models: list[ModelStatus] = []
     memory: MemoryStatus | None = None
     heat: HeatStatus | None = None
+    saved_caches: SavedCachesStatus | None = None
     suspended: str | None = None
     restart: str | None = None
     threads: Threads | None = None

@@ -18,7 +18,7 @@ from backends.errors import LoadError
 from backends.llamacpp.checkpoints import PARTIAL, WHOLE, read_state, write_state
 from backends.llamacpp.positions import Positions
 from backends.sequence import EmbeddingSpan, Sequence
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, kv_types_of
 
 # Source: ggml.h, enum ggml_type; the Python package names all of these but bfloat16.
 _FLOAT_TYPES: Final = {"f32": llama_cpp.GGML_TYPE_F32, "f16": llama_cpp.GGML_TYPE_F16, "bf16": 30}
@@ -299,18 +299,20 @@ def set_cache_types(params: Any, spec: LoadSpec, *, has_float32_weights: bool) -
         LoadError: The type is unknown, or needs flash attention, which is off.
     """
     kv_type = spec.kv_type
-    if kv_type is not None and kv_type not in _TYPES:
-        raise LoadError(f"kv_type: llama.cpp has no KV cache of type {kv_type!r:.20}; choose {', '.join(_TYPES)}")
-    is_quantized = kv_type in _QUANTIZED_TYPES
+    of_keys, of_values = (None, None) if kv_type is None else kv_types_of(kv_type)
+    for name in (of_keys, of_values):
+        if name is not None and name not in _TYPES:
+            raise LoadError(f"kv_type: llama.cpp has no KV cache of type {name!r:.20}; choose {', '.join(_TYPES)}")
+    is_quantized = of_values in _QUANTIZED_TYPES
     # Source: llama-context.cpp, "V cache quantization requires flash_attn".
     if is_quantized and spec.flash_attention == "off":
         raise LoadError(
             f"kv_type {kv_type} needs flash attention, and llamacpp.flash_attention is off: set that to auto or on, "
-            f"or choose one of the types {', '.join(_FLOAT_TYPES)}"
+            f"or choose one of the types {', '.join(_FLOAT_TYPES)} for the values"
         )
     params.flash_attn_type = _FLASH_ATTENTION[spec.flash_attention]
-    if kv_type is not None:
-        params.type_k = params.type_v = _TYPES[kv_type]
+    if of_keys is not None and of_values is not None:
+        params.type_k, params.type_v = _TYPES[of_keys], _TYPES[of_values]
     if has_float32_weights and spec.flash_attention == "auto" and not is_quantized:
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         if kv_type is None:
@@ -319,7 +321,7 @@ def set_cache_types(params: Any, spec: LoadSpec, *, has_float32_weights: bool) -
 
 def no_context_error(spec: LoadSpec, num_cells: int, words: str) -> LoadError:
     """Return the error for a context that the library did not make."""
-    if spec.kv_type not in _QUANTIZED_TYPES:
+    if spec.kv_type is None or not _QUANTIZED_TYPES.keys() & set(kv_types_of(spec.kv_type)):
         return LoadError(f"llama.cpp could not make a context of {num_cells} tokens: {words}")
     # Besides a lack of memory: rows of a head that are no multiple of a block (32), and models that cannot do with
     # flash attention.

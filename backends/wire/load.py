@@ -45,7 +45,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         holds_threads: Whether they are that many whatever else runs.
         use_mmap: Map the weights instead of reading them (llamacpp).
         flash_attention: `auto`, `on` or `off` (llamacpp).
-        kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
+        kv_type: Element type of the KV cache, e.g. `q8_0`, or of keys and values apart, `q8_0/q4_0` (llamacpp); None =
+            float16, float32 for float32 weights.
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
         memory_limit_bytes: From where MLX waits for memory before it takes more; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
@@ -98,6 +99,12 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     def num_spare_slots(self) -> int:
         """Slots beyond `max_sequences`."""
         return max(_SPARE_SLOTS, self.max_sequences) if self.cache_slots is None else self.cache_slots
+
+
+def kv_types_of(kv_type: str) -> tuple[str, str]:
+    """Return the types of keys and of values that one word says."""
+    keys, _, values = kv_type.partition("/")
+    return keys, values or keys
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,6 +109,12 @@ ROOT: Final = Group(
             default="list",
             epilog="Examples: `mlxr keys create laptop`, `mlxr keys`, `mlxr keys usage`.",
         ),
+        "cache": Group(
+            "See the caches of prompts that are saved on the disk, and delete them.",
+            {"list": "cache:list_caches", "clear": "cache:clear_caches"},
+            default="list",
+            epilog="Examples: `mlxr cache`, `mlxr cache clear`.",
+        ),
         "requests": Group(
             "List the requests that run or wait, and cancel one.",
             {"list": "requests:list_requests", "cancel": "requests:cancel"},

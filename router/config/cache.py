@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from router.config.background import Seconds
 
+Persistence = Annotated[bool | Literal["repeated"], Meta(description="repeated, true or false")]
+
 
 class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept of sequences that have ended, so that their beginnings need not be computed again.
@@ -24,5 +26,5 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     slots: Annotated[int, Meta(ge=0, le=4096)] | None = None
     session_ttl_s: Seconds = 600.0
     checkpoint_bytes: Annotated[int, Meta(ge=0)] | None = None
-    persist: bool | Literal["repeated"] = "repeated"
+    persist: Persistence = "repeated"
     max_bytes: Annotated[int, Meta(ge=0)] | None = None

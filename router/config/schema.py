@@ -14,11 +14,13 @@ from msgspec import Meta
 
 from registry.engines import EngineSetting
 from registry.settings import (
+    KV_TYPES,
     ContextLength,
     KVType,
     MaxTokens,
     MinP,
     NonEmpty,
+    OneKVType,
     Parallel,
     SpeculationMode,
     Temperature,
@@ -118,7 +120,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What a request gets that does not say otherwise.
 
     Attributes:
-        context_length: Tokens one request may use, prompt and answer together; lowered to the model's own limit.
+        context_length: Tokens one request may use, prompt and answer together; lowered to the model's own limit. None =
+            as many as the memory allows (`router.placement.context`).
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the loaded model; requests are spread over them.
         max_tokens: Longest answer; None = by the machine's memory, on large ones what the context leaves.
@@ -130,7 +133,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         allow_special_in_content: Whether control tokens written in messages count as such, instead of as text.
     """
 
-    context_length: ContextLength = 8192
+    context_length: ContextLength | None = None
     parallel: Parallel = 8
     workers: Workers = 1
     max_tokens: MaxTokens | None = None
@@ -142,6 +145,29 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     allow_special_in_content: bool = False
 
 
+class KVTypePair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Element types of keys and of values.
+
+    Attributes:
+        k: Of the keys, which suffer more from few bits.
+        v: Of the values.
+    """
+
+    k: OneKVType
+    v: OneKVType
+
+    @property
+    def word(self) -> str:
+        """Both in one word, as the settings of models have it."""
+        return f"{self.k}/{self.v}"
+
+
+AnyKVType = Annotated[
+    KVType | KVTypePair,
+    Meta(description=f"one of {', '.join(KV_TYPES)}, two of them like q8_0/q4_0, or {{k: q8_0, v: q4_0}}"),
+]
+
+
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The llamacpp engine.
 
@@ -151,7 +177,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
-        kv_type: Element type of the KV cache; None = float16, or float32 for float32 weights.
+        kv_type: Element type of the KV cache, or of keys and values apart; None = float16, float32 for float32 weights.
         flash_attention: auto lets llama.cpp decide by the model.
         speculation: Whether tokens are drafted for requests that do not say.
     """
@@ -160,7 +186,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_tokens: Annotated[int, Meta(ge=16, le=65_536)] = 512
     kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
     mmap: bool = True
-    kv_type: KVType | None = None
+    kv_type: AnyKVType | None = None
     flash_attention: FlashAttention = FlashAttention.AUTO
     speculation: SpeculationMode = "off"
 

@@ -12,9 +12,13 @@ from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
+from router.config.schema import KVTypePair
 from router.models.load_settings import AS_CONFIGURED, settings_in_force
 from router.models.targets import Target
 from router.models.vision import VisionSource, vision_source, vision_spec
+
+UNPLANNED_CONTEXT: Final = 8192
+"""Tokens, where nobody says how many, and nothing is known of the model's memory."""
 
 _WORKERS_NAMES: Final = {"parallel": "max_sequences", "threads": "num_threads", "template": "chat_template"}
 """Settings that a worker knows by other names than users."""
@@ -34,6 +38,8 @@ def load_spec(
 ) -> LoadSpec:
     """Return how an engine loads an artifact by itself, without an adapter and without saved caches.
 
+    Where nobody says how long the context is, it is UNPLANNED_CONTEXT; `router.placement.context` knows better.
+
     Args:
         load: What is otherwise than the config says.
         vision: What it could see with.
@@ -49,6 +55,9 @@ def load_spec(
         settings["speculation"] = SpeculationMode(settings["speculation"])
     if isinstance(settings.get("num_threads"), str):
         settings["holds_threads"] = settings.pop("num_threads") == "all"
+    if isinstance(settings.get("kv_type"), KVTypePair):
+        settings["kv_type"] = settings["kv_type"].word
+    settings["context_length"] = settings["context_length"] or UNPLANNED_CONTEXT
     return LoadSpec(
         vision=vision_spec(vision, mode),
         model_path=model_path,
@@ -60,15 +69,25 @@ def load_spec(
     )
 
 
-def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_caches_dir: Path | None = None) -> LoadSpec:
+def load_spec_for(
+    target: Target,
+    config: Config,
+    *,
+    num_cores: int,
+    context_length: int | None = None,
+    saved_caches_dir: Path | None = None,
+) -> LoadSpec:
     """Return the load of `target` under `config`.
 
     Args:
         config: In force; the target's own settings go before it.
         num_cores: Cores for all workers of a model together, >= 1.
+        context_length: Tokens, as they were planned; None = as `load_spec` has it.
         saved_caches_dir: Where caches are saved, if the config wants that; beside it lie those that clients save.
     """
     spec = load_spec(target.source.path, target.engine.kind, config, target.load, target.source.vision)
+    if context_length is not None:
+        spec = replace(spec, context_length=context_length)
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
         spec = replace(spec, max_threads=max(1, num_cores // num_workers))
@@ -107,8 +126,14 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
 
 
 def _key_of(target: Target) -> str:
-    """Return a file name that is another one for other weights."""
-    text = f"{target.engine}\n{target.source.path}\n{target.source.version}"
-    if target.adapter is not None:
-        text += f"\n{target.adapter.path}\n{target.adapter.version}\n{target.adapter.scale!r}"
+    source, adapter = target.source, target.adapter
+    if adapter is None:
+        return cache_key(str(target.engine), source.path, source.version)
+    laid_over = f"\n{adapter.path}\n{adapter.version}\n{adapter.scale!r}"
+    return cache_key(str(target.engine), source.path, source.version + laid_over)
+
+
+def cache_key(engine: str, path: str, version: str) -> str:
+    """Return the name of the folder of an artifact's saved caches; another one for other weights."""
+    text = f"{engine}\n{path}\n{version}"
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()

@@ -19,6 +19,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
             leaves that to the model's settings and the config.
         adapter: What is to be laid over the model, or None.
         size: How much work it is, about; None = it does not say.
+        min_context: Tokens that the context is to hold at least; None = it does not say. `load` has what it is to be.
         image_param: Its field that has a picture, for errors; None = it has none.
     """
 
@@ -30,6 +31,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     adapter: str | None = None
     size: RequestSize | None = None
     image_param: str | None = None
+    min_context: int | None = None
 
     @property
     def has_images(self) -> bool:

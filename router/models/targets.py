@@ -23,6 +23,7 @@ from typing import Literal
 
 import msgspec
 
+from backends.wire.load import kv_types_of
 from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ModelKind
@@ -250,7 +251,10 @@ def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
     kv = artifact.facts.kv
     if artifact.engine is EngineKind.MLX:
         problem = f"which mlx does not have; use '{name}@llamacpp'"
-    elif kv_type.startswith("q") and kv is not None and (kv.key_length % _KV_BLOCK or kv.value_length % _KV_BLOCK):
+    elif kv is not None and any(
+        name.startswith("q") and length % _KV_BLOCK
+        for name, length in zip(kv_types_of(kv_type), (kv.key_length, kv.value_length), strict=True)
+    ):
         problem = f"for which its heads must have a multiple of {_KV_BLOCK} elements; use f16"
     else:
         return

@@ -18,12 +18,19 @@ from router.placement.vision_need import COUNTED_SIDE_PX
 
 
 def largest_context(
-    facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free_bytes: int, image_side_px: int = COUNTED_SIDE_PX
+    facts: ModelFacts,
+    spec: LoadSpec,
+    machine: Machine,
+    *,
+    free_bytes: int,
+    image_side_px: int = COUNTED_SIDE_PX,
+    with_kept: bool = False,
 ) -> int | None:
     """Give the longest context that fits, all else unchanged.
 
     Args:
         spec: How it is loaded; `context_length` is the upper bound.
+        with_kept: Whether the caches of ended answers have to fit as well.
 
     Returns:
         Tokens, a multiple of 256; None when not even 256 fit.
@@ -32,7 +39,8 @@ def largest_context(
 
     def required_bytes(num_steps: int) -> int:
         trial = msgspec.structs.replace(spec, context_length=num_steps * CELL_PADDING, kv_cells=None)
-        return memory_need(facts, trial, machine, image_side_px=image_side_px).required_bytes
+        need = memory_need(facts, trial, machine, image_side_px=image_side_px)
+        return need.total_bytes if with_kept else need.required_bytes
 
     return bisect_right(range(1, bound + 1), free_bytes, key=required_bytes) * CELL_PADDING or None
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, kv_types_of
 from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
 from router.placement.memory import Machine
@@ -128,12 +128,14 @@ def tower_keeps_scores(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> b
 
 def _has_flash_attention(facts: ModelFacts, spec: LoadSpec) -> bool:
     # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
-    is_quantized = KV_ELEMENT_BYTES[_kv_type(facts, spec)] < KV_ELEMENT_BYTES["f16"]  # which needs it
+    is_quantized = _element_bytes(facts, spec)[1] < KV_ELEMENT_BYTES["f16"]  # values that are need it
     return is_quantized or (spec.flash_attention != "off" and not _is_float32(facts))
 
 
-def _kv_type(facts: ModelFacts, spec: LoadSpec) -> str:
-    return spec.kv_type or ("f32" if _is_float32(facts) else "f16")
+def _element_bytes(facts: ModelFacts, spec: LoadSpec) -> tuple[float, float]:
+    """Give the bytes of an element of keys and of values on llamacpp."""
+    keys, values = kv_types_of(spec.kv_type or ("f32" if _is_float32(facts) else "f16"))
+    return KV_ELEMENT_BYTES[keys], KV_ELEMENT_BYTES[values]
 
 
 def _is_float32(facts: ModelFacts) -> bool:
@@ -143,7 +145,7 @@ def _is_float32(facts: ModelFacts) -> bool:
 def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     memory = facts.memory or MemoryFacts()
     cells = _padded(max(spec.context_length, spec.kv_cells or 0))
-    kv_bytes = round(cells * _token_bytes(facts, KV_ELEMENT_BYTES[_kv_type(facts, spec)]))
+    kv_bytes = round(cells * _token_bytes(facts, *_element_bytes(facts, spec)))
     repacked_types = _REPACKED_ON_ARM if machine.is_arm else _REPACKED_ON_X86
     repacked_bytes = sum(size for name, size in memory.type_bytes.items() if name in repacked_types)
     step_tokens = min(spec.step_tokens or STEP_TOKENS, cells)
@@ -206,13 +208,13 @@ def _padded(cells: int) -> int:
     return -(-cells // CELL_PADDING) * CELL_PADDING
 
 
-def _token_bytes(facts: ModelFacts, element_bytes: float) -> float:
+def _token_bytes(facts: ModelFacts, element_bytes: float, value_element_bytes: float | None = None) -> float:
     """Give the cache of one token over all layers; llama.cpp gives windowed layers all cells (`swa_full`)."""
     if facts.kv is None:
         return 0
     num_attention = facts.memory.num_attention_layers if facts.memory is not None else None
     share = 1 if num_attention is None else num_attention / facts.kv.num_layers
-    return facts.kv.kv_bytes_per_token(element_bytes) * share
+    return facts.kv.kv_bytes_per_token(element_bytes, value_element_bytes) * share
 
 
 def _mlx_kv_bytes(facts: ModelFacts, spec: LoadSpec, element_bytes: float, tokens: int) -> float:

@@ -8,10 +8,10 @@ import msgspec
 from registry.catalogue import Artifact, Model
 from registry.errors import RegistryError
 from registry.facts import ModelFacts, ModelKind
-from router.config import Config
 from router.errors import RouterError
 from router.models.directory import ModelDirectory
 from router.models.load_settings import config_for, load_settings_of
+from router.models.load_spec import UNPLANNED_CONTEXT
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
 from router.protocols.choice import resident_workers
@@ -53,7 +53,7 @@ def abilities_of(serving: RequestService, model: Model) -> Abilities:
     loaded = max(_loaded_lengths(serving, model.name), default=None)
     return Abilities(
         artifact=artifact,
-        context_length=_next_length(serving.config, model, trained) if loaded is None else loaded,
+        context_length=_next_length(serving, model, trained) if loaded is None else loaded,
         trained_length=trained,
         loaded_length=loaded,
         can=()
@@ -102,6 +102,11 @@ def _loaded_lengths(serving: RequestService, name: str) -> Iterable[int]:
             yield worker.client.loaded.context_length
 
 
-def _next_length(config: Config, model: Model, trained: int | None) -> int:
-    configured = config_for(config, load_settings_of(model.settings)).generation.context_length
-    return configured if trained is None else min(configured, trained)
+def _next_length(serving: RequestService, model: Model, trained: int | None) -> int:
+    try:
+        target = serving.models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target
+        planned = serving.contexts.of(target)
+    except (RouterError, RegistryError):
+        planned = config_for(serving.config, load_settings_of(model.settings)).generation.context_length
+    planned = planned or UNPLANNED_CONTEXT
+    return planned if trained is None else min(planned, trained)

@@ -41,6 +41,7 @@ from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.workers.base import WorkerLink
+from router.workers.context_lengths import ContextLengths
 from router.workers.image_sides import ImageSidesInForce
 from router.workers.supervisor import Supervisor
 
@@ -86,6 +87,7 @@ class RequestService:
     """What routes of all protocols need of the gateway to answer a request.
 
     Args:
+        contexts: Which contexts are in force; None = made here.
         read_budget: Reads what the machine has.
 
     Attributes:
@@ -99,11 +101,23 @@ class RequestService:
         supervisor: Supervisor,
         requests: RequestRegister,
         *,
+        contexts: ContextLengths | None = None,
         read_budget: Callable[[], MemoryBudget] = read_budget,
     ) -> None:
         self.models = models
+        self.contexts = contexts or ContextLengths(
+            current_config,
+            resolve=models.resolve,
+            artifact_of=models.artifact_of,
+            workers=lambda: supervisor.workers,
+            read=read_budget,
+        )
         self.image_sides = ImageSidesInForce(
-            current_config, models.artifact_of, lambda: supervisor.workers, read=read_budget
+            current_config,
+            models.artifact_of,
+            lambda: supervisor.workers,
+            context_of=self.contexts.of,
+            read=read_budget,
         )
         self.images = ImageReader(current_config, models, self.image_sides.of, fetch=PublicFetcher().fetch)
         self.supervisor = supervisor

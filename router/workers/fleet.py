@@ -44,6 +44,7 @@ class Fleet:
 
     Args:
         launch_for: Name of an engine to how its worker is started.
+        context_of: Target to its context in tokens; None = unknown.
         saved_caches_dir: Where caches are saved when the config wants that.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
@@ -61,8 +62,10 @@ class Fleet:
         post: Callable[[Message], None],
         saved_caches_dir: Path | None,
         clock: Callable[[], float],
+        context_of: Callable[[Target], int | None] = lambda _target: None,
     ) -> None:
         self._launch_for = launch_for
+        self._context_of = context_of
         self._post = post
         self._saved_caches_dir = saved_caches_dir
         self._clock = clock
@@ -236,7 +239,14 @@ class Fleet:
         assert worker.client is not None
         self.set_state(worker, WorkerState.LOADING)
         num_cores = current_platform().num_compute_threads()
-        worker.client.load(load_spec_for(target, config, num_cores=num_cores, saved_caches_dir=self._saved_caches_dir))
+        spec = load_spec_for(
+            target,
+            config,
+            num_cores=num_cores,
+            context_length=self._context_of(target),
+            saved_caches_dir=self._saved_caches_dir,
+        )
+        worker.client.load(spec)
 
     def measure(self, worker: ManagedWorker) -> None:
         """Have a worker's memory read; what comes of it is a message."""

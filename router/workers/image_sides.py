@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from registry.catalogue import Artifact
 from router.config import CurrentConfig, ImagesConfig
 from router.models.adapters import facts_with
@@ -30,6 +32,7 @@ class ImageSidesInForce:
     Args:
         artifact_of: Target to its artifact, None when the registry has lost it.
         workers: Gives those that have a model.
+        context_of: Target to its context in tokens; None = as the config has it.
         read: Reads what the machine has.
         clock: Monotonic seconds.
     """
@@ -40,6 +43,7 @@ class ImageSidesInForce:
         artifact_of: Callable[[Target], Artifact | None],
         workers: Callable[[], Sequence[ManagedWorker]],
         *,
+        context_of: Callable[[Target], int | None] = lambda _target: None,
         read: Callable[[], MemoryBudget] = read_budget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +51,7 @@ class ImageSidesInForce:
         self._artifact_of = artifact_of
         self._workers = workers
         self._machine = this_machine()
+        self._context_of = context_of
         self._read = read
         self._clock = clock
         self._known: dict[Target, tuple[ImageSides, ImagesConfig, float]] = {}
@@ -74,6 +79,7 @@ class ImageSidesInForce:
         if vision is None or artifact is None:
             return ImageSides(None if images.max_side_px == "auto" else images.max_side_px, images.high_side_px)
         spec = load_spec_of(artifact, self._current.config, target.load)
+        spec = replace(spec, context_length=self._context_of(target) or spec.context_length)
         facts = facts_with(artifact.facts, target.adapter)
         need = memory_need(facts, spec, self._machine, image_side_px=counted_side_px(images))
         others = [worker for worker in self._workers() if worker.target not in {None, target}]

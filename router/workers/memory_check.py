@@ -6,15 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from backends.machine.current import current_platform
+from backends.wire.load import LoadSpec
 from registry.catalogue import Artifact
+from registry.facts import ModelFacts
 from router.config import Config
 from router.models.adapters import facts_with
-from router.models.load_spec import load_spec_of
+from router.models.load_spec import UNPLANNED_CONTEXT, load_spec_of
 from router.models.targets import Target
+from router.placement.context import fitting_context, is_planned
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.placement.vision_need import counted_side_px
+from router.workers.context_lengths import ContextLengths
 from router.workers.residency import ManagedWorker
 
 VALID_S: Final = 1.0
@@ -26,6 +32,7 @@ class MemoryCheck:
 
     Args:
         artifact_of: Target to its artifact, None when the registry has lost it.
+        contexts: Plans contexts, and is told how much of one fits; None = all are as they are said.
         read: Reads what the machine has.
         clock: Monotonic seconds.
     """
@@ -34,11 +41,13 @@ class MemoryCheck:
         self,
         artifact_of: Callable[[Target], Artifact | None],
         *,
+        contexts: ContextLengths | None = None,
         read: Callable[[], MemoryBudget] = read_budget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact_of = artifact_of
         self._machine = this_machine()
+        self._contexts = contexts
         self._read = read
         self._clock = clock
         self._fitting: dict[Target, float] = {}
@@ -60,12 +69,14 @@ class MemoryCheck:
             if artifact is None or artifact.facts.memory is None:
                 return  # nothing is known of its layers: a guess is no reason to refuse it
             budget, reclaimable = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
+            facts = facts_with(artifact.facts, target.adapter)
+            available_bytes = min(budget.available_for(artifact.engine), _ceiling(config, reclaimable))
             error = refusal(
                 target.label,
-                facts_with(artifact.facts, target.adapter),
-                load_spec_of(artifact, config, target.load),
+                facts,
+                self._spec(target, artifact, facts, config, available_bytes + reclaimable),
                 self._machine,
-                available_bytes=min(budget.available_for(artifact.engine), _ceiling(config, reclaimable)),
+                available_bytes=available_bytes,
                 reclaimable_bytes=reclaimable,
                 unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
                 image_side_px=counted_side_px(config.images),
@@ -74,6 +85,22 @@ class MemoryCheck:
                 raise error
             now = self._clock()
             self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
+
+    def _spec(self, target: Target, artifact: Artifact, facts: ModelFacts, config: Config, free_bytes: int) -> LoadSpec:
+        """Return how it would be loaded: where the context is planned, no longer than what fits now."""
+        spec = load_spec_of(artifact, config, target.load)
+        planned = None
+        if self._contexts is not None and is_planned(config, target.load):
+            planned = self._contexts.planned(target)
+        if self._contexts is None or planned is None:
+            return spec
+        spec = replace(spec, context_length=planned)
+        side_px = counted_side_px(config.images)
+        fitting = fitting_context(facts, spec, self._machine, free_bytes=free_bytes, image_side_px=side_px)
+        if fitting is None:
+            return replace(spec, context_length=min(planned, UNPLANNED_CONTEXT))
+        self._contexts.note_fitted(target, fitting)
+        return replace(spec, context_length=fitting)
 
     def _measure(self, pids: Sequence[int | None]) -> tuple[MemoryBudget, int]:
         """Return what the machine has, and what of it comes back with the end of some processes; blocking."""

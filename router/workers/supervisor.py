@@ -63,6 +63,7 @@ class Supervisor(Looks):
         note_choice: Told of every request that is taken in, and where it goes.
         check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError),
             in its own time; None = whatever may be tried.
+        context_of: Target to its context in tokens; None = unknown, it is as the config has it.
         note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
         conditions: Under which all work is done; None = they are always good.
         saved_caches_dir: Where caches are saved when the config wants that.
@@ -73,6 +74,7 @@ class Supervisor(Looks):
         swapped: Told of each load and unload.
         relieved: Told of each time that a worker gave back memory.
         removed: Told of each worker whose process was reaped.
+        saved_caches_dir: As it was given.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Supervisor(Looks):
         launch_for: Callable[[str], WorkerLaunch],
         note_choice: Callable[[ModelRequest, Choice], None] = lambda _request, _choice: None,
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None = None,
+        context_of: Callable[[Target], int | None] = lambda _target: None,
         note_working_set: Callable[[int], None] = lambda _bytes: None,
         conditions: Conditions | None = None,
         saved_caches_dir: Path | None = None,
@@ -94,9 +97,14 @@ class Supervisor(Looks):
         self._check_load = check_load
         self._note_working_set = note_working_set
         self._clock = clock
+        self.saved_caches_dir = saved_caches_dir
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._fleet = Fleet(
-            launch_for=launch_for, post=self._inbox.put_nowait, saved_caches_dir=saved_caches_dir, clock=clock
+            launch_for=launch_for,
+            post=self._inbox.put_nowait,
+            saved_caches_dir=saved_caches_dir,
+            clock=clock,
+            context_of=context_of,
         )
         self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
         self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)

@@ -154,17 +154,25 @@ def test_a_model_is_loaded_kept_and_unloaded(tooled_gateway: GatewayProcess, eng
 
 
 @ENGINES
-def test_a_context_length_is_the_requests(tooled_gateway: GatewayProcess, engine: str) -> None:
-    body: dict[str, Any] = {"model": f"tooled@{engine}", "options": {**GREEDY, "num_ctx": 128}}
-    ask(tooled_gateway, "/api/generate", **body, prompt="x")
-    assert [each["context_length"] for each in tooled_gateway.get("/api/ps")["models"]] == [128]
-    refused = tooled_gateway.post("/api/generate", {**body, "prompt": "x" * 200})
+def test_a_context_that_is_held_is_no_reason_to_load_again(tooled_gateway: GatewayProcess, engine: str) -> None:
+    body: dict[str, Any] = {"model": f"tooled@{engine}", "prompt": "x"}
+    for options in ({}, {"num_ctx": 128}, {"num_ctx": 4096}, {"num_ctx": 1 << 20}):
+        ask(tooled_gateway, "/api/generate", **body, options={**GREEDY, **options})
+        assert [each["context_length"] for each in tooled_gateway.get("/api/ps")["models"]] == [8192]
+
+
+@ENGINES
+def test_what_a_context_does_not_hold_is_refused_or_cut(tooled_gateway: GatewayProcess, engine: str) -> None:
+    def post(path: str, **body: Any) -> httpx.Response:
+        body = {"model": f"tooled@{engine}", "options": GREEDY, "stream": False, **body}
+        return tooled_gateway.post(path, body, **{"X-Mlxr-Load": "context_length=128"})
+
+    refused = post("/api/generate", prompt="x" * 200)
     assert refused.status_code == 400
     assert "the context holds 128" in refused.json()["error"]
     turns = [{"role": role, "content": "x" * 90} for role in ("user", "assistant")]
-    cut = ask(tooled_gateway, "/api/chat", **body, messages=[*turns, *HI], truncate=True)
-    alone = ask(tooled_gateway, "/api/chat", **body, messages=HI)
-    assert cut["message"] == alone["message"]
+    cut, alone = (post("/api/chat", messages=messages, truncate=True) for messages in ([*turns, *HI], HI))
+    assert cut.json()["message"] == alone.json()["message"]
 
 
 @ENGINES

@@ -16,7 +16,7 @@ from registry.settings import (
 
 VALUES = {
     "context_length": st.integers(16, 10_000_000),
-    "kv_type": st.sampled_from(["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]),
+    "kv_type": st.sampled_from(["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q8_0/q4_0", "f16/q4_1"]),
     "parallel": st.integers(1, 256),
     "workers": st.integers(1, 64),
     "keep_alive_s": st.floats(0, 1e9),

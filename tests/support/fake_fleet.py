@@ -31,7 +31,9 @@ from router.models.load_settings import AS_CONFIGURED, overlaid
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
+from router.placement.memory import MemoryBudget
 from router.requests.generation import Generation, GenerationRequest, OutputEvent
+from router.workers.context_lengths import ContextLengths
 from router.workers.launch import WorkerLaunch
 from router.workers.residency import ManagedWorker
 from router.workers.supervisor import Supervisor
@@ -94,9 +96,16 @@ class FakeFleet:
         first = await asyncio.create_subprocess_exec("true", stderr=asyncio.subprocess.PIPE)
         await first.communicate()
         self._num_fds = psutil.Process().num_fds()
-        self.supervisor = Supervisor(
+        contexts = ContextLengths(
             self.current_config,
             resolve=self.resolve,
+            artifact_of=lambda _target: None,
+            workers=lambda: self.supervisor.workers,
+            read=lambda: MemoryBudget(total_bytes=0, available_bytes=0),
+        )
+        self.supervisor = Supervisor(
+            self.current_config,
+            resolve=contexts.resolve,
             launch_for=self._launch_for,
             note_choice=self.note_choice,
             check_load=self.check_load,

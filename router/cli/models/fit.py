@@ -8,7 +8,7 @@ import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, kv_types_of
 from registry.catalogue import Artifact, Model
 from registry.checksums.verification import read_facts
 from registry.errors import ArtifactError
@@ -20,7 +20,7 @@ from router.cli.terminal.output import print_facts, print_json, print_table, siz
 from router.cli.terminal.verbs import option, verb
 from router.models.adapters import facts_with, find_adapters
 from router.models.load_settings import load_settings_of
-from router.models.load_spec import load_spec_of
+from router.placement.context import planned_spec
 from router.placement.fit import largest_context
 from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
@@ -56,7 +56,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
         raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
     config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
     budget = read_budget(paths.working_set_file)
-    specs = [load_spec_of(item, config, load) for item in artifacts]
+    specs = [planned_spec(item, config, load, machine=machine, budget=budget) for item in artifacts]
     reports = [
         _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images))
         for item, spec in zip(artifacts, specs, strict=True)
@@ -91,8 +91,9 @@ def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[A
 
 def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | None) -> LoadSpec:
     """Put the command line's options over the model's settings and the config."""
-    if kv is not None and kv not in KV_ELEMENT_BYTES:
-        raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
+    if kv is not None and not KV_ELEMENT_BYTES.keys() >= set(kv_types_of(kv)):
+        choice = f"choose {', '.join(KV_ELEMENT_BYTES)}, or two of them like q8_0/q4_0"
+        raise CommandError(f"There is no KV type {kv!r}; {choice}.", exit_code=2)
     return replace(
         spec,
         context_length=ctx or spec.context_length,

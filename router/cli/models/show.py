@@ -27,6 +27,7 @@ from router.models.defaults import sampling_origins
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
 from router.models.vision import vision_source
+from router.placement.context import planned_spec
 from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import memory_need, tower_keeps_scores
 from router.placement.vision_need import ImageSides, counted_side_px, image_sides
@@ -160,7 +161,7 @@ def _shown_images(artifact: Artifact, model: Model, config: Config, budget: Memo
     source = vision_source(artifact)
     if source is None or load.vision == "off":
         return None
-    spec = load_spec_of(artifact, config, load)
+    spec = planned_spec(artifact, config, load, machine=this_machine(), budget=budget)
     need = memory_need(artifact.facts, spec, this_machine(), image_side_px=counted_side_px(config.images))
     free_bytes = budget.available_for(artifact.engine) - need.required_bytes
     return image_sides(

@@ -12,7 +12,7 @@ from router.cli.terminal.context import current_paths, read_config
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.jobs.pulls import Pulls
 from router.models.load_settings import load_settings_of
-from router.models.load_spec import load_spec_of
+from router.placement.context import planned_spec
 from router.placement.memory import read_budget, this_machine
 from router.placement.memory_need import memory_need
 from router.placement.vision_need import counted_side_px
@@ -99,9 +99,9 @@ def fit_of(path: str) -> PulledFit | None:
     model, artifact = found[0]
     machine = this_machine()
     config = read_config(paths)
-    spec = load_spec_of(artifact, config, load_settings_of(model.settings))
-    need = memory_need(artifact.facts, spec, machine, image_side_px=counted_side_px(config.images))
     budget = read_budget(paths.working_set_file)
+    spec = planned_spec(artifact, config, load_settings_of(model.settings), machine=machine, budget=budget)
+    need = memory_need(artifact.facts, spec, machine, image_side_px=counted_side_px(config.images))
     is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None
     limit = budget.wired_limit_bytes if is_wired else budget.total_bytes
     return PulledFit(need.required_bytes, need.context_length, limit or budget.total_bytes)

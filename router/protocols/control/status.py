@@ -5,10 +5,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
 from backends.machine.current import current_platform
+from backends.saved_caches.folder import max_bytes_for, saved_files
 from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
@@ -32,6 +34,7 @@ from router.status import (
     QueueStatus,
     RequestStatus,
     ResidentModel,
+    SavedCachesStatus,
     ShownImages,
     Status,
     WaitingTarget,
@@ -87,10 +90,22 @@ async def status(
         memory=memory_status(serving, monitor),
         checksums=keeper.progress if current_caller().models is None else None,
         heat=heat.status,
+        saved_caches=await asyncio.to_thread(_saved_caches, serving.supervisor.saved_caches_dir, config),
         suspended=heat.suspended,
         models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
         restart=serving.supervisor.version_clash,
         threads=config.llamacpp.threads or "auto",
+    )
+
+
+def _saved_caches(folder: Path | None, config: Config) -> SavedCachesStatus | None:
+    if folder is None or not config.cache.persist:
+        return None
+    files = saved_files(folder)
+    return SavedCachesStatus(
+        num_caches=len(files),
+        num_bytes=sum(file.num_bytes for file in files),
+        max_bytes=max_bytes_for(folder, config.cache.max_bytes),
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 import msgspec
 
 from backends.wire.request import Priority, SpeculationMode
-from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.facts import ChatTemplateFacts
 from registry.settings import LoadSettings
@@ -68,9 +67,12 @@ def requested_model(
     defaults = serving.models.defaults_for(model_request.model)
     check_options(options, serving.config, target.engine.kind, defaults)
     artifact = serving.models.artifact_of(target)
-    by_options = requested_load(options, serving.config, load_settings_of(model.settings), artifact)
+    by_options = requested_load(options, serving.config, load_settings_of(model.settings))
     model_request = msgspec.structs.replace(
-        model_request, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
+        model_request,
+        load=overlaid(by_options, by_header),
+        keep_alive_s=keep_alive_seconds(body.keep_alive),
+        min_context=options.num_ctx if by_header.context_length is None else None,
     )
     own = model.settings.template
     of_artifact = None if artifact is None else artifact.facts.chat_template
@@ -119,20 +121,14 @@ def _penalizes(options: Options, defaults: RequestDefaults) -> bool:
     return bool(is_set) and options.repeat_last_n != NO_WINDOW
 
 
-def requested_load(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:
+def requested_load(options: Options, config: Config, of_model: LoadSettings) -> LoadSettings:
     """Return what the options ask of the load; nothing where it is so anyway, so that nothing is loaded anew.
+
+    `num_ctx` is no such thing: a context that holds more serves as well (`ModelRequest.min_context`).
 
     Args:
         of_model: The model's own settings of its load.
-        artifact: What is to be loaded, for how much context it was made; None = not known.
     """
-    present = config_for(config, of_model)
-    num_ctx, num_thread = options.num_ctx, options.num_thread or None
-    trained = None if artifact is None else artifact.facts.context_length
-    if num_ctx is not None and trained is not None:
-        num_ctx = min(num_ctx, trained)
-    is_same_context = num_ctx == min(present.generation.context_length, trained or present.generation.context_length)
-    return LoadSettings(
-        context_length=None if is_same_context else num_ctx,
-        threads=None if num_thread == present.llamacpp.threads else num_thread,
-    )
+    num_thread = options.num_thread or None
+    present = config_for(config, of_model).llamacpp.threads
+    return LoadSettings(threads=None if num_thread == present else num_thread)

@@ -61,7 +61,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     # How the model is loaded.
     num_ctx: Annotated[
         ContextLength | None,
-        honoured("tokens, at most what the model was made for; another value loads the model anew"),
+        honoured("tokens that the context holds at least, at most those it was made for"),
     ] = None
     num_thread: Annotated[
         Annotated[int, Meta(ge=0, le=1024)] | None,

@@ -47,7 +47,7 @@ def load(path: Path, **options: object) -> tuple[LoadedLlamaCpp, float]:
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0", "bf16"])
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0", "bf16", "q8_0/q4_0", "f16/q8_0"])
 def test_a_cache_of_another_type_answers_and_has_the_size_that_was_estimated(
     bundled_gguf: Path, kv_type: KVType
 ) -> None:
@@ -70,6 +70,23 @@ def test_a_cache_of_another_type_answers_and_has_the_size_that_was_estimated(
 def test_quantized_values_without_flash_attention_are_refused_by_name(bundled_gguf: Path) -> None:
     with pytest.raises(LoadError, match=r"kv_type q8_0 needs flash attention.*set that to auto or on"):
         load(bundled_gguf, kv_type="q8_0", flash_attention="off")
+
+
+@pytest.mark.real_model
+def test_quantized_keys_do_without_flash_attention(bundled_gguf: Path) -> None:
+    engine, cache_mib = load(bundled_gguf, kv_type="q8_0/f16", flash_attention="off")
+    engine.close()
+    assert cache_mib == pytest.approx(22.5 * (1 + 17 / 32) / 2, abs=0.01)
+
+
+@pytest.mark.real_model
+def test_a_cache_of_other_types_is_told_from_others_by_its_fingerprint(bundled_gguf: Path) -> None:
+    prints = set()
+    for kv_type in (None, "q8_0", "q8_0/q4_0", "q4_0/q8_0"):
+        engine, _ = load(bundled_gguf, kv_type=kv_type)
+        prints.add(engine.cache_fingerprint)
+        engine.close()
+    assert len(prints) == 4
 
 
 def test_a_model_whose_heads_cannot_be_quantized_is_refused_with_a_way_out(tiny_gguf: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from router.config import Config, load_config, parse_config
 from router.config.load import key_paths
 from router.config.reference import ensure_config_file, json_schema, reference_text
+from router.config.schema import KVTypePair
 from router.config.yaml_text import parse
 from router.errors import ConfigError
 
@@ -46,7 +47,8 @@ def test_the_schema_has_every_key_described_and_no_others() -> None:
             assert all(property_.get("description") for property_ in definition["properties"].values()), name
             keys += list(definition["properties"])
     sections = [field.name for field in msgspec.structs.fields(Config)]
-    assert set(keys) == {path[-1] for path in key_paths()} | set(sections)
+    of_values = set(KVTypePair.__struct_fields__)
+    assert set(keys) == {path[-1] for path in key_paths()} | set(sections) | of_values
 
 
 def test_the_first_run_gives_the_user_the_commented_file_with_its_schema_beside_it(tmp_path: Path) -> None:

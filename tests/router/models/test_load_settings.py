@@ -90,10 +90,12 @@ async def test_a_model_may_have_more_workers_than_the_config_says(fleet: FakeFle
 
 
 def plain_types(kind: Any) -> list[Any]:
-    """Return what a value may be, but for null."""
+    """Return what a value may be, but for null, and for objects that say the same as one word."""
     if isinstance(kind, inspect.UnionType):
         return [plain for part in kind.types for plain in plain_types(part)]
-    return [] if isinstance(kind, inspect.NoneType) else [kind]
+    if isinstance(kind, inspect.Metadata):
+        return plain_types(kind.type)
+    return [] if isinstance(kind, inspect.NoneType | inspect.StructType) else [kind]
 
 
 def example(name: str) -> Any:
@@ -103,6 +105,8 @@ def example(name: str) -> Any:
     kinds = plain_types(field)
     kind = next((kind for kind in kinds if isinstance(kind, inspect.IntType)), kinds[0])
     match kind:
+        case inspect.StrType(pattern=str()):
+            return "q8_0/q4_0"
         case inspect.IntType():
             return (kind.ge or 0) + 1
         case inspect.LiteralType():

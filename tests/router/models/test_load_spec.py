@@ -10,7 +10,8 @@ from registry.engines import Engine, EngineKind
 from registry.facts import AdapterFacts, ArtifactFormat
 from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
-from router.models.load_spec import load_spec_for
+from router.config.load import parse_config
+from router.models.load_spec import load_spec, load_spec_for
 from router.models.targets import LocalArtifact, Target
 from tests.router.models.test_vision import SOURCE
 
@@ -155,3 +156,9 @@ def test_the_type_of_the_cache_in_the_config_is_llamacpps_alone() -> None:
     assert (
         load_spec_for(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), CONFIG, num_cores=6).kv_type is None
     )
+
+
+def test_types_of_keys_and_values_may_be_said_apart_or_in_one_word() -> None:
+    for said in ("{k: q8_0, v: q4_0}", "q8_0/q4_0"):
+        config = parse_config(f"llamacpp: {{kv_type: {said}}}", source="server.yaml")
+        assert load_spec("/m.gguf", EngineKind.LLAMACPP, config).kv_type == "q8_0/q4_0"

@@ -155,7 +155,8 @@ def test_a_type_of_the_kv_cache_is_refused_on_mlx_before_anything_is_unloaded() 
 
 
 @pytest.mark.parametrize(
-    ("kv_type", "width", "is_refused"), [("q4_0", 80, True), ("f16", 80, False), ("q4_0", 64, False)]
+    ("kv_type", "width", "is_refused"),
+    [("q4_0", 80, True), ("f16", 80, False), ("q4_0", 64, False), ("f16/q4_0", 80, False), ("q8_0/f16", 80, True)],
 )
 def test_a_quantized_kv_cache_needs_heads_that_blocks_fit_into(kv_type: Any, width: int, is_refused: bool) -> None:  # noqa: FBT001 - a case
     kv = KVGeometry(num_layers=1, num_kv_heads=(1,), key_length=width, value_length=64)

@@ -50,6 +50,16 @@ def test_a_float16_cache_has_the_textbook_size() -> None:
 def test_quantized_caches_take_what_their_blocks_take() -> None:
     assert kv_bytes(facts(), context_length=8192, kv_type="q8_0") == GIB * 17 // 32
     assert kv_bytes(facts(), context_length=8192, kv_type="q4_0") == GIB * 9 // 32
+    assert kv_bytes(facts(), context_length=8192, kv_type="q8_0/q4_0") == GIB * 13 // 32
+
+
+def test_quantized_values_have_flash_attention_with_them_and_quantized_keys_need_none() -> None:
+    def compute_bytes(kv_type: str) -> int:
+        spec = LoadSpec(model_path="", context_length=8192, kv_type=kv_type, flash_attention="off")
+        return memory_need(facts(), spec, PC).compute_bytes
+
+    assert compute_bytes("f16/q8_0") == compute_bytes("q8_0")
+    assert compute_bytes("q8_0/f16") == compute_bytes("f16") > compute_bytes("q8_0")
 
 
 def test_float32_weights_have_a_float32_cache_and_scores_for_every_head() -> None:

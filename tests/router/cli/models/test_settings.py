@@ -118,6 +118,8 @@ def test_settings_are_set_shown_and_taken_away(mlxr: Mlxr, tmp_path: Path) -> No
         ("temperature=hot", "temperature"),
         ("top_k=1.5", "top_k"),
         ("kv_type=q9", "kv_type"),
+        ("kv_type=q8_0/", "like q8_0/q4_0"),
+        ("kv_type=q8_0/q4_0/q4_0", "kv_type"),
         ("keep_alive_s=soon", "30s, 5m, 2h"),
         ("engine=cuda", "auto, mlx, llamacpp"),
         ('stop=["a"', "JSON list"),

@@ -128,24 +128,8 @@ def test_threads_are_llamacpps() -> None:
         check_options(options(num_thread=3), CONFIG, EngineKind.MLX)
 
 
-def test_a_context_loads_anew_unless_it_is_so_anyway() -> None:
-    default = CONFIG.generation.context_length
-
-    def asked(num_ctx: int, of_model: LoadSettings = AS_CONFIGURED, trained: int = 100_000) -> LoadSettings:
-        return requested_load(options(num_ctx=num_ctx), CONFIG, of_model, artifact(trained))
-
-    assert requested_load(options(), CONFIG, AS_CONFIGURED, artifact(100_000)) == AS_CONFIGURED
-    assert asked(default) == AS_CONFIGURED
-    assert asked(64) == LoadSettings(context_length=64)
-    assert asked(64, LoadSettings(context_length=64)) == AS_CONFIGURED
-    assert asked(default, LoadSettings(context_length=64)) == LoadSettings(context_length=default)
-    # More than the model was made for is what it was made for.
-    assert asked(10_000, trained=1024) == AS_CONFIGURED
-    assert asked(10_000, LoadSettings(context_length=64), trained=1024) == LoadSettings(context_length=1024)
-
-
 def test_threads_load_anew_unless_it_is_so_anyway() -> None:
-    load = requested_load(options(num_thread=3), CONFIG, AS_CONFIGURED, None)
+    load = requested_load(options(num_thread=3), CONFIG, AS_CONFIGURED)
     assert load == LoadSettings(threads=3)
-    assert requested_load(options(num_thread=3), CONFIG, LoadSettings(threads=3), None) == AS_CONFIGURED
-    assert requested_load(options(num_thread=0), CONFIG, AS_CONFIGURED, None) == AS_CONFIGURED
+    assert requested_load(options(num_thread=3), CONFIG, LoadSettings(threads=3)) == AS_CONFIGURED
+    assert requested_load(options(num_thread=0), CONFIG, AS_CONFIGURED) == AS_CONFIGURED
