@@ -33,6 +33,8 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         is_image_cached: Whether no row had to be made for it; None = the server did not say.
         encode_ms: The server's own figure for making its rows; None = it did not say, or none had to be made.
         least_threads: The fewest that it was computed with; None = the server did not say.
+        num_drafted: Tokens that the server drafted; None = it did not say, or drafted none.
+        num_accepted: Those of them that were right.
         answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
     """
 
@@ -56,6 +58,8 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     num_image_tokens: int | None = None
     is_image_cached: bool | None = None
     encode_ms: float | None = None
+    num_drafted: int | None = None
+    num_accepted: int | None = None
     answer_digest: str | None = None
     least_threads: int | None = None
 

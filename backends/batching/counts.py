@@ -13,6 +13,8 @@ class BatchCounts(msgspec.Struct):
         num_preemptions: Sequences that lost them to one that goes before them.
         num_forks: Sequences that began with another one's cache.
         num_dropped: Kept caches of ended sequences that had to make room.
+        num_drafted: Tokens that were drafted.
+        num_accepted: Those of them that were drawn.
     """
 
     num_steps: int = 0
@@ -21,3 +23,5 @@ class BatchCounts(msgspec.Struct):
     num_preemptions: int = 0
     num_forks: int = 0
     num_dropped: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0

@@ -74,10 +74,10 @@ class BatchRunner:
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Have a plan done; arguments and errors as in `LoadedEngine.step`."""
-        started_at = self._clock()
+        started_at, cpu_at = self._clock(), time.process_time()
         result = self._engine.step(plan, should_abort)
         if not result.was_aborted:
-            self._observe(plan, result, self._clock() - started_at)
+            self._observe(plan, result, self._clock() - started_at, time.process_time() - cpu_at)
         self.batcher.on_step(result)
         for chunk in plan.chunks:
             if chunk.sequence.checkpoint_places:
@@ -183,11 +183,13 @@ class BatchRunner:
         for sequence_id in sequence_ids:
             self._engine.remove(sequence_id)
 
-    def _observe(self, plan: StepPlan, result: StepResult, duration_s: float) -> None:
+    def _observe(self, plan: StepPlan, result: StepResult, duration_s: float, cpu_s: float) -> None:
         """Let those learn what a step took who decide by it; decode chunks come first in a plan."""
         if self._speculation is not None:
             threads = self._engine.threads
-            self._speculation.on_step(plan, result, duration_s, None if threads is None else threads.num)
+            self._speculation.on_step(plan, result, cpu_s, None if threads is None else threads.num)
+            counts = self.batcher.counts
+            counts.num_drafted, counts.num_accepted = self._speculation.num_drafted, self._speculation.num_accepted
         if any(chunk.draft for chunk in plan.chunks):
             return  # it tells nothing of steps without drafts
         num_decoding = sum(chunk.sequence.is_decoding for chunk in plan.chunks)

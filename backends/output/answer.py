@@ -167,6 +167,8 @@ class RunningAnswer:
             0 if self._is_prompt_only else sequence.num_output_tokens,
             self._num_reasoning_tokens,
             sum(span.tile.size for span in sequence.spans),
+            sequence.num_drafted,
+            sequence.num_accepted,
         )
 
     def on_scheduled(self, now: float) -> list[Event]:

@@ -43,6 +43,8 @@ class StatsReporter:
             num_preemptions=counts.num_preemptions,
             num_forks=counts.num_forks,
             num_dropped=counts.num_dropped,
+            num_drafted=counts.num_drafted,
+            num_accepted=counts.num_accepted,
             num_loaded_caches=saved.num_loaded,
             loaded_cache_tokens=saved.loaded_tokens,
             loaded_cache_bytes=saved.loaded_bytes,

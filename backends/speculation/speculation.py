@@ -5,15 +5,16 @@ A draft is cut to what its sequence may still draw, before an end token, at the 
 and to the cells that are free.
 """
 
+import dataclasses
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import Final
 
 from backends.base import Chunk, StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
 from backends.speculation.lookup import TokenLookup
-from backends.speculation.worth import DraftWorth, Offer
+from backends.speculation.worth import FIRST_CREDIT, SHARE, DraftWorth, Offer, credited
 from backends.wire.request import SpeculationMode
 
 MAX_DRAFT: Final = 15
@@ -22,11 +23,18 @@ _LOOKUP_DRAFT: Final = 7
 """Those of one that does not ask what it costs."""
 
 
-class _Drafting(NamedTuple):
-    """What is kept of a sequence that may have drafts."""
+@dataclasses.dataclass(slots=True)
+class _Drafting:
+    """What is kept of a sequence.
 
-    lookup: TokenLookup
+    Attributes:
+        lookup: None = it has no drafts, but is in steps with others that have.
+        credit: What it may still lose by drafts.
+    """
+
+    lookup: TokenLookup | None
     editor: LogitsEditor | None
+    credit: float = FIRST_CREDIT
 
 
 class Speculation:
@@ -35,23 +43,31 @@ class Speculation:
     Args:
         mode: Of sequences that do not say.
         end_ids: Tokens that end an answer.
+
+    Attributes:
+        num_drafted: Tokens of all drafts so far.
+        num_accepted: Those of them that were drawn.
     """
 
     def __init__(self, limits: BatchLimits, mode: SpeculationMode, end_ids: Collection[int]) -> None:
+        self.num_drafted = self.num_accepted = 0
         self._limits = limits
         self._mode = mode
         self._end_ids = end_ids
         self._worth = DraftWorth()
         self._drafting: dict[int, _Drafting] = {}
+        self._num_drafting = 0
 
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Take a sequence up; its editor is asked what may follow, and never changed."""
-        if self._mode_of(sequence) is not SpeculationMode.OFF:
-            self._drafting[sequence.sequence_id] = _Drafting(TokenLookup(), editor)
+        lookup = None if self._mode_of(sequence) is SpeculationMode.OFF else TokenLookup()
+        self._num_drafting += lookup is not None
+        self._drafting[sequence.sequence_id] = _Drafting(lookup, editor)
 
     def forget(self, sequence_id: int) -> None:
         """Drop what is kept of a sequence that has ended; unknown ids are ignored."""
-        self._drafting.pop(sequence_id, None)
+        drafting = self._drafting.pop(sequence_id, None)
+        self._num_drafting -= drafting is not None and drafting.lookup is not None
 
     def drafted(self, plan: StepPlan, num_free_cells: int) -> StepPlan:
         """Return the plan with the drafts that it is to have.
@@ -63,7 +79,7 @@ class Speculation:
         num_rows = len(chunks)
         is_full = num_rows >= max(2, self._limits.max_sequences)
         max_rows = min(num_rows + num_free_cells, self._limits.step_tokens)
-        if not self._drafting or not chunks or is_full or max_rows <= num_rows:
+        if not self._num_drafting or not chunks or is_full or max_rows <= num_rows:
             return plan
         if not all(chunk.sequence.is_decoding for chunk in chunks):
             return plan
@@ -76,19 +92,27 @@ class Speculation:
         pairs = zip(chunks, drafts, lengths, strict=True)
         return StepPlan(tuple(chunk._replace(draft=draft[:length]) for chunk, draft, length in pairs), plan.evicted)
 
-    def on_step(self, plan: StepPlan, result: StepResult, duration_s: float, num_threads: int | None) -> None:
-        """Learn from a step that was not given up."""
+    def on_step(self, plan: StepPlan, result: StepResult, cpu_s: float, num_threads: int | None) -> None:
+        """Learn from a step that was not given up.
+
+        Args:
+            cpu_s: What it took of the processors: by the clock it takes longer where others use them too.
+            num_threads: That computed it, where that is known.
+        """
         if not plan.chunks or not all(chunk.sequence.is_decoding for chunk in plan.chunks):
             return
-        num_drafted = num_drawn = 0
-        for chunk in plan.chunks:
-            num_tokens = len(result.tokens.get(chunk.sequence.sequence_id, ()))
-            num_drawn += num_tokens
+        nums = [len(result.tokens.get(chunk.sequence.sequence_id, ())) for chunk in plan.chunks]
+        num_drafted = sum(len(chunk.draft) for chunk in plan.chunks)
+        cost = self._worth.observe(len(nums), num_drafted, sum(nums), cpu_s, num_threads)
+        for chunk, num_tokens in zip(plan.chunks, nums, strict=True):
+            drafting = self._drafting.get(chunk.sequence.sequence_id)
+            if drafting is not None:
+                drafting.credit = credited(drafting.credit, num_tokens - cost if num_drafted else SHARE)
             if chunk.draft:
-                num_drafted += len(chunk.draft)
                 chunk.sequence.num_drafted += len(chunk.draft)
                 chunk.sequence.num_accepted += max(0, num_tokens - 1)
-        self._worth.observe(len(plan.chunks), num_drafted, num_drawn, duration_s, num_threads)
+                self.num_drafted += len(chunk.draft)
+                self.num_accepted += max(0, num_tokens - 1)
 
     def _mode_of(self, sequence: Sequence) -> SpeculationMode:
         return self._mode if sequence.speculation is None else sequence.speculation
@@ -96,7 +120,7 @@ class Speculation:
     def _draft(self, sequence: Sequence) -> tuple[int, ...]:
         """Return what may follow a sequence's tokens, as far as it would be of use."""
         drafting = self._drafting.get(sequence.sequence_id)
-        if drafting is None:
+        if drafting is None or drafting.lookup is None:
             return ()
         # One more is drawn than was drafted.
         num_left = sequence.max_output_tokens - sequence.num_output_tokens - 1
@@ -116,8 +140,10 @@ class Speculation:
         if any(wanted):
             share = (max_rows - len(chunks)) // sum(length > 0 for length in wanted)
             return [min(length, share) for length in wanted]
-        offers = [
-            Offer(len(draft), self._drafting[chunk.sequence.sequence_id].lookup.acceptance if draft else 0.0)
-            for chunk, draft in zip(chunks, drafts, strict=True)
-        ]
+        offers = [self._offer(chunk.sequence, len(draft)) for chunk, draft in zip(chunks, drafts, strict=True)]
         return self._worth.lengths(offers, max_rows)
+
+    def _offer(self, sequence: Sequence, num_tokens: int) -> Offer:
+        drafting = self._drafting[sequence.sequence_id]
+        acceptance = 0.0 if drafting.lookup is None else drafting.lookup.acceptance
+        return Offer(num_tokens, acceptance, drafting.credit)

@@ -2,9 +2,13 @@
 
 A draft of k tokens, of which each is right with probability a, draws 1 + a + ... + a^k tokens in the mean, in a step of
 k more rows. What rows cost differs by machine, model and quantization from a few percent of a step to nearly all of
-it, so it is measured: by the last steps of as many rows and threads, of which the slow ones do not count. What is not
-known yet is tried, rarely: losses are bounded by an account, into which each step without drafts pays a small share of
-itself and drafts what they gain. It is in steps without drafts, as all costs and gains here.
+it, so it is measured, in time of the processors: by the last steps of as many rows and threads, of which the slow ones
+do not count.
+
+What drafts may lose is bounded by accounts, one of each sequence that is in the steps, with a draft or without, and one
+of all of them. Into these each step without drafts pays a small share of itself, and one with drafts what it gained, or
+takes what it lost. A draft is made where no account would be overdrawn if all of it were wrong. Accounts, costs and
+gains are in steps without drafts.
 """
 
 from collections import deque
@@ -15,35 +19,44 @@ SIZES: Final = (4, 8, 16)
 """Rows of a step with drafts. Kernels take rows by fours; few sizes are known sooner."""
 MARGIN: Final = 1.1
 """Drafts must be expected to bring so many times what a step without them does."""
-SHARE: Final = 0.015
+SHARE: Final = 0.02
 """What may be lost by drafts where they never pay, as a share of all steps."""
-MAX_CREDIT: Final = 8.0
-FIRST_CREDIT: Final = 3.0
-"""What may be lost beyond that share, once."""
+FIRST_CREDIT: Final = 2.0
+"""What may be lost beyond that share, by each sequence."""
+MAX_CREDIT: Final = 12.0
 PLAIN_INTERVAL: Final = 64
 """After so many steps with drafts, fewer as long as few went without, one does: a machine that became slower must not
 look as if drafts had."""
 MAX_AGE: Final = 512
 """Costs not seen for so many steps are taken as unknown."""
+_LEAST_S: Final = 1e-9
 _NUM_SAMPLES: Final = 9
+_ROW_COST: Final = 0.75
+"""What further rows are taken to cost before that is seen, as a share of the rows before them."""
 _NUM_SURE: Final = 3
 """Fewer may all have been hiccups of the machine, so that it is tried again."""
 
 
 class Offer(NamedTuple):
-    """A sequence that may have a draft.
+    """A sequence of a step, and the draft that it may have.
 
     Attributes:
         num_tokens: Its longest, >= 0.
         acceptance: How likely each of its tokens is right where the ones before it are, 0..1.
+        credit: What the sequence may lose.
     """
 
     num_tokens: int
     acceptance: float
+    credit: float = FIRST_CREDIT
 
 
 class DraftWorth:
-    """Learns from the steps of one engine with one model."""
+    """Learns from the steps of one engine with one model.
+
+    Attributes:
+        credit: What all sequences together may lose.
+    """
 
     def __init__(self) -> None:
         self._times_s: dict[tuple[int | None, int], deque[float]] = {}
@@ -51,35 +64,37 @@ class DraftWorth:
         self._num_steps = 0
         self._num_since_plain = 0
         self._num_threads: int | None = None
-        self.credit = FIRST_CREDIT
+        self.credit = MAX_CREDIT
 
     def observe(
-        self, num_sequences: int, num_drafted: int, num_tokens: int, duration_s: float, num_threads: int | None = None
-    ) -> None:
+        self, num_sequences: int, num_drafted: int, num_tokens: int, cpu_s: float, num_threads: int | None = None
+    ) -> float:
         """Learn from a step in which all sequences decoded.
 
         Args:
             num_sequences: >= 1.
             num_drafted: Tokens of all drafts, >= 0.
             num_tokens: What was drawn, with the first of each sequence.
-            duration_s: What the step took, > 0.
+            cpu_s: What the step took of the processors.
             num_threads: That computed it, where that is known.
+
+        Returns:
+            What a step with so many drafts costs, 1 without any.
         """
         self._num_steps += 1
         self._num_threads = num_threads
         num_rows = _size(num_sequences + num_drafted) if num_drafted else num_sequences
-        self._times_s.setdefault((num_threads, num_rows), deque(maxlen=_NUM_SAMPLES)).append(duration_s)
+        self._times_s.setdefault((num_threads, num_rows), deque(maxlen=_NUM_SAMPLES)).append(max(cpu_s, _LEAST_S))
         self._seen_at[num_threads, num_rows] = self._num_steps
         if not num_drafted:
             self._num_since_plain = 0
-            self.credit = min(MAX_CREDIT, self.credit + SHARE)
-            return
+            self.credit = credited(self.credit, SHARE)
+            return 1.0
         self._num_since_plain += 1
-        cost = self._cost(num_rows, num_sequences)
-        if cost is not None:
-            self.credit = min(
-                MAX_CREDIT, self.credit + num_tokens / num_sequences - min(cost, num_rows / num_sequences)
-            )
+        in_proportion = num_rows / num_sequences
+        cost = min(self._cost(num_rows, num_sequences) or in_proportion, in_proportion)
+        self.credit = credited(self.credit, num_tokens / num_sequences - cost)
+        return cost
 
     def lengths(self, offers: Sequence[Offer], max_rows: int) -> list[int]:
         """Return how long each draft is to be, 0 for none.
@@ -92,8 +107,9 @@ class DraftWorth:
         best, best_gain = [0] * num, MARGIN
         num_plain = len(self._fresh(num))
         is_due = self._num_since_plain * _NUM_SAMPLES >= PLAIN_INTERVAL * num_plain
-        if is_due or self.credit <= 0 or num_plain < _NUM_SURE:
+        if is_due or num_plain < _NUM_SURE:
             return best
+        most_cost = 1 + min(self.credit, *(offer.credit for offer in offers))
         known, known_cost = num, 1.0
         for size in SIZES:
             lengths, expected = _shared_out(offers, min(size, max_rows) - num)
@@ -102,13 +118,13 @@ class DraftWorth:
             gain, cost, times_s = expected / num, self._cost(size, num), self._fresh(size)
             if cost is not None and len(times_s) >= _NUM_SURE:
                 known, known_cost = size, cost
-                if gain / cost >= best_gain:
+                if gain / cost >= best_gain and cost <= most_cost:
                     best, best_gain = lengths, gain / cost
                 continue
-            # A try: it costs what it did the last time, or no more than rows in proportion.
+            # A try: it costs what it did the last time, or about that.
             least = known_cost if cost is None else cost * min(times_s) / _usual(times_s)
-            most = known_cost * size / known if cost is None else least
-            if gain / least >= best_gain and most - gain <= self.credit:
+            most = known_cost * (1 + _ROW_COST * (size - known) / known) if cost is None else least
+            if gain / least >= best_gain and most <= most_cost:
                 return lengths
         return best
 
@@ -123,6 +139,11 @@ class DraftWorth:
         if self._num_steps - self._seen_at.get(key, -MAX_AGE) >= MAX_AGE:
             self._times_s.pop(key, None)
         return self._times_s.get(key, ())
+
+
+def credited(credit: float, gain: float) -> float:
+    """Return what an account comes to by a gain, or a loss."""
+    return min(MAX_CREDIT, credit + gain)
 
 
 def _usual(times_s: Sequence[float]) -> float:

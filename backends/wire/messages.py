@@ -40,6 +40,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         num_output_tokens: Tokens of the answer, reasoning included.
         num_reasoning_tokens: Those of them that brought reasoning only.
         num_image_tokens: Those of the prompt that are rows of pictures.
+        num_drafted_tokens: Tokens that were drafted, right ones and wrong ones.
+        num_accepted_tokens: Those of the answer that had been drafted.
     """
 
     num_prompt_tokens: int
@@ -47,6 +49,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     num_output_tokens: int
     num_reasoning_tokens: int = 0
     num_image_tokens: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -352,6 +356,8 @@ class Stats(_Message, frozen=True, kw_only=True):
     num_preemptions: int
     num_forks: int
     num_dropped: int
+    num_drafted: int
+    num_accepted: int
     num_loaded_caches: int = 0
     loaded_cache_tokens: int = 0
     loaded_cache_bytes: int = 0

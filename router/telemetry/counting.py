@@ -29,6 +29,8 @@ _STATS: Final = (
     (table.PREEMPTIONS, "num_preemptions"),
     (table.FORKS, "num_forks"),
     (table.DROPPED, "num_dropped"),
+    (table.DRAFTED_TOKENS, "num_drafted"),
+    (table.ACCEPTED_TOKENS, "num_accepted"),
     (table.LOADED_CACHES, "num_loaded_caches"),
     (table.LOADED_CACHE_TOKENS, "loaded_cache_tokens"),
     (table.LOADED_CACHE_BYTES, "loaded_cache_bytes"),

@@ -127,6 +127,8 @@ PREEMPTIONS: Final = _counter(
 )
 FORKS: Final = _counter("mlxr_forks_total", "Sequences that began with another one's cache.", *_ON)
 DROPPED: Final = _counter("mlxr_dropped_caches_total", "Kept caches that had to make room.", *_ON)
+DRAFTED_TOKENS: Final = _counter("mlxr_drafted_tokens_total", "Tokens that were drafted.", *_ON)
+ACCEPTED_TOKENS: Final = _counter("mlxr_accepted_tokens_total", "Those of them that were drawn.", *_ON)
 LOADED_CACHES: Final = _counter("mlxr_saved_caches_loaded_total", "Caches read from the disk for a prompt.", *_ON)
 LOADED_CACHE_TOKENS: Final = _counter("mlxr_saved_cache_loaded_tokens_total", "Tokens that they held.", *_ON)
 LOADED_CACHE_BYTES: Final = _counter("mlxr_saved_cache_loaded_bytes_total", "Bytes of their files.", *_ON)

@@ -1,6 +1,6 @@
 """What speculation brings and costs: the same requests with drafts and without, by the kind of text and by streams.
 
-    python tests/bench/bench_speculation.py [GGUF] [--mode auto] [--rounds 3] [--tokens 192] [--temperature 0.8]
+    python tests/bench/bench_speculation.py [GGUF] [--mode auto] [--rounds 3] [--tokens 320] [--temperature 0.8]
 
 Both sides run in this process, on one load of the model and with the worker's own code around it, in the order A B,
 B A and so on: a worker that never drafts, and one that may. Only the steps after the first token of all streams are
@@ -31,18 +31,19 @@ from tests.bench.support.report import in_turns, machine_watch
 from tests.support.bare_engine import engine_of, load
 from tests.support.engine_driver import EngineDriver
 
-CODE = """def area(width, height):
-    total = width * height
-    return total
-
-def perimeter(width, height):
-    total = 2 * (width + height)
-    return total
-
-def volume(width, height, depth):
-    total = width * height * depth
-    return total
-"""
+SHAPES = {
+    "area": ("width, height", "width * height"),
+    "perimeter": ("width, height", "2 * (width + height)"),
+    "volume": ("width, height, depth", "width * height * depth"),
+    "surface": ("width, height, depth", "2 * (width * height + width * depth + height * depth)"),
+    "triangle": ("base, height", "base * height / 2"),
+    "circle": ("radius", "3.14159 * radius * radius"),
+    "circumference": ("radius", "2 * 3.14159 * radius"),
+    "sphere": ("radius", "4 * 3.14159 * radius * radius * radius / 3"),
+}
+CODE = "\n\n".join(
+    f"def {name}({args}):\n    total = {value}\n    return total" for name, (args, value) in SHAPES.items()
+)
 PEOPLE = [("Ada", "London", 36), ("Linus", "Helsinki", 21), ("Grace", "New York", 85), ("Alan", "Wilmslow", 41)]
 RECORDS = msgspec.json.format(msgspec.json.encode([{"name": n, "city": c, "age": a} for n, c, a in PEOPLE])).decode()
 PASSAGE = (
@@ -50,7 +51,11 @@ PASSAGE = (
     "and more than 70,000 tons of stone and steel went into it. The towers are 65 metres high and stand on two piers "
     "that were sunk into the bed of the river. Until 1976 the roadway was lifted by steam."
 )
-WORDS = ["wash", "peel", "slice", "boil", "drain", "mash", "season", "serve"]
+WORDS = [
+    *("wash the potatoes", "peel them", "slice them thinly", "boil the water", "salt it", "cook the slices"),
+    *("drain them", "mash them", "warm the milk", "melt the butter", "stir both in", "season with nutmeg"),
+    *("chop the chives", "serve at once"),
+]
 STEPS = "\n".join(f"{number}. {word}" for number, word in enumerate(WORDS, 1))
 TASKS = {
     "code edit": f"Rename the variable total to result in this code and write all of the code again:\n\n{CODE}",
@@ -159,7 +164,7 @@ def main() -> None:
     parser.add_argument("gguf", nargs="?", type=Path, help="default: the bundled model as Q4_0")
     parser.add_argument("--mode", default="auto", choices=["auto", "lookup"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=192)
+    parser.add_argument("--tokens", type=int, default=320)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.0)

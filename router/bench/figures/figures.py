@@ -48,6 +48,11 @@ IMAGE_KINDS: Final = (
 )
 """Of a scenario with pictures, beside `KINDS`; no other one has them."""
 
+DRAFT_KINDS: Final = (
+    FigureKind("accepted_drafts_percent", "drafted tokens that were right", "%", is_higher_better=None),
+)
+"""Of a scenario in which tokens were drafted; no other one has them."""
+
 SIDE_KINDS: Final = (
     FigureKind("load_s", "cold load", "s", is_higher_better=False),
     FigureKind("swap_s", "swap from the other engine", "s", is_higher_better=False),
@@ -58,7 +63,7 @@ SIDE_KINDS: Final = (
 )
 """Of a contestant, measured beside the scenarios."""
 
-KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *SIDE_KINDS)}
+KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *DRAFT_KINDS, *SIDE_KINDS)}
 
 
 def answers_of(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
@@ -143,6 +148,12 @@ def gap_p99_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
     )
 
 
+def accepted_drafts(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the share of drafted tokens that were right, percent. Only servers can tell."""
+    num_drafted = sum(sample.num_drafted or 0 for sample in samples)
+    return 100 * sum(sample.num_accepted or 0 for sample in samples) / num_drafted if num_drafted else None
+
+
 ROUND_FIGURES: Final[dict[str, RoundFigure]] = {
     "ttft_p50_ms": ttft_ms,
     "prefill_tokens_per_s": prefill_rate,
@@ -161,7 +172,10 @@ IMAGE_FIGURES: Final[dict[str, RoundFigure]] = {
 """Those of a round of a scenario with pictures, beside `ROUND_FIGURES`."""
 
 
-ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES
+DRAFT_FIGURES: Final[dict[str, RoundFigure]] = {"accepted_drafts_percent": accepted_drafts}
+"""Those of a round of a scenario with drafts."""
+
+ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES
 
 
 def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
@@ -170,8 +184,10 @@ def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
     Args:
         samples: Of all contestants.
     """
+    samples = list(samples)
     has_images = any(sample.image is not None for sample in samples)
-    return ALL_ROUND_FIGURES if has_images else ROUND_FIGURES
+    has_drafts = any(sample.num_drafted for sample in samples)
+    return ROUND_FIGURES | (IMAGE_FIGURES if has_images else {}) | (DRAFT_FIGURES if has_drafts else {})
 
 
 def equal_answers(first: Sequence[BenchSample], other: Sequence[BenchSample]) -> list[bool]:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchNotice, BenchQuality, BenchRecord
-from router.bench.figures.figures import IMAGE_KINDS, KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import DRAFT_KINDS, IMAGE_KINDS, KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 from router.bench.report.amounts import amount, between, digits, duration, moment, plain, size
@@ -55,14 +55,15 @@ def has_pictures(scenario: ScenarioSummary) -> bool:
 
 
 def scenario_kinds(scenario: ScenarioSummary) -> list[FigureKind]:
-    """List what is shown of a scenario: of one with pictures what was measured of any contestant."""
-    if not has_pictures(scenario):
-        return list(KINDS)
-    return [
+    """List what is shown of a scenario: of one with pictures, and of drafts, what was measured of any contestant."""
+    usual, others = ((), (*KINDS, *IMAGE_KINDS)) if has_pictures(scenario) else (KINDS, ())
+    figures = [one.figures for one in scenario.contestants]
+    measured = (
         kind
-        for kind in (*KINDS, *IMAGE_KINDS)
-        if any(one.figures[kind.name].value is not None for one in scenario.contestants)
-    ]
+        for kind in (*others, *DRAFT_KINDS)
+        if any(kind.name in found and found[kind.name].value is not None for found in figures)
+    )
+    return [*usual, *measured]
 
 
 def headline(record: BenchRecord, summary: BenchSummary) -> str:

@@ -212,6 +212,8 @@ def stats_line(timings: Timings) -> str:
         parts.append(f"{word} {number} tokens" + ("" if rate is None else f" at {rate:.1f}/s"))
     if timings.cache_n:
         parts.append(f"{timings.cache_n} of the prompt cached")
+    if isinstance(timings.draft_n, int):
+        parts.append(f"{timings.draft_n_accepted} of {timings.draft_n} drafted tokens right")
     if timings.engine is not None:
         parts.append(f"engine {timings.engine}")
     return ", ".join([*parts, f"load {timings.load_ms / 1000:.2f} s", f"queue {timings.queue_ms / 1000:.2f} s"])

@@ -276,6 +276,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
     predicted_ms = sum(end.timings.decode_ms for end in ends)
     queue_ms = max((end.timings.queue_ms for end in ends), default=0.0)
     choice = generation.choice
+    num_drafted = sum(end.usage.num_drafted_tokens for end in ends)
     return answers.Timings(
         cache_n=num_cached,
         prompt_n=num_prefilled,
@@ -291,6 +292,8 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         load_ms=round(generation.load_ms, 3),
         queue_ms=round(generation.queue_ms + queue_ms, 3),
         threads=_threads_of(ends),
+        draft_n=num_drafted or UNSET,
+        draft_n_accepted=sum(end.usage.num_accepted_tokens for end in ends) if num_drafted else UNSET,
     )
 
 

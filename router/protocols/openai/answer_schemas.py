@@ -38,6 +38,8 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
 
     Attributes:
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
+        draft_n: Tokens that were drafted; absent where none were.
+        draft_n_accepted: Those of them that were drawn.
     """
 
     cache_n: int
@@ -54,6 +56,8 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     load_ms: float
     queue_ms: float
     threads: list[ThreadsFrom] | UnsetType = UNSET
+    draft_n: int | UnsetType = UNSET
+    draft_n_accepted: int | UnsetType = UNSET
 
 
 class Usage(AnswerBody, frozen=True, kw_only=True):

@@ -44,9 +44,11 @@ def test_most_metrics_are_shown() -> None:
     missing = {metric.name for metric in METRICS if metric.name not in shown}
     assert missing == {
         "gen_ai_client_token_usage",  # of single requests; mlxr_tokens_total is shown
+        "mlxr_accepted_tokens_total",
         "mlxr_batch_sequences",
         "mlxr_batch_waiting_sequences",
         "mlxr_build_info",
+        "mlxr_drafted_tokens_total",
         "mlxr_embeddings_total",
         "mlxr_freed_bytes_total",
         "mlxr_generations_total",

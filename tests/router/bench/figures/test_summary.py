@@ -211,3 +211,11 @@ def test_scenarios_without_pictures_have_no_figures_of_them() -> None:
     assert {"encode_ms", "rows_per_s", "ttft_again_ms", "equal_answers_percent"}.isdisjoint(
         scenario.contestants[1].figures
     )
+
+
+def test_drafts_have_a_figure_where_any_were_made() -> None:
+    drafted = make_sample(num_drafted=8, num_accepted=6)
+    found = figures(make_record([drafted, make_sample(num_drafted=12, num_accepted=4)]))
+    assert found["accepted_drafts_percent"].value == 50
+    (scenario, *_) = summarize(make_run()).scenarios
+    assert "accepted_drafts_percent" not in scenario.contestants[0].figures

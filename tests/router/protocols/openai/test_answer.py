@@ -116,6 +116,13 @@ def test_answers_add_up_and_each_prompt_counts_once() -> None:
     assert timings_of([END, END], served(), num_choices=2).prompt_n == 6
 
 
+def test_drafts_are_told_where_there_were_any() -> None:
+    drafted = SequenceEnd("stop", Usage(10, 4, 30, num_drafted_tokens=12, num_accepted_tokens=9), END.timings)
+    timings = timings_of([drafted, END], served())
+    assert (timings.draft_n, timings.draft_n_accepted) == (12, 9)
+    assert b"draft_n" not in msgspec.json.encode(timings_of([END], served()))
+
+
 def test_a_rate_without_a_measured_time_is_absent() -> None:
     one_token = SequenceEnd("length", Usage(1, 1, 1), SequenceTimings(0.0, 0.0, 0.0))
     timings = timings_of([one_token], served())
