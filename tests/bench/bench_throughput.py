@@ -1,13 +1,16 @@
 """Tokens per second of several streams at once: mlxr against llama-server, llama-batched-bench and mlx_lm.server.
 
     python tests/bench/bench_throughput.py [--engines llamacpp mlx] [--streams 1 4 8 16] [--rounds 2] [--tokens 64]
+                                           [--samplings greedy top_p top_k]
 
 Both servers on the same file with as many slots as streams and the same threads, both running all the time; per round
 the same short chats, all different, to one and then to the other, in the order A B, B A and so on. A stream's tokens
 are counted by the servers' own usage and must be exactly those asked for (end tokens are ignored; mlx_lm.server, which
 knows no `ignore_eos`, has them banned by `logit_bias`, one addition a step). `llama-batched-bench` runs once a round
-with as many sequences and as long prompts. Two rates are compared: of the whole round, from sending to the last token,
-prefill included; and of decode alone, while all streams give text. pytest does not collect it.
+with as many sequences and as long prompts, beside the greedy rows. All is asked greedily, at temperature 0.8 with top_p
+0.95, and at 0.8 with top_k 40, by the same filters on both sides. Two rates are compared: of the whole round, from
+sending to the last token, prefill included; and of decode alone, while all streams give text. pytest does not collect
+it.
 """
 
 import argparse
@@ -16,12 +19,14 @@ import statistics
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf, bundled_mlx
 from tests.bench.support.pairs import THEIRS, llama_pair, parser_for
 from tests.bench.support.prompts import story_prompts
 from tests.bench.support.report import in_turns, machine_watch, print_ratio, shown
+from tests.bench.support.sampling import SAMPLINGS
 from tests.bench.support.servers import batched_bench, gateway_with, peer_tool, running, skip, start_mlx_server
 from tests.bench.support.streams import Answer, chat_body, stream_all
 
@@ -50,37 +55,48 @@ def rates(answers: list[Answer], num_tokens: int) -> tuple[float, float]:
     return len(answers) * num_tokens / (ended_at - started_at), decode
 
 
-def stream_round(url: str, model: str, seed: int, num_streams: int, num_tokens: int) -> list[Answer]:
+def stream_round(
+    url: str, model: str, seed: int, num_streams: int, num_tokens: int, sampling: dict[str, Any]
+) -> list[Answer]:
     """Send one round's chats."""
     wish = {"ignore_eos": True} if model != MLX_SERVER_MODEL else {"logit_bias": dict.fromkeys(END_TOKEN_IDS, -100)}
-    bodies = [chat_body(model, chat, num_tokens, **wish) for chat in story_prompts(seed, num_streams)]
+    bodies = [chat_body(model, chat, num_tokens, **wish, **sampling) for chat in story_prompts(seed, num_streams)]
     return asyncio.run(stream_all(url, bodies))
 
 
 def measure(urls: dict[str, tuple[str, str]], arguments: argparse.Namespace, num_streams: int) -> None:
-    """Run the rounds of one number of streams and print its ratios.
+    """Run the rounds of one number of streams, drawn in each of the ways."""
+    for url, model in urls.values():
+        asyncio.run(stream_all(url, [chat_body(model, WARM_UP, 4)]))
+    for name in arguments.samplings:
+        measure_sampling(urls, arguments, num_streams, name)
+
+
+def measure_sampling(
+    urls: dict[str, tuple[str, str]], arguments: argparse.Namespace, num_streams: int, sampling: str
+) -> None:
+    """Run the rounds of one number of streams, and print their ratios.
 
     Args:
         urls: URL and model name per side, ours first.
         arguments: The command line.
         num_streams: Streams at a time.
+        sampling: A key of `SAMPLINGS`.
     """
     ours, theirs = urls
     whole: dict[str, list[float]] = {side: [] for side in urls}
     decode: dict[str, list[float]] = {side: [] for side in urls}
     kernels: list[tuple[float, float]] = []
-    for url, model in urls.values():
-        asyncio.run(stream_all(url, [chat_body(model, WARM_UP, 4)]))
     for index, side in in_turns(list(urls), arguments.rounds):
         url, model = urls[side]
-        answers = stream_round(url, model, arguments.seed + index, num_streams, arguments.tokens)
+        answers = stream_round(url, model, arguments.seed + index, num_streams, arguments.tokens, SAMPLINGS[sampling])
         whole_rate, decode_rate = rates(answers, arguments.tokens)
         whole[side].append(whole_rate)
         decode[side].append(decode_rate)
-        if side == ours and theirs == THEIRS:
+        if side == ours and theirs == THEIRS and sampling == "greedy":
             num_prompt_tokens = round(statistics.mean(answer.num_prompt_tokens or 0 for answer in answers))
             kernels.append(kernel_rates(arguments, num_streams, num_prompt_tokens))
-    print_streams(num_streams, whole, decode, kernels)
+    print_streams(f"{num_streams:2d} streams, {sampling}", num_streams, whole, decode, kernels)
 
 
 def kernel_rates(arguments: argparse.Namespace, num_streams: int, num_prompt_tokens: int) -> tuple[float, float]:
@@ -96,6 +112,7 @@ def kernel_rates(arguments: argparse.Namespace, num_streams: int, num_prompt_tok
 
 
 def print_streams(
+    what: str,
     num_streams: int,
     whole: dict[str, list[float]],
     decode: dict[str, list[float]],
@@ -104,14 +121,14 @@ def print_streams(
     """Print what was measured with one number of streams."""
     ours, theirs = whole
     for side, values in whole.items():
-        print(f"{num_streams:2d} streams, {side}: {shown(values, 'tokens/s')}, decode {shown(decode[side], '')}")
+        print(f"{what}, {side}: {shown(values, 'tokens/s')}, decode {shown(decode[side], '')}")
     target = 1.0 if num_streams == 1 or theirs == "mlx_lm.server" else 1.1
-    print_ratio(f"{num_streams:2d} streams, {ours} / {theirs}", whole[ours], whole[theirs], at_least=target)
-    print_ratio(f"{num_streams:2d} streams, {ours} / {theirs}, decode", decode[ours], decode[theirs])
+    print_ratio(f"{what}, {ours} / {theirs}", whole[ours], whole[theirs], at_least=target)
+    print_ratio(f"{what}, {ours} / {theirs}, decode", decode[ours], decode[theirs])
     if kernels:
         decode_rates, whole_rates = [rate for rate, _ in kernels], [rate for _, rate in kernels]
-        name = f"{num_streams:2d} streams, {ours} / llama-batched-bench"
-        print(f"{num_streams:2d} streams, llama-batched-bench: {shown(whole_rates, 'tokens/s')}, ", end="")
+        name = f"{what}, {ours} / llama-batched-bench"
+        print(f"{what}, llama-batched-bench: {shown(whole_rates, 'tokens/s')}, ", end="")
         print(f"decode {shown(decode_rates, '')}")
         print_ratio(name, whole[ours], whole_rates, at_least=0.9)
         print_ratio(f"{name}, decode", decode[ours], decode_rates, at_least=0.9)
@@ -142,6 +159,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=["llamacpp", "mlx"], default=["llamacpp", "mlx"])
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 4, 8, 16])
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS))
     arguments = parser.parse_args()
     with machine_watch():
         if "llamacpp" in arguments.engines:

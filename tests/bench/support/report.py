@@ -6,8 +6,49 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
+import msgspec
 import psutil
+
+ROWS_VARIABLE: Final = "MLXR_BENCH_ROWS"
+"""Environment variable: a file to which benchmarks append what they print, for `bench_compare`."""
+
+IDLE_CORES: Final = 0.1
+"""Cores that others may use where a machine still counts as idle."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One ratio of a benchmark.
+
+    Attributes:
+        ratio: Median of the rounds.
+        others_cores: As in `print_ratio`.
+    """
+
+    what: str
+    ratio: float
+    least: float
+    most: float
+    num_rounds: int
+    at_least: float | None
+    at_most: float | None
+    others_cores: float | None
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it reaches its target; so does one without a target."""
+        return (self.at_least is None or self.ratio >= self.at_least) and (
+            self.at_most is None or self.ratio <= self.at_most
+        )
+
+
+def note(finding: Row | float) -> None:
+    """Append a row, or the cores that others used during those before it, to the file of `bench_compare`."""
+    if path := os.environ.get(ROWS_VARIABLE):
+        with Path(path).open("ab") as file:
+            file.write(msgspec.json.encode(finding) + b"\n")
 
 
 @contextmanager
@@ -22,6 +63,7 @@ def machine_watch() -> Iterator[None]:
     yield
     duration_s = time.monotonic() - started_at
     others = max(0.0, _busy_s() - busy_before - (_ours_s() - ours_before)) / duration_s
+    note(others)
     print(
         f"machine: {os.cpu_count()} cores, load average {load:.2f} before; "
         f"others kept {others:.2f} cores busy during {duration_s:.0f} s"
@@ -62,6 +104,7 @@ def print_ratio(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    others_cores: float | None = None,
 ) -> None:
     """Print the median of the rounds' ratios, which the machine's drift moves least, and whether it meets the target.
 
@@ -71,13 +114,17 @@ def print_ratio(
         theirs: The same number of figures.
         at_least: The target when more is better.
         at_most: The target when less is better.
+        others_cores: Cores that others used meanwhile; None = what `machine_watch` says.
     """
     by_rounds = [our / their for our, their in zip(ours, theirs, strict=True)]
     ratio = statistics.median(by_rounds)
     of_medians = statistics.median(ours) / statistics.median(theirs)
     shown_rounds = ", ".join(f"{value:.2f}" for value in by_rounds)
     target = verdict(ratio, at_least=at_least, at_most=at_most)
+    if others_cores is not None and others_cores > IDLE_CORES:
+        target = f" (not measured: others used {others_cores:.2f} cores)"
     print(f"{what}: ratio {ratio:.3f}{target}; rounds {shown_rounds}; of the medians {of_medians:.3f}", flush=True)
+    note(Row(what.strip(), ratio, min(by_rounds), max(by_rounds), len(by_rounds), at_least, at_most, others_cores))
 
 
 def verdict(value: float, *, at_least: float | None = None, at_most: float | None = None) -> str:

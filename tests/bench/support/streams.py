@@ -160,6 +160,37 @@ def _take_event(answer: Answer, event: dict[str, Any], on_text: Callable[[Answer
             on_text(answer)
 
 
+async def stream_completion(url: str, body: dict[str, Any], box_s: float) -> list[float]:
+    """Send a request to llama-server's own /completion, and hang up after some time.
+
+    Args:
+        body: With token ids as its prompt.
+        box_s: From the first token on.
+
+    Returns:
+        When each token came in, seconds of `time.perf_counter`.
+    """
+    host, _, port = url.removeprefix("http://").partition(":")
+    data = json.dumps({**body, "stream": True}).encode()
+    lines = ["POST /completion HTTP/1.1", f"Host: {host}:{port}", "Content-Type: application/json"]
+    reader, writer = await asyncio.open_connection(host, int(port), limit=_LIMIT_BYTES)
+    times: list[float] = []
+    try:
+        writer.write("\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise StreamError(head.decode(errors="replace"))
+        async with asyncio.timeout(TIMEOUT_S):
+            async for line in _lines(_chunks(reader)):
+                if line.startswith(b"data: "):
+                    times.append(time.perf_counter())
+                    if times[-1] - times[0] >= box_s:
+                        break
+    finally:
+        writer.transport.abort()
+    return times
+
+
 async def stream_all(url: str, bodies: list[dict[str, Any]], headers: dict[str, str] | None = None) -> list[Answer]:
     """Send several requests at once and read all answers to their ends."""
     async with asyncio.TaskGroup() as group:
