@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make run`, `make test`. Both set everything up first; a second call is quick.
-.PHONY: run test quick setup check lock bench clean
+.PHONY: run test quick setup check lock bench bench-compare clean
 
 # Three tests at a time on two cores: half of them wait for a process, a disk or a timer.
 BESIDE = -n 3 --dist worksteal
@@ -33,6 +33,11 @@ lock:
 bench:
 	@scripts/setup --dev
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; .venv/bin/python "$$bench" || [ $$? -eq 77 ] || exit 1; done
+
+# All rows with targets in one table; `make bench-compare QUICK=--quick` asks for few of them. Peers: docs/benchmarks.md.
+bench-compare:
+	@scripts/setup --dev
+	@.venv/bin/python tests/bench/compare.py $(QUICK)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf, bundled_mlx
 from tests.bench.support.pairs import parser_for
 from tests.bench.support.prompts import story_prompts, words
-from tests.bench.support.report import machine_watch, verdict
+from tests.bench.support.report import machine_watch, print_value
 from tests.bench.support.servers import gateway_with, skip
 from tests.bench.support.streams import Answer, chat_body, stream_all, stream_chat
 from tests.support.gateway_process import GatewayProcess
@@ -132,13 +132,13 @@ def print_footprints(before: Footprint, after: Footprint) -> None:
         ("gateway", before.gateway_fds, after.gateway_fds),
         ("worker", before.worker_fds, after.worker_fds),
     ):
-        print(f"{name}: {old} file descriptors before, {new} after{verdict(new, at_most=old)}")
+        print_value(f"{name}: file descriptors, {old} before", new, at_most=old)
     for name, old, new in (
         ("gateway", before.gateway_bytes, after.gateway_bytes),
         ("worker", before.worker_bytes, after.worker_bytes),
     ):
-        print(f"{name}: {old / 1e6:.1f} MB before, {new / 1e6:.1f} MB after", end="")
-        print(f", ratio {new / old:.3f}{verdict(new / old, at_most=MEMORY_TOLERANCE)}")
+        print(f"{name}: {old / 1e6:.1f} MB before, {new / 1e6:.1f} MB after")
+        print_value(f"{name}: memory after / before", new / old, at_most=MEMORY_TOLERANCE)
 
 
 def check_capacity(gateway: GatewayProcess, model: str, seed: int) -> None:
@@ -147,7 +147,7 @@ def check_capacity(gateway: GatewayProcess, model: str, seed: int) -> None:
         stream_all(gateway.url, [chat_body(model, c, 16, ignore_eos=True) for c in story_prompts(seed, NUM_PLACES)])
     )
     num_whole = sum(answer.num_tokens == 16 for answer in answers)
-    print(f"all places: {num_whole} of {NUM_PLACES} streams complete{verdict(num_whole, at_least=NUM_PLACES)}")
+    print_value(f"streams complete of {NUM_PLACES}, after all", num_whole, at_least=NUM_PLACES)
     messages = [{"role": "user", "content": words(seed, NUM_NEARLY_ALL_WORDS)}]
     answer = asyncio.run(stream_chat(gateway.url, chat_body(model, messages, 4, ignore_eos=True)))
     print(f"nearly all cells: a prompt of {answer.num_prompt_tokens} tokens in {NUM_CELLS} cells was answered")
@@ -167,7 +167,7 @@ def measure(gateway: GatewayProcess, model: str, arguments: argparse.Namespace) 
     duration_s = time.perf_counter() - started_at
     idle_after_s = settle(gateway)
     print(f"{arguments.requests} requests in {duration_s:.0f} s, cut off: {dict(phases)}")
-    print(f"idle {idle_after_s:.2f} s after the last was cut off{verdict(idle_after_s, at_most=1)}")
+    print_value("seconds until idle after the last was cut off", idle_after_s, at_most=1)
     workers: list[dict[str, Any]] = gateway.status()["workers"]
     print(f"cells by the status: {[{k: v for k, v in w.items() if 'cells' in k or 'slots' in k} for w in workers]}")
     print_footprints(before, footprint(gateway))

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf
 from tests.bench.support.pairs import gateway_config, parser_for
 from tests.bench.support.prompts import story_prompts, text_of
-from tests.bench.support.report import machine_watch, print_ratio, quantile, shown, verdict
+from tests.bench.support.report import machine_watch, print_ratio, print_value, quantile, shown
 from tests.bench.support.servers import gateway_with
 from tests.bench.support.streams import Answer, chat_body, stream_chat
 from tests.support.gateway_process import GatewayProcess
@@ -116,8 +116,8 @@ def print_pace(num_streams: int, gaps_s: list[float], free_gaps_s: list[float]) 
         f"longest {worst * 1000:.1f} ms ({len(gaps_s)} gaps); before p50 {free * 1000:.1f} ms, "
         f"p99 {quantile(free_gaps_s, 0.99) * 1000:.1f} ms"
     )
-    print(f"{num_streams} streams: p99 / p50: {p99 / p50:.2f}{verdict(p99 / p50, at_most=3)}")
-    print(f"{num_streams} streams: p99 / p50 before: {p99 / free:.2f}{verdict(p99 / free, at_most=3)}", flush=True)
+    print_value(f"{num_streams} streams: p99 / p50 of gaps while a prompt comes in", p99 / p50, at_most=3)
+    print_value(f"{num_streams} streams: p99 of these / p50 before", p99 / free, at_most=3)
 
 
 def main() -> None:

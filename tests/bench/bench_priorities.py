@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf
 from tests.bench.support.pairs import gateway_config, parser_for
 from tests.bench.support.prompts import story_prompts
-from tests.bench.support.report import machine_watch, shown, verdict
+from tests.bench.support.report import machine_watch, print_value, shown
 from tests.bench.support.servers import gateway_with
 from tests.bench.support.streams import Answer, chat_body, stream_all, stream_chat
 from tests.support import tiny_model
@@ -90,12 +90,11 @@ def measure(url: str, model: str, arguments: argparse.Namespace, *, must_be_equa
         sys.exit(f"{model}: the background streams ended before any interactive request; use more --tokens")
     print(f"{model}: interactive TTFT idle {shown(idle_s, 's', 3)}, among background {shown(busy_s, 's', 3)}")
     ratio = statistics.median(busy_s) / statistics.median(idle_s)
-    print(f"{model}: TTFT among {arguments.background} background streams / idle: {ratio:.3f}", end="")
-    print(f"{verdict(ratio, at_most=1.5)}; {len(busy_s)} and {len(idle_s)} requests")
-    print(f"{model}: background streams with all their tokens {num_complete} of {num_streams}", end="")
-    print(verdict(num_complete / num_streams, at_least=1))
-    print(f"{model}: background texts as in the undisturbed run {num_equal} of {num_streams}", end="")
-    print(verdict(num_equal / num_streams, at_least=1 if must_be_equal else None), flush=True)
+    print_value(f"{model}: TTFT among {arguments.background} background streams / idle", ratio, at_most=1.5)
+    print(f"{len(busy_s)} and {len(idle_s)} requests, {num_streams} background streams")
+    print_value(f"{model}: share of background streams with all their tokens", num_complete / num_streams, at_least=1)
+    least = 1 if must_be_equal else None
+    print_value(f"{model}: share of background texts as undisturbed", num_equal / num_streams, at_least=least)
 
 
 def main() -> None:

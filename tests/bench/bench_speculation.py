@@ -27,7 +27,7 @@ from backends.wire.load import LoadSpec
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import SamplingParams, SpeculationMode
 from tests.bench.support.models import bundled_gguf
-from tests.bench.support.report import in_turns, machine_watch
+from tests.bench.support.report import Row, in_turns, machine_watch, note
 from tests.support.bare_engine import engine_of, load
 from tests.support.engine_driver import EngineDriver
 
@@ -151,6 +151,8 @@ def _print(
         f"CPU ms a token; accepted {num_accepted:.0f} of {num_drafted} drafted; same text: {is_same}",
         flush=True,
     )
+    what = f"{name}, {num_streams} streams, rate with drafts / without, by CPU time"
+    note(Row(what, statistics.median(cpu), min(cpu), max(cpu), len(cpu), 0.97, None, 0.0))
     if arguments.show:
         print(drafted[0].text, flush=True)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from backends.llamacpp.sampler import _samplers
+from backends.llamacpp.sampler import samplers_of
 from backends.wire.request import SamplingParams
 from tests.support.typical_p import kept_by_typical_p
 
@@ -18,7 +18,7 @@ LOGITS = [math.log(p) for p in (0.4, 0.3, 0.15, 0.1, 0.05)]
 def kept(logits: list[float], **params: float) -> set[int]:
     """Apply all filters, and not the draw, to one row."""
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    *filters, draw = _samplers(SamplingParams(seed=1, **params))  # type: ignore[arg-type]
+    *filters, draw = samplers_of(SamplingParams(seed=1, **params))  # type: ignore[arg-type]
     for sampler in filters:
         llama_cpp.llama_sampler_chain_add(chain, sampler)
     llama_cpp.llama_sampler_free(draw)

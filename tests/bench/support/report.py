@@ -127,6 +127,12 @@ def print_ratio(
     note(Row(what.strip(), ratio, min(by_rounds), max(by_rounds), len(by_rounds), at_least, at_most, others_cores))
 
 
+def print_value(what: str, value: float, *, at_least: float | None = None, at_most: float | None = None) -> None:
+    """Print one figure, and whether it meets its target."""
+    print(f"{what}: {value:.3f}{verdict(value, at_least=at_least, at_most=at_most)}", flush=True)
+    note(Row(what.strip(), value, value, value, 1, at_least, at_most, None))
+
+
 def verdict(value: float, *, at_least: float | None = None, at_most: float | None = None) -> str:
     """Return ` (target ...: met)` or ` (target ...: missed)`; empty without a target."""
     if at_least is not None:
