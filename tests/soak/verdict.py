@@ -79,9 +79,8 @@ def memory_line(samples: Sequence[Sample], faults: Sequence[DoneFault], kinds: C
     slope, start = statistics.linear_regression(times, sizes)
     noise = statistics.pstdev(size - slope * at - start for at, size in zip(times, sizes, strict=True))
     growth, bound = slope * duration_s, max(ARENA_BYTES, NOISE_DEVIATIONS * noise)
-    at_first, when_warm = _mb(last[0].rss_bytes), _mb(warm[0].rss_bytes)
     told = (
-        f"RSS: {at_first} at first, {when_warm} when warm, {_mb(sizes[0])} to {_mb(sizes[-1])} in the last "
+        f"RSS: {_mb(warm[0].rss_bytes)} when warm, {_mb(sizes[0])} to {_mb(sizes[-1])} in the last "
         f"{duration_s / 60:.1f} min, by a line {growth / 1e6:+.2f} MB (bound {bound / 1e6:.2f}, "
         f"deviation {noise / 1e6:.2f}), {slope * 3600 / 1e6:+.1f} MB/h; at most {_mb(most)}"
     )
