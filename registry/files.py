@@ -22,6 +22,32 @@ LFS_REASON: Final = (
 )
 
 
+def is_there(path: Path | str) -> bool:
+    """Tell whether there is something, as far as the system lets us look; `Path.exists` raises where it does not."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder_at(path: Path | str) -> bool:
+    """Tell whether there is a folder, as far as the system lets us look."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file_at(path: Path | str) -> bool:
+    """Tell whether there is a regular file, as far as the system lets us look."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def absence(path: Path | str) -> str:
+    """Say of a file that could not be looked at what is the matter, as the end of a sentence that begins with it."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return "cannot be looked at by this user"
+    except (OSError, ValueError):
+        pass
+    return "is gone"
+
+
 @contextmanager
 def about(path: Path) -> Iterator[None]:
     """Let errors be about a file or folder: the system's are made ours, and ours that name none get its name."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from registry.errors import ArtifactError
-from registry.files import open_regular, pread_exact
+from registry.files import is_folder_at, open_regular, pread_exact
 
 REPOSITORY: Final = re.compile(r"models--(?P<org>[\w.-]+?)--(?P<repo>[\w.-]+)")
 
@@ -64,7 +64,7 @@ def current_snapshot(repository: Path) -> Path | None:
     snapshots = repository / "snapshots"
     # Only branches that were asked for have a file; the newest snapshot stands in for main.
     commit = commit_of_ref(repository / "refs" / "main")
-    if commit is not None and (snapshots / commit).is_dir():
+    if commit is not None and is_folder_at(snapshots / commit):
         return snapshots / commit
     newest = max(_folders(snapshots), default=None)
     return None if newest is None else snapshots / newest[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from registry.errors import ArtifactError
-from registry.files import about
+from registry.files import about, is_folder_at
 from registry.mlx.folder import is_mlx_dir
 from registry.names import parse_shard_name
 from registry.places import hf_cache, ollama
@@ -122,7 +122,7 @@ def _source_of(folder: Path, *, is_owned: bool) -> Source:
     repository = hf_cache.repository_of(folder / "file")
     if repository is not None:
         return Source(path=folder, root=os.path.realpath(repository.parent), layout="hf_cache")
-    if folder.name == "blobs" and (folder.parent / "manifests").is_dir():
+    if folder.name == "blobs" and is_folder_at(folder.parent / "manifests"):
         return Source(path=folder, root=os.path.realpath(folder.parent), layout="ollama")
     return Source(path=folder, root=os.path.realpath(folder), is_owned=is_owned)
 
@@ -171,7 +171,7 @@ def _candidates(folder: Path, entries: list[os.DirEntry[str]], source: Source) -
         shard = parse_shard_name(name)
         if shard is not None and shard.num_files > 1:
             sets[shard.prefix, shard.num_files][shard.number] = name
-        elif not (folder / name).is_dir():
+        elif not is_folder_at(folder / name):
             yield gguf_candidate(folder, (name,), source)
     for (_, num_files), members in sets.items():
         missing = [number for number in range(1, num_files + 1) if number not in members][:5]

@@ -12,6 +12,7 @@ from registry.catalogue import ArtifactDraft, FileHash, SkippedFile
 from registry.checksums.sha256 import sha256_of_blob_name
 from registry.errors import ArtifactError, GGUFError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.files import is_file_at
 from registry.gguf import KnownVocabularies, read_header
 from registry.gguf.facts import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
@@ -66,7 +67,7 @@ def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
         format=candidate.format,
         path=str(candidate.path),
         files=tuple(map(str, candidate.files)),
-        mmproj_path=str(projector) if projector is not None and projector.is_file() else None,
+        mmproj_path=str(projector) if projector is not None and is_file_at(projector) else None,
         size_bytes=candidate.size_bytes,
         mtime_ns=candidate.mtime_ns,
         is_owned=candidate.is_owned,

@@ -6,6 +6,7 @@ from pathlib import Path
 from registry.catalogue import Model
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
+from registry.files import is_folder_at
 from registry.removing.removal import finish_removals
 from registry.scan.candidates import Candidate
 from registry.scan.folders import file_candidate, folder_candidates
@@ -29,12 +30,12 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
         raise ArtifactError("not_found", "the path has a NUL byte")
     finish_removals(registry)
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
-    is_owned = is_owned and not (path.is_dir() and path.is_symlink())
+    is_owned = is_owned and not (is_folder_at(path) and path.is_symlink())
     seen = Seen({})
     for candidate in _candidates_at(path, is_owned=is_owned):
         seen.add(candidate)
     seen.attach_projectors()
-    wanted = [item for item in seen.drafts.values() if path.is_dir() or str(path) in item.files]
+    wanted = [item for item in seen.drafts.values() if is_folder_at(path) or str(path) in item.files]
     if not wanted:
         raise _why_not(path, seen)
     if len(wanted) > 1:
@@ -46,7 +47,7 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
 
 def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
     """List what a path means; for a file also its neighbours, among which its projector may be."""
-    if path.is_dir():
+    if is_folder_at(path):
         here = folder_candidates(path, is_owned=is_owned)
         mlx = tuple(candidate for candidate in here if candidate.format is ArtifactFormat.MLX)
         return mlx or here
@@ -63,6 +64,6 @@ def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
 
 def _why_not(path: Path, seen: Seen) -> ArtifactError:
     for item in seen.skipped.values():
-        if path.is_dir() or item.path == str(path):
+        if is_folder_at(path) or item.path == str(path):
             return ArtifactError(item.code, item.reason, path=Path(item.path))
     return ArtifactError("not_a_model", "there is no GGUF file and no MLX model here", path=path)

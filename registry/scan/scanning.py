@@ -6,11 +6,11 @@ in one transaction. Not here: looking at the disk (`seen.py`), and registering o
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
 from registry.catalogue import ArtifactDraft
+from registry.files import absence, is_there
 from registry.removing.removal import finish_removals
 from registry.scan.candidates import ScanRoot
 from registry.scan.inspection import draft_of
@@ -110,7 +110,7 @@ def _record_missing(seen: Seen, registry: Registry) -> list[str]:
             continue
         file = None
         if path not in seen.candidates:
-            file = next((file for file in known.files if not Path(file).exists()), None)
+            file = next((file for file in known.files if not is_there(file)), None)
             if file is None and known.is_copy and is_changed(known):
                 file = path  # Something else lies there now.
         if file is not None:
@@ -126,7 +126,7 @@ def _record_missing(seen: Seen, registry: Registry) -> list[str]:
         if copies[known.artifact_id]:
             registry.copies.promote(copies[known.artifact_id][0])
         else:
-            registry.artifacts.mark(known.artifact_id, "missing", f"{file} is gone")
+            registry.artifacts.mark(known.artifact_id, "missing", f"{file} {absence(file)}")
             missing.append(path)
     return missing
 
@@ -153,7 +153,7 @@ def _gone_skipped(seen: Seen) -> list[str]:
         if known.artifact_id is None
         and path not in seen.candidates
         and any(path.startswith(root.rstrip("/") + "/") for root in seen.roots)
-        and not Path(path).exists()
+        and not is_there(path)
     ]
 
 

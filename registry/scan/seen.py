@@ -13,7 +13,7 @@ import msgspec
 from registry.catalogue import ArtifactDraft, KnownFile, SkippedFile, file_version
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
-from registry.files import size_and_time
+from registry.files import is_file_at, is_folder_at, is_there, size_and_time
 from registry.gguf import KnownVocabularies
 from registry.scan.candidates import Candidate, ScanRoot
 from registry.scan.folders import file_candidate, find_candidates, folder_candidates
@@ -74,7 +74,7 @@ class Seen:
         if path not in self.drafts and path not in self.skipped:
             self._inspect(candidate)
         paired = self.known[path].mmproj_path
-        kept = [paired] if paired is not None and Path(paired).exists() else []
+        kept = [paired] if paired is not None and is_there(paired) else []
         self._projectors[path] = kept + [item for item in _projectors_beside(candidate.path) if item not in kept]
 
     def add(self, candidate: Candidate) -> None:
@@ -131,7 +131,7 @@ class Seen:
             if candidate.format is not ArtifactFormat.GGUF:
                 continue
             if candidate.source.layout == "ollama":  # whose names say which projector is whose
-                has_one = candidate.projector is not None and candidate.projector.is_file()
+                has_one = candidate.projector is not None and is_file_at(candidate.projector)
                 self._projectors[path] = [str(candidate.projector)] if has_one else []
             if path in self._projectors:
                 if path not in self.links and self._is_model(path):
@@ -194,7 +194,7 @@ def is_changed(known: KnownFile) -> bool:
 
 def _has_other_projector(path: str, known: KnownFile) -> bool:
     """Tell whether a model's files are there, and its projector came, went or is another one."""
-    if not all(map(os.path.exists, known.files)):
+    if not all(map(is_there, known.files)):
         return False
     if known.mmproj_path is None:
         return path.endswith(".gguf") and bool(_projectors_beside(Path(path)))
@@ -208,14 +208,17 @@ def _has_other_projector(path: str, known: KnownFile) -> bool:
 
 def _projectors_beside(model: Path) -> list[str]:
     """List the files in a model's folder that are named as its projectors may be, the best first."""
-    names = {path.name for path in model.parent.glob("*.gguf") if "mmproj" in path.name.lower()} - {model.name}
+    try:
+        names = {path.name for path in model.parent.glob("*.gguf") if "mmproj" in path.name.lower()} - {model.name}
+    except OSError:
+        return []
     return [str(model.parent / name) for name in projectors_for(model.name, (model.name,), sorted(names))]
 
 
 def _candidates_named(path: Path) -> tuple[Candidate, ...]:
     """Give the candidate of a path that was registered, if it is still one."""
     try:
-        if path.is_dir():
+        if is_folder_at(path):
             here = folder_candidates(path, is_owned=False)
             return tuple(item for item in here if item.path == path)
         return (file_candidate(path, is_owned=False),)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from registry.catalogue import Adapter, Artifact, file_version
+from registry.files import absence
 
 SETTLE_S: Final = 1.5
 """Files that are being written change at every look; what stood still this long counts as written."""
@@ -81,7 +82,7 @@ def what_changed(artifact: Artifact | Adapter) -> str | None:
     for file in artifact.files:
         mark = _mark(file)
         if mark is None:
-            return f"{file} is gone"
+            return f"{file} {absence(file)}"
         size_bytes += mark[1]
         mtime_ns = max(mtime_ns, mark[0])
     if (size_bytes, mtime_ns) != (artifact.size_bytes, artifact.mtime_ns):
@@ -95,7 +96,7 @@ def _projector_change(artifact: Artifact) -> str | None:
         return None
     mark = _mark(path)
     if mark is None:
-        return f"its projector {path} is gone"
+        return f"its projector {path} {absence(path)}"
     is_same = file_version(mark[1], mark[0]) == vision.version
     return None if is_same else f"its projector {path} was changed and is being looked into"
 

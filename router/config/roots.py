@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from registry.files import is_folder_at
 from registry.scan import ScanRoot
 from router.config.paths import Paths
 from router.config.schema import Config
@@ -41,7 +42,7 @@ def scan_roots(config: Config, paths: Paths) -> tuple[ScanRoot, ...]:
     roots = [ScanRoot(path=folder, is_owned=True) for folder in own_folders(config, paths)]
     roots += [ScanRoot(path=Path(folder)) for folder in config.models.extra_folders]
     home_folder = paths.user_home / HOME_FOLDER
-    if config.models.home_folder and home_folder.is_dir() and str(home_folder) not in config.models.extra_folders:
+    if config.models.home_folder and is_folder_at(home_folder) and str(home_folder) not in config.models.extra_folders:
         roots.append(ScanRoot(path=home_folder))
     if config.models.hf_cache:
         cache = config.models.hf_cache_dir

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from registry.adapters.mlx_lora import CONFIG_NAME
 from registry.errors import ArtifactError, RegistryError
+from registry.files import absence, is_there
 from registry.pull.folder import PullFolder
 from registry.pull.orphans import find_orphans
 from registry.pull.ownership import as_it_is
@@ -47,10 +48,10 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
 def _vanished(registry: Registry) -> Iterator[Check]:
     for model in registry.models.list():
         for artifact in model.artifacts:
-            gone = next((file for file in artifact.files if not Path(file).exists()), None)
+            gone = next((file for file in artifact.files if not is_there(file)), None)
             if gone is not None:
                 remedy = f"mlxr models scan finds it where it went; mlxr models rm {model.name} gives it up"
-                yield _warning("vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy)
+                yield _warning("vanished", f"{model.name} ({artifact.format}): {gone} {absence(gone)}", remedy)
         for adapter in model.adapters:
             change = what_changed(adapter)
             if change is not None:
