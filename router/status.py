@@ -83,6 +83,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         num_threads: Compute threads (llamacpp), at most; null = the engine chooses.
         num_threads_now: Those of the last step, fewer where other programs use the cores; null = it is not known yet.
         num_kept_tokens: Those of ended answers whose caches are kept for what begins alike; null = it is not known yet.
+        num_checkpoints: States at which prompts can begin that share a part of an earlier one; null as above.
+        checkpoint_bytes: What they take.
         threads_reason: Why these.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
@@ -112,6 +114,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     vision: ShownImages | None = None
     num_threads_now: int | None = None
     num_kept_tokens: int | None = None
+    num_checkpoints: int | None = None
+    checkpoint_bytes: int | None = None
     threads_reason: ThreadsReason | None = None
 
 

@@ -68,7 +68,7 @@ class Batcher:
         self._index = PrefixIndex()
         self._shared = SharedCells()
         self._capacity = Capacity(limits, self._live, self._retired, self._shared)
-        self.checkpoints = Checkpoints(limits, self._live, self._retired)
+        self.checkpoints = Checkpoints(limits, self._live, self._retired, self.counts)
         self.repeats = RepeatedBeginnings(limits, self._index, self._retired, self.checkpoints.book)
         self._reuse = PrefixReuse(limits, self._index, self._live, self._retired, self.checkpoints.book)
         self._evictions = Evictions(self._live, self._capacity, self.counts, self._evict)
@@ -276,6 +276,7 @@ class Batcher:
         if not is_done:
             return member.sequence
         self.counts.num_forks += 1
+        self.counts.num_checkpoint_forks += self.checkpoints.book.has(target_id, member.sequence.num_computed)
         if retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
             self.remove(fork.source_id)
             self._superseded.append(fork.source_id)

@@ -339,6 +339,7 @@ class Stats(_Message, frozen=True, kw_only=True):
         threads: Of the last step; None = there was none, or the engine does not tell.
         num_thread_changes: How often their number has moved since the load.
         num_steps: From here on as in `backends.batching.counts.BatchCounts`.
+        num_checkpoints: That there are now; `checkpoint_bytes` is what they take.
         num_loaded_caches: From here on what was done with saved caches; `cache_load_s` is what reading them took.
         num_discarded_caches: Files that were thrown away because they were damaged or of another version.
     """
@@ -358,6 +359,11 @@ class Stats(_Message, frozen=True, kw_only=True):
     num_dropped: int
     num_drafted: int
     num_accepted: int
+    num_checkpoints_made: int = 0
+    num_checkpoints_dropped: int = 0
+    num_checkpoint_forks: int = 0
+    num_checkpoints: int = 0
+    checkpoint_bytes: int = 0
     num_loaded_caches: int = 0
     loaded_cache_tokens: int = 0
     loaded_cache_bytes: int = 0

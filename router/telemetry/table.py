@@ -117,6 +117,10 @@ THREADS: Final = _gauge(
 THREAD_CHANGES: Final = _counter(
     "mlxr_worker_thread_changes_total", "How often the number of compute threads has moved (llamacpp).", *_ON
 )
+CHECKPOINTS: Final = _gauge(
+    "mlxr_checkpoints", "States of caches that cannot be cut, kept as beginnings for other prompts.", *_ON
+)
+CHECKPOINT_BYTES: Final = _gauge("mlxr_checkpoint_bytes", "What they take.", *_ON)
 STEPS: Final = _counter("mlxr_steps_total", "Steps of the engine.", *_ON)
 STEP_SEQUENCES: Final = _counter(
     "mlxr_step_sequences_total", "Sequences that took part in them; by mlxr_steps_total it is the mean batch.", *_ON
@@ -129,6 +133,9 @@ FORKS: Final = _counter("mlxr_forks_total", "Sequences that began with another o
 DROPPED: Final = _counter("mlxr_dropped_caches_total", "Kept caches that had to make room.", *_ON)
 DRAFTED_TOKENS: Final = _counter("mlxr_drafted_tokens_total", "Tokens that were drafted.", *_ON)
 ACCEPTED_TOKENS: Final = _counter("mlxr_accepted_tokens_total", "Those of them that were drawn.", *_ON)
+CHECKPOINTS_MADE: Final = _counter("mlxr_checkpoints_made_total", "Checkpoints that were made.", *_ON)
+CHECKPOINTS_DROPPED: Final = _counter("mlxr_checkpoints_dropped_total", "Those that had to make room for others.", *_ON)
+CHECKPOINT_FORKS: Final = _counter("mlxr_checkpoint_forks_total", "Sequences that began at one.", *_ON)
 LOADED_CACHES: Final = _counter("mlxr_saved_caches_loaded_total", "Caches read from the disk for a prompt.", *_ON)
 LOADED_CACHE_TOKENS: Final = _counter("mlxr_saved_cache_loaded_tokens_total", "Tokens that they held.", *_ON)
 LOADED_CACHE_BYTES: Final = _counter("mlxr_saved_cache_loaded_bytes_total", "Bytes of their files.", *_ON)

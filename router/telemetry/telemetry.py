@@ -110,7 +110,8 @@ class Telemetry:
         store, counting = self._store, self._counting
         workers = self._supervisor.workers
         gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT)
-        store.clear(table.WORKERS, *gauges, table.THREADS)
+        checkpoints = (table.CHECKPOINTS, table.CHECKPOINT_BYTES)
+        store.clear(table.WORKERS, *gauges, *checkpoints, table.THREADS)
         states = Counter((worker.engine.kind.value, worker.state.value) for worker in workers)
         for (engine, state), number in states.items():
             store.set(table.WORKERS, number, engine, state)
@@ -122,7 +123,8 @@ class Telemetry:
             counting.take_stats(worker)
             used = stats.num_cells - stats.num_free_cells
             batch = (stats.num_running, stats.num_waiting, stats.num_cells, used, stats.num_kept_tokens)
-            for gauge, figure in zip(gauges, batch, strict=True):
+            kept = (stats.num_checkpoints, stats.checkpoint_bytes)
+            for gauge, figure in zip((*gauges, *checkpoints), (*batch, *kept), strict=True):
                 sums[gauge, counting.label_of(worker)] += figure
             if stats.threads is not None:
                 sums[table.THREADS, (*counting.label_of(worker), stats.threads.reason)] += stats.threads.num

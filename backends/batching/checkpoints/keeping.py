@@ -10,6 +10,7 @@ from typing import Final
 from backends.batch_limits import BatchLimits
 from backends.batching.checkpoints.book import CheckpointBook, Dropped, Worth
 from backends.batching.checkpoints.places import checkpoint_places
+from backends.batching.counts import BatchCounts
 from backends.batching.live import LiveSequences
 from backends.batching.prefix_index import Match
 from backends.batching.retired import RetiredCache, RetiredCaches
@@ -25,7 +26,8 @@ class Checkpoints:
         book: What there is.
     """
 
-    def __init__(self, limits: BatchLimits, live: LiveSequences, retired: RetiredCaches) -> None:
+    def __init__(self, limits: BatchLimits, live: LiveSequences, retired: RetiredCaches, counts: BatchCounts) -> None:
+        self._counts = counts
         self.book = CheckpointBook()
         self._limits = limits
         self._live = live
@@ -68,6 +70,7 @@ class Checkpoints:
         """Note that the engine has kept a state that was wanted; return what it is to drop for it, perhaps the same."""
         self._is_hopeless = num_bytes > self._limits.checkpoint_bytes
         self.book.add(sequence.sequence_id, sequence.num_computed, num_bytes)
+        self._counts.num_checkpoints_made += 1
         return self.over_budget()
 
     def worth_saving(self, sequence_id: int, num_most: int) -> list[int]:
@@ -89,6 +92,7 @@ class Checkpoints:
         weights = self._weights()
         while len(self.book) and self.book.num_bytes > max_bytes:
             dropped.append(self.book.drop_least(lambda sequence_id: weights[sequence_id]))
+        self._counts.num_checkpoints_dropped += len(dropped)
         return dropped
 
     @property

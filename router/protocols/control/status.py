@@ -131,7 +131,8 @@ def _worker(
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
     heartbeat = None if client is None else client.heartbeat
-    threads = None if client is None or client.stats is None else client.stats.threads
+    stats = None if client is None else client.stats
+    threads = None if stats is None else stats.threads
     return WorkerStatus(
         id=worker.worker_id,
         pid=worker.pid,
@@ -157,7 +158,9 @@ def _worker(
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,
         vision=vision,
-        num_kept_tokens=None if client is None or client.stats is None else client.stats.num_kept_tokens,
+        num_kept_tokens=None if stats is None else stats.num_kept_tokens,
+        num_checkpoints=None if stats is None else stats.num_checkpoints,
+        checkpoint_bytes=None if stats is None else stats.checkpoint_bytes,
         num_threads_now=None if threads is None else threads.num,
         threads_reason=None if threads is None else threads.reason,
     )

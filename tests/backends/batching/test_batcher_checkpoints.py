@@ -98,6 +98,14 @@ class TestHistories:
         driven.end(1)
         assert answered(driven, 2, [*SYSTEM, *message(8, 300), *HEAD]) == 301 + len(HEAD)
 
+    def test_what_is_made_and_begun_with_is_counted(self) -> None:
+        driven = driven_of(checkpoint_bytes=2 * CHECKPOINT_BYTES)
+        answered(driven, 1, [*SYSTEM, *message(7, 600), *HEAD])
+        answered(driven, 2, [*SYSTEM, *message(7, 600), *HEAD])
+        counts, book = driven.batcher.counts, driven.batcher.checkpoints.book
+        assert counts.num_checkpoints_made - counts.num_checkpoints_dropped == len(book) == 2
+        assert counts.num_checkpoint_forks == counts.num_forks == 1
+
 
 class TestBursts:
     @pytest.mark.parametrize("kind", [{}, WINDOWS], ids=["states", "windows"])

@@ -18,6 +18,7 @@ WORKER_KEYS = {
     *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_background", "num_waiting"),
     *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions", "expires_at"),
     *("features", "path", "load", "num_threads", "adapter", "vision", "num_threads_now", "num_kept_tokens"),
+    *("num_checkpoints", "checkpoint_bytes"),
     "threads_reason",
 }
 
