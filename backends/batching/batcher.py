@@ -30,7 +30,6 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from backends.base import StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.batching.actions import Drop, Fork
 from backends.batching.capacity import Capacity, SharedCells
@@ -47,6 +46,7 @@ from backends.batching.prefix_reuse import CachedPrefix, PrefixReuse
 from backends.batching.repeats import RepeatedBeginnings
 from backends.batching.retired import RetiredCache, RetiredCaches
 from backends.sequence import Sequence, Tile
+from backends.step import StepPlan, StepResult
 
 
 class Batcher:

@@ -5,10 +5,10 @@ Who computes at all is the batcher's choice, what prefill may take beside runnin
 
 from collections.abc import Iterable
 
-from backends.base import Chunk
 from backends.batch_limits import BatchLimits
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS, PrefillBudget
 from backends.sequence import Sequence
+from backends.step import Chunk
 
 
 def step_chunks(sequences: Iterable[Sequence], limits: BatchLimits, prefill_budget: PrefillBudget) -> list[Chunk]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.base import LoadedEngine
 from backends.batching.actions import Drop, Fork
 from backends.batching.adopting import adopt, drop_checkpoints
 from backends.batching.batcher import Batcher
@@ -18,6 +18,7 @@ from backends.errors import EngineError, PromptError
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
 from backends.speculation.speculation import Speculation
+from backends.step import StepPlan, StepResult
 from backends.wire.questions import CacheFile
 
 FIRST_READ_ID: Final = -(2**40)

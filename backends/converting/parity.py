@@ -9,11 +9,12 @@ import math
 
 import numpy as np
 
-from backends.base import Chunk, LoadedEngine, StepPlan
+from backends.base import LoadedEngine
 from backends.converting.convert_messages import ParityReading
 from backends.errors import EngineError
 from backends.logits import Logits, LogitsEditor, Matcher
 from backends.sequence import Sequence
+from backends.step import Chunk, StepPlan
 from backends.wire.request import SamplingParams
 
 TEXT = (

@@ -4,10 +4,10 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-from backends.base import Chunk
 from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError
 from backends.fake.tower import check_rows
+from backends.step import Chunk
 
 FINGERPRINT = "fake 1|"
 _PAYLOAD = b"nothing"

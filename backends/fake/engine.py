@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
+from backends.base import Engine, EngineInfo, LoadedEngine
 from backends.cache_files import ExportedCache
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
@@ -24,6 +24,7 @@ from backends.fake.caches import FINGERPRINT, FakeCaches
 from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
+from backends.step import Chunk, PromptScores, StepPlan, StepResult
 from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling

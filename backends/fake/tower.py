@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from backends.base import Chunk
 from backends.errors import EngineError
 from backends.sequence import Sequence, Tile
+from backends.step import Chunk
 
 ROW_WIDTH: Final = 8
 _NUM_CHANNELS: Final = 3

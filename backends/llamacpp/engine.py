@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import llama_cpp
 import msgspec
 
-from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
+from backends.base import Engine, EngineInfo, LoadedEngine
 from backends.cache_files import ExportedCache
 from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError, LoadError
@@ -40,10 +40,12 @@ from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.step_watch import StepWatch
 from backends.llamacpp.threads import ThreadCount
+from backends.llamacpp.token_batch import TokenBatch
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
 from backends.machine.current import current_platform
 from backends.sequence import Sequence, Tile
+from backends.step import Chunk, PromptScores, StepPlan, StepResult
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
@@ -168,7 +170,7 @@ class LoadedLlamaCpp(LoadedEngine):
         self._live: dict[int, _Live] = {}
         self.cache_fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
-        self._batch = llama_cpp.llama_batch_init(self.limits.step_tokens, 0, 1)
+        self._batch = TokenBatch(self.limits.step_tokens, self._positions, self._caches.slot_of)
         self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None and not spec.holds_threads)
         self._begun = 0.0, 0.0
         self._can_give_way = self._gives_way = self._is_watched = False
@@ -228,7 +230,7 @@ class LoadedLlamaCpp(LoadedEngine):
         self._listen_for_abort(plan, should_abort)
         rows = [chunk for chunk in plan.chunks if chunk.span is not None]
         texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.span is None)
-        firsts = self._fill_batch(texts)
+        firsts = self._batch.fill(texts)
         status = self._evaluate(rows)
         while status == _DECODE_ABORTED and self._gives_way:
             self._roll_back(plan.chunks)
@@ -276,7 +278,7 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._vision is not None:
             self._vision.close()
         self._watch.close()
-        llama_cpp.llama_batch_free(self._batch)
+        self._batch.close()
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
@@ -305,8 +307,8 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._is_watched:
             self._watch.begin(wall_s, cpu_s)
         status = self._evaluate_rows(rows)
-        if status == _DECODE_OK and self._batch.n_tokens:
-            status = llama_cpp.llama_decode(self._context, self._batch)
+        if status == _DECODE_OK and self._batch.num_rows:
+            status = self._batch.decode(self._context)
         if self._is_watched:
             self._gives_way = self._watch.end() and status == _DECODE_ABORTED
         now = time.monotonic()
@@ -319,34 +321,6 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._vision is None or not chunks:
             return _DECODE_OK
         return self._vision.evaluate(self._context, chunks, self._caches.slot_of)
-
-    def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int]:
-        """Write chunks of tokens into the batch; return the batch index of each one's first token."""
-        batch = self._batch
-        tokens, positions, slots, num_slots, logits = batch.token, batch.pos, batch.seq_id, batch.n_seq_id, batch.logits
-        firsts: list[int] = []
-        index = 0
-        for chunk in chunks:
-            firsts.append(index)
-            slot = self._caches.slot_of(chunk.sequence.sequence_id)
-            num_scored = len(chunk.scored)
-            shift = self._positions.before(chunk.sequence.spans, chunk.start) - chunk.start
-            for position in range(chunk.start, chunk.end):
-                tokens[index] = chunk.sequence.token_ids[position]
-                positions[index] = position + shift
-                slots[index][0] = slot
-                num_slots[index] = 1
-                logits[index] = position - chunk.start < num_scored
-                index += 1
-            if chunk.samples:
-                logits[index - 1] = 1
-            for position, token_id in enumerate(chunk.draft, chunk.end):
-                tokens[index], positions[index] = token_id, position + shift
-                slots[index][0] = slot
-                num_slots[index] = logits[index] = 1
-                index += 1
-        batch.n_tokens = index
-        return firsts
 
     def _draw(self, chunks: tuple[Chunk, ...], firsts: list[int]) -> StepResult:
         """Tell what the library's logits say of prompts, and draw after the chunks that end their sequence."""

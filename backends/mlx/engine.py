@@ -20,7 +20,7 @@ import msgspec
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
+from backends.base import Engine, EngineInfo, LoadedEngine
 from backends.cache_files import ExportedCache
 from backends.checkpoint_store import CheckpointStore
 from backends.embedding import Encoder
@@ -45,6 +45,7 @@ from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sam
 from backends.mlx.scoring import PromptScorer
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence, Tile
+from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 

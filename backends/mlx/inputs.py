@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 import mlx.core as mx
 import numpy as np
 
-from backends.base import Chunk
 from backends.sequence import Sequence
+from backends.step import Chunk
 
 Positions = np.ndarray[Any, np.dtype[np.int32]]
 

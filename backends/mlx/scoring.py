@@ -10,12 +10,12 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.base import Chunk, PromptScores
 from backends.errors import EngineError
 from backends.logits import score
 from backends.mlx.caches import KeptCache
 from backends.mlx.library import mlx_errors
 from backends.mlx.prefill_size import PrefillSize
+from backends.step import Chunk, PromptScores
 
 
 class PromptScorer:

@@ -7,12 +7,12 @@ import codecs
 import dataclasses
 from collections.abc import Collection
 
-from backends.base import PromptScores
 from backends.logits import Candidate, HeldEnds, Likelihoods, LogitsEditor
 from backends.output.parser import OutputParser
 from backends.output.prompt_report import PromptReport
 from backends.output.thread_history import ThreadHistory
 from backends.sequence import Sequence
+from backends.step import PromptScores
 from backends.tokenizer import Tokenizer
 from backends.wire.messages import (
     Delta,

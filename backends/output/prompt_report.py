@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence as Tokens
 
-from backends.base import PromptScores
 from backends.logits import Candidate, TokenScore
+from backends.step import PromptScores
 from backends.tokenizer import Tokenizer
 from backends.wire.messages import PromptShown
 from backends.wire.output import PromptToken, TokenLogprob

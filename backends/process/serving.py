@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.batching.saving import Saving
@@ -23,6 +23,7 @@ from backends.process.embedding_queue import EmbeddingQueue
 from backends.process.image_loader import ImagePreparer
 from backends.process.stats import StatsReporter
 from backends.process.text_questions import answer_to
+from backends.step import StepPlan, StepResult
 from backends.tile_cache import TileCache
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.load import LoadedModel

@@ -9,12 +9,12 @@ import dataclasses
 from collections.abc import Collection
 from typing import Final
 
-from backends.base import Chunk, StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
 from backends.speculation.lookup import TokenLookup
 from backends.speculation.worth import FIRST_CREDIT, SHARE, DraftWorth, Offer, credited
+from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.request import SpeculationMode
 
 MAX_DRAFT: Final = 15

@@ -7,9 +7,10 @@ import functools
 import random
 from collections.abc import Iterable
 
-from backends.base import Chunk, Engine, LoadedEngine, StepPlan, StepResult
+from backends.base import Engine, LoadedEngine
 from backends.engines import create_engine
 from backends.sequence import EmbeddingSpan, Sequence
+from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 

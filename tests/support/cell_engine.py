@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from backends.base import Chunk, StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.batching.actions import Drop, Fork
 from backends.batching.batcher import Batcher
 from backends.sequence import EmbeddingSpan, Sequence, Tile
+from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.request import Priority, SamplingParams
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.base import LoadedEngine
 from backends.batch_limits import BatchLimits
 from backends.batching.batcher import Batcher
 from backends.logits import Likelihoods, LogitsEditor, Matcher
@@ -19,6 +19,7 @@ from backends.process.admission import Admitted
 from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
 from backends.sequence import Sequence
+from backends.step import StepPlan, StepResult
 from backends.wire.channel import Channel
 from backends.wire.messages import (
     Aborted,

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import backends.process.worker  # noqa: F401 - a worker has all of this in memory
-from backends.base import Chunk, LoadedEngine, StepPlan
+from backends.base import LoadedEngine
 from backends.engines import create_engine
 from backends.sequence import Sequence
+from backends.step import Chunk, StepPlan
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 

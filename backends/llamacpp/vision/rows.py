@@ -12,9 +12,9 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from backends.base import Chunk
 from backends.images.geometry import mrope_positions
 from backends.llamacpp.positions import Positions
+from backends.step import Chunk
 
 _NUM_SECTIONS = 4
 

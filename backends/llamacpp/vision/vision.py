@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 import llama_cpp
 
-from backends.base import Chunk
 from backends.errors import LoadError
 from backends.images.decoding import Size
 from backends.images.families import family_of
@@ -16,6 +15,7 @@ from backends.llamacpp.positions import MropePositions, Positions
 from backends.llamacpp.vision.rows import RowBatch, is_whole
 from backends.llamacpp.vision.tower import VisionTower
 from backends.sequence import Grid, Tile
+from backends.step import Chunk
 from backends.wire.load import VisionSpec
 
 _DECODE_OK = 0

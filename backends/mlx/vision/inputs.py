@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 
-from backends.base import Chunk
 from backends.images.geometry import mrope_positions
 from backends.mlx.inputs import (
     TEXT_POSITIONS,
@@ -17,6 +16,7 @@ from backends.mlx.inputs import (
 from backends.mlx.vision.model import VisionLanguageModel
 from backends.mlx.vision.rows import RowTable
 from backends.sequence import EmbeddingSpan, Sequence
+from backends.step import Chunk
 
 
 class VisionInputs(SequenceInputs):

@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backends.base import StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.batching.checkpoints import places
 from backends.row_ids import is_row
 from backends.sequence import EmbeddingSpan
+from backends.step import StepPlan, StepResult
 from backends.wire.request import Priority
 from tests.support.cell_engine import CHECKPOINT_BYTES, Driven, sequence_of
 from tests.support.tiles import ids_of, tile_of

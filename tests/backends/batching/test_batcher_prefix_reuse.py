@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from backends.base import Chunk, StepResult
 from backends.batch_limits import BatchLimits
 from backends.batching.actions import Fork
+from backends.step import Chunk, StepResult
 from tests.support.cell_engine import Cache, Driven, sequence_of
 
 SYSTEM = [3] * 60

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from backends.base import Chunk, StepPlan
 from backends.batch_limits import BatchLimits
 from backends.batching.actions import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
+from backends.step import Chunk, StepPlan
 from backends.wire.request import Priority, SamplingParams
 from tests.support.cell_engine import Driven, sequence_of
 

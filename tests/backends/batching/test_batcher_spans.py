@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from backends.base import StepPlan, StepResult
 from backends.batch_limits import BatchLimits
 from backends.batching.needed_tiles import is_needed, next_tile
 from backends.sequence import Sequence, Tile
+from backends.step import StepPlan, StepResult
 from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
 from tests.support.tiles import ids_of, spliced, tile_of

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from backends.base import Chunk, LoadedEngine, StepPlan
+from backends.base import LoadedEngine
 from backends.batching.checkpoints.places import GAP_TOKENS
 from backends.batching.saving import Saving
 from backends.cache_files import write_cache
 from backends.saved_caches.caches import SavedCaches
 from backends.sequence import Sequence
+from backends.step import Chunk, StepPlan
 from backends.wire.load import LoadSpec
 from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.request import SamplingParams

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import StepPlan, StepResult
+from backends.step import StepPlan, StepResult
 from backends.wire.output import PromptToken
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest

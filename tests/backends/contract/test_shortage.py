@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.base import StepPlan
+from backends.step import StepPlan
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest

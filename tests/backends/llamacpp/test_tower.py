@@ -9,9 +9,10 @@ import numpy as np
 import psutil
 import pytest
 
-from backends.base import Chunk, LoadedEngine, StepPlan
+from backends.base import LoadedEngine
 from backends.embedding import Floats
 from backends.errors import EngineError, LoadError
+from backends.step import Chunk, StepPlan
 from backends.wire.load import LoadSpec
 from tests.support.bare_engine import BareEngine, load, text_ids
 from tests.support.image_prompts import ImagePrompts, user

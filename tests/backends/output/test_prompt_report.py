@@ -1,9 +1,9 @@
 """What is told of a prompt: each token once and in order, its text with the first."""
 
-from backends.base import PromptScores
 from backends.fake.engine import FakeTokenizer
 from backends.logits import Candidate, Likelihoods, TokenScore
 from backends.output.prompt_report import PromptReport
+from backends.step import PromptScores
 from backends.wire.messages import PromptShown
 from backends.wire.output import PromptToken, TokenLogprob
 
