@@ -80,6 +80,7 @@ class LlamaCppEngine(Engine):
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
         self._log.reset()
+        looked = time.monotonic(), current_platform().idle_s(), time.process_time()
         with contextlib.ExitStack() as freeing:
             model = load_model(spec, on_progress, self._log)
             freeing.callback(llama_cpp.llama_model_free, model)
@@ -101,6 +102,7 @@ class LlamaCppEngine(Engine):
                 )
             loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision)
             loaded.why_text_only = why_text_only
+            loaded.note_cores(*looked)
             freeing.pop_all()  # the loaded engine's own business from now on
             return loaded
 
@@ -178,6 +180,10 @@ class LoadedLlamaCpp(LoadedEngine):
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
+
+    def note_cores(self, now: float, idle_s: float, own_s: float) -> None:
+        """Take over a look at the cores from before the load; see `ThreadCount.look`."""
+        self._threads.look(now, idle_s, own_s)
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""

@@ -60,6 +60,7 @@ class ThreadCount:
         self._patience_s = LOOK_S
         self._changed_at = self._raised_at = float("-inf")
         self._looked: tuple[float, float, float] | None = None
+        self._has_stepped = False
         self._used = ThreadsUsed(most, ThreadsReason.CORES_FREE if follows else ThreadsReason.SET)
 
     @property
@@ -86,6 +87,7 @@ class ThreadCount:
         """
         if not self.follows:
             return
+        self._has_stepped = True
         if wall_s >= WINDOW_S:
             self._wall_s = self._cpu_s = 0.0  # it says enough by itself
         self._wall_s += wall_s
@@ -104,7 +106,7 @@ class ThreadCount:
         return self.follows and (self._looked is None or now - self._looked[0] >= LOOK_S)
 
     def look(self, now: float, idle_s: float, own_s: float) -> None:
-        """Take over what the cores did since the last look.
+        """Take over what the cores did since the last look; the first one is best made before the load.
 
         Args:
             idle_s: Time that cores had nothing to do but what may wait, summed since any moment.
@@ -118,7 +120,7 @@ class ThreadCount:
         fitting = next(
             (num for num in range(self.most, 1, -1) if spare >= num - _LESS_WAITING * too_much_waiting(num)), 1
         )
-        if fitting < self.num and own < _PAUSE_SHARE:
+        if fitting < self.num and (own < _PAUSE_SHARE or not self._has_stepped):
             self._change(now, fitting)
         elif fitting > self.num and now - self._changed_at >= self._patience_s:
             self._raised_at = now

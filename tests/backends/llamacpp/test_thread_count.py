@@ -95,6 +95,15 @@ def test_what_came_in_a_pause_is_seen_before_the_first_step() -> None:
     assert threads.num == 1
 
 
+def test_what_came_while_the_model_was_loaded_is_seen_before_the_first_step() -> None:
+    threads, machine = ThreadCount(4), Machine(4)
+    threads.look(machine.now, machine.idle_s, machine.own_s)
+    machine.pass_time(1.0, own=1.0, others=3.0)
+    assert threads.wants_look(machine.now)
+    threads.look(machine.now, machine.idle_s, machine.own_s)
+    assert threads.num == 1
+
+
 def test_tries_that_fail_become_rare() -> None:
     threads, machine = ThreadCount(2), Machine(2)
     # Others that always wait for a moment in which a core seems idle.
