@@ -47,6 +47,8 @@ CPU_STEP_TOKENS: Final = 64
 
 CELL_PADDING: Final = 256
 _FLOAT_BYTES: Final = 4
+_CHECKPOINTS_EACH: Final = 8
+"""More than a kept conversation of some turns has, shared ones counted once."""
 _REPACKED_ON_X86: Final = frozenset({"Q4_0", "Q4_K", "Q2_K", "IQ4_NL"})
 _REPACKED_ON_ARM: Final = _REPACKED_ON_X86 | {"Q5_K", "Q6_K", "Q8_0"}
 _QUANTIZED_FLOAT_SHARE: Final = 0.12
@@ -160,7 +162,7 @@ def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> Memor
         mapped_bytes=facts.weight_bytes - repacked_bytes if spec.use_mmap else 0,
         cold_bytes=repacked_bytes if spec.use_mmap else 0,
         kv_bytes=kv_bytes + memory.recurrent_bytes * spec.max_sequences,
-        kept_bytes=kv_bytes if spec.cache_slots != 0 else 0,
+        kept_bytes=kv_bytes + _states_bytes(facts, spec, KV_ELEMENT_BYTES["f16"]) if spec.cache_slots != 0 else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + scores_bytes,
         output_bytes=_output_bytes(facts, spec.max_sequences),
         vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.LLAMACPP),
@@ -196,12 +198,24 @@ def _mlx_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed
         mapped_bytes=0,
         cold_bytes=0,
         kv_bytes=kv_bytes + memory.recurrent_bytes * spec.max_sequences,
-        kept_bytes=kept_bytes if spec.cache_slots != 0 else 0,
+        kept_bytes=kept_bytes + _states_bytes(facts, spec, element_bytes) if spec.cache_slots != 0 else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + max(scores_bytes, growing_bytes),
         output_bytes=_output_bytes(facts, spec.max_sequences),
         vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.MLX),
         runtime_bytes=RUNTIME_BYTES[EngineKind.MLX],
     )
+
+
+def _states_bytes(facts: ModelFacts, spec: LoadSpec, element_bytes: float) -> int:
+    """Give what checkpoints take at most, and recurrent states at the ends of kept answers."""
+    state_bytes = recurrent_bytes = 0 if facts.memory is None else facts.memory.recurrent_bytes
+    if facts.kv is not None and facts.kv.sliding_window:
+        layers = facts.kv.num_layers if facts.kv.num_windowed_layers is None else facts.kv.num_windowed_layers
+        share = layers / max(1, facts.kv.num_layers)
+        state_bytes += round(facts.kv.sliding_window * _token_bytes(facts, element_bytes) * share)
+    num_sequences = spec.max_sequences + spec.num_spare_slots
+    checkpoint_bytes = min(spec.checkpoint_bytes, _CHECKPOINTS_EACH * num_sequences * state_bytes)
+    return checkpoint_bytes + min(spec.checkpoint_bytes, spec.num_spare_slots * recurrent_bytes)
 
 
 def _padded(cells: int) -> int:

@@ -4,31 +4,35 @@
 
 Without `--model`, random small models in both formats: Gemma 3 (layers with a window of 512), LFM2 (short convolutions
 beside attention) and, as GGUF only, Mamba (states alone); a token is a character there. Two gateways, with
-`cache.checkpoint_bytes` as it is by default and with 0, hold the same sessions in turns. Each request asks for one
-token, so that its time is that of the prompt. pytest does not collect it; cached tokens are asserted by
+`cache.checkpoint_bytes` as it is by default and with 0, hold the same sessions in turns. A later turn has another
+answer in its history than the model gave, as where thoughts are left out. The time is that of the whole request without
+what the answer's tokens took. pytest does not collect it; cached tokens are asserted by
 tests/backends/contract/test_checkpoints.py.
 """
 
 import argparse
-import asyncio
 import copy
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.prompts import words
-from tests.bench.support.report import in_turns, machine_watch, print_ratio
+from tests.bench.support.report import in_turns, machine_watch, print_ratio, shown
 from tests.bench.support.servers import gateway_with, physical_cores
-from tests.bench.support.streams import Answer, chat_body, stream_chat
 from tests.support import tiny_hybrid, tiny_recurrent, tiny_windowed
 from tests.support.gateway_process import GatewayProcess
 
 WITH, WITHOUT = "with checkpoints", "without"
 CONTEXT_LENGTH = 32_768
 WINDOW = 512
+NUM_ANSWERED = 40
+TIMEOUT_S = 900.0
 Messages = list[dict[str, str]]
 
 
@@ -77,25 +81,37 @@ def tiny_models(folder: Path) -> dict[str, Path]:
     }
 
 
-def ask(gateway: GatewayProcess, model: str, step: Step) -> Answer:
-    return asyncio.run(stream_chat(gateway.url, chat_body(model, step.messages, 1, ignore_eos=True)))
+class Asked(NamedTuple):
+    """What came of a request."""
+
+    ttft_s: float
+    cached: str
+
+
+def ask(gateway: GatewayProcess, model: str, step: Step) -> Asked:
+    body = {"model": model, "messages": step.messages, "max_tokens": NUM_ANSWERED, "temperature": 0, "ignore_eos": True}
+    started_at = time.monotonic()
+    with httpx.Client(base_url=gateway.url, timeout=TIMEOUT_S, trust_env=False) as client:
+        timings = client.post("/v1/chat/completions", json=body).raise_for_status().json()["timings"]
+    ttft_s = time.monotonic() - started_at - timings["predicted_ms"] / 1000
+    return Asked(ttft_s, f"{timings['cache_n']}/{timings['cache_n'] + timings['prompt_n']}")
 
 
 def measure(model: str, sides: dict[str, GatewayProcess], arguments: argparse.Namespace) -> None:
     """Hold the sessions; print a row per kind of request."""
     times_s: dict[str, dict[str, list[float]]] = {side: {} for side in sides}
     cached: dict[str, dict[str, list[str]]] = {side: {} for side in sides}
-    for side, gateway in sides.items():
+    for gateway in sides.values():
         ask(gateway, model, Step("load", [{"role": "user", "content": text(-9, 300)}]))
-        assert side in times_s
     for index, side in in_turns(list(sides), arguments.rounds):
         for step in session(arguments.seed + 10_000 * (index + 1), arguments):
-            answer = ask(sides[side], model, step)
-            assert answer.ended_at is not None
-            times_s[side].setdefault(step.name, []).append(answer.ended_at - answer.sent_at)
-            cached[side].setdefault(step.name, []).append(f"{answer.num_cached_tokens}/{answer.num_prompt_tokens}")
+            asked = ask(sides[side], model, step)
+            times_s[side].setdefault(step.name, []).append(asked.ttft_s)
+            cached[side].setdefault(step.name, []).append(asked.cached)
     for name in times_s[WITH]:
-        print(f"{model}, {name}: cached tokens {WITH} {cached[WITH][name][-1]}, {WITHOUT} {cached[WITHOUT][name][-1]}")
+        for side in times_s:
+            times = shown(times_s[side][name], "s", 3)
+            print(f"{model}, {name}, {side}: cached {cached[side][name][-1]}, TTFT {times}", flush=True)
         print_ratio(f"{model}, {name}, {WITH} / {WITHOUT}", times_s[WITH][name], times_s[WITHOUT][name])
 
 

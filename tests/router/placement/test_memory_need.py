@@ -140,6 +140,24 @@ def test_kept_caches_are_no_reason_to_refuse() -> None:
     assert refusal("m", facts(), LoadSpec(model_path=""), PC, available_bytes=need.required_bytes) is None
 
 
+@pytest.mark.parametrize("artifact_format", ArtifactFormat)
+def test_checkpoints_count_as_kept_where_caches_cannot_be_cut(artifact_format: ArtifactFormat) -> None:
+    def kept(model: ModelFacts, **settings: int) -> int:
+        return memory_need(model, LoadSpec(model_path="", **settings), MAC).kept_bytes  # type: ignore[arg-type]
+
+    plain = facts(artifact_format, memory=MemoryFacts(half_bytes=1))
+    states = facts(artifact_format, memory=MemoryFacts(half_bytes=1, recurrent_bytes=50 << 20))
+    assert kept(plain, checkpoint_bytes=GIB) == kept(plain, checkpoint_bytes=0)
+    assert kept(states, checkpoint_bytes=GIB) == kept(plain) + 2 * GIB, "at ends of answers too"
+    assert kept(states, checkpoint_bytes=0) == kept(plain)
+    assert kept(states, checkpoint_bytes=GIB, cache_slots=0) == 0
+    kv = msgspec.structs.replace(plain.kv, sliding_window=16, num_windowed_layers=16) if plain.kv else None
+    windows = facts(artifact_format, kv=kv, memory=MemoryFacts(half_bytes=1))
+    a_window = 16 * 16 * 2 * 8 * 128 * 2
+    without = kept(windows, checkpoint_bytes=0)
+    assert kept(windows, checkpoint_bytes=GIB) == without + 8 * 32 * a_window, "no more than there can be"
+
+
 def test_what_would_be_unloaded_counts_as_free() -> None:
     need = memory_need(facts(), LoadSpec(model_path=""), PC)
     nearly = need.required_bytes - 1
