@@ -93,6 +93,23 @@ class BareEngine:
             self.step(*rest, max_tokens=max_tokens)
         raise AssertionError("no progress")
 
+    def run_drafted(self, sequence: Sequence, right: list[int], *, draft: int = 7, spoilt_every: int = 5) -> list[int]:
+        """Step a sequence to as many tokens as `right` has, with drafts of which every so manyth is wrong."""
+
+        while sequence.num_output_tokens < len(right):
+            if not sequence.is_decoding:
+                self.step(sequence)
+                continue
+            first = sequence.num_output_tokens
+            known = right[first : first + draft]
+            spoilt = {at for at in range(len(known)) if (first + at) % spoilt_every == 0}
+            guess = tuple(token ^ (at in spoilt) for at, token in enumerate(known))
+            result = self.engine.step(StepPlan((Chunk(sequence, sequence.num_computed, 1, guess),)), lambda: False)
+            sequence.num_computed = result.num_computed[sequence.sequence_id]
+            sequence.token_ids += result.tokens[sequence.sequence_id]
+            assert sequence.num_pending >= 1, "the last one is not computed"
+        return answer_of(sequence)[: len(right)]
+
     def fresh_answer(self, token_ids: list[int], num_tokens: int, spans: tuple[EmbeddingSpan, ...] = ()) -> list[int]:
         """Return what a sequence of its own gives, alone and undisturbed."""
         sequence = self.insert(token_ids, spans=spans)

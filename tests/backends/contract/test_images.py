@@ -69,6 +69,17 @@ def test_both_engines_make_the_same_rows(family: str, seed: int, see: See) -> No
     assert np.abs(ours - theirs * scale).max() < 0.01
 
 
+def test_drafts_behind_a_picture_change_nothing(family: str, see: See) -> None:
+    engine = see("llamacpp", family)
+    bare = BareEngine(engine.engine)
+    prompt = asked(engine)
+    right = fresh(bare, prompt)
+    for spoilt_every in (1, 3, 100):
+        sequence = insert(bare, prompt)
+        assert bare.run_drafted(sequence, right, spoilt_every=spoilt_every) == right
+    bare.close()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_engines_give_the_same_answer(family: str, seed: int, see: See) -> None:
     answers = []

@@ -31,6 +31,7 @@ def test_the_library_says_what_it_is(bare: BareEngine) -> None:
     assert isinstance(bare.engine, LoadedLlamaCpp)
     assert llama_cpp.llama_model_is_recurrent(bare.engine._model)
     assert not bare.engine.limits.can_cut_cache
+    assert bare.engine.model.why_no_drafts == "this model's cache cannot be cut behind a draft that turned out wrong"
     assert bare.engine.limits.num_live == 4, "each costs memory"
     assert bare.engine.limits.num_slots == 4 + 24, "what is retired is beside the memory"
 

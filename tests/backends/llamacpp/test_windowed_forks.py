@@ -89,3 +89,15 @@ def test_slots_are_added_where_they_take_no_memory(
     assert isinstance(driver.engine, LoadedLlamaCpp)
     spec = LoadSpec(model_path="", max_sequences=3)
     assert num_slots_for(driver.engine._model, spec, has_full_windows=has_full_windows) == num_slots
+
+
+@pytest.mark.parametrize("num_prompt", [WINDOW - 6, 60, 200])
+@pytest.mark.parametrize("draft", [3, 15])
+def test_wrong_drafts_leave_what_the_window_sees(driver: EngineDriver, num_prompt: int, draft: int) -> None:
+    bare = BareEngine(driver.engine)
+    prompt = text_ids(num_prompt)
+    right = bare.fresh_answer(prompt, 40)
+    for spoilt_every in (1, 3, 8):
+        sequence = bare.insert(prompt)
+        assert bare.run_drafted(sequence, right, draft=draft, spoilt_every=spoilt_every) == right
+        bare.remove(sequence)
