@@ -74,7 +74,7 @@ def _fill_mlx(engine: LoadedEngine, context_length: int) -> None:
     from mlx_lm.models.cache import make_prompt_cache
 
     from backends.mlx.caches import KeptCache
-    from backends.mlx.engine import LoadedMLX, _Retired
+    from backends.mlx.loaded import LoadedMLX, _Retired
 
     assert isinstance(engine, LoadedMLX)
     num_held = context_length - engine.limits.step_tokens - 1

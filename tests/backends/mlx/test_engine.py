@@ -9,7 +9,8 @@ import mlx.core as mx
 import pytest
 
 from backends.errors import LoadError
-from backends.mlx.engine import LoadedMLX, MLXEngine
+from backends.mlx.engine import MLXEngine
+from backends.mlx.loaded import LoadedMLX
 from backends.mlx.prefill_size import TARGET_STEP_S, PrefillSize
 from backends.wire.load import LoadSpec
 from backends.wire.prompts import ForkPrompt

@@ -13,7 +13,7 @@ from backends.embedding import Floats
 from backends.errors import EngineError
 from backends.images.families import family_of
 from backends.images.preparing import tower_input
-from backends.mlx.engine import LoadedMLX
+from backends.mlx.loaded import LoadedMLX
 from backends.mlx.vision.rows import RowTable
 from backends.prompting.intake import PreparedPrompt
 from backends.sequence import Tile

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 
 from backends.base import LoadedEngine
 from backends.errors import LoadError
-from backends.mlx.engine import LoadedMLX, MLXEngine
+from backends.mlx.engine import MLXEngine
+from backends.mlx.loaded import LoadedMLX
 from backends.wire.request import Pooling, SamplingParams
 from tests.backends.mlx.vision.conftest import Seeing
 from tests.support.bare_engine import BareEngine, load, text_ids
