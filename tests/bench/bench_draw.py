@@ -8,7 +8,6 @@ that draws, so that a busy machine does not matter much; in turns, the host firs
 """
 
 import argparse
-import ctypes
 import statistics
 import sys
 import time
@@ -16,14 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from backends.draw import Draw, is_drawn_here
-from backends.llamacpp.sampler import samplers_of
 from backends.wire.request import SamplingParams
 from tests.bench.support.report import print_ratio
+from tests.support.sampler_chain import SamplerChain
 
 WAYS = {
     "temperature 1": SamplingParams(temperature=1.0, seed=1),
@@ -34,29 +32,6 @@ WAYS = {
     "0.8, top_k 40": SamplingParams(temperature=0.8, top_k=40, seed=1),
 }
 Row = np.ndarray[Any, np.dtype[np.float32]]
-
-
-class Chain:
-    """llama.cpp's own filters and draw, over an array of candidates."""
-
-    def __init__(self, params: SamplingParams, vocab_size: int) -> None:
-        self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        for sampler in samplers_of(params):
-            llama_cpp.llama_sampler_chain_add(self._chain, sampler)
-        self._candidates = np.zeros(vocab_size, [("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-        self._ids = np.arange(vocab_size, dtype=np.int32)
-
-    def draw(self, row: Row) -> int:
-        """Return a token."""
-        self._candidates["id"], self._candidates["logit"], self._candidates["p"] = self._ids, row, 0
-        data = self._candidates.ctypes.data_as(llama_cpp.llama_token_data_p)
-        array = llama_cpp.llama_token_data_array(data=data, size=len(row), selected=-1, sorted=False)
-        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
-        return int(array.data[array.selected].id)
-
-    def close(self) -> None:
-        """Free it."""
-        llama_cpp.llama_sampler_free(self._chain)
 
 
 def rows_of(vocab_size: int, number: int) -> list[Row]:
@@ -79,7 +54,7 @@ def cost_ms(draw: Callable[[Row], int], row: Row) -> float:
 
 def measure(name: str, params: SamplingParams, vocab_size: int, num_rows: int, num_rounds: int) -> None:
     """Print what a draw costs on both sides, and which of them mlxr takes."""
-    chain = Chain(params, vocab_size)
+    chain = SamplerChain(params, vocab_size)
     ours = Draw(params, vocab_size) if is_drawn_here(params) else None
     host: list[float] = []
     native: list[float] = []
