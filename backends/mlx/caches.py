@@ -18,7 +18,7 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_promp
 
 from backends.cache_files import ExportedCache, read_cache
 from backends.errors import EngineError, LoadError
-from backends.mlx.checkpoints import LayerCopies, go_back, with_places
+from backends.mlx.checkpoints import LayerCopies, go_back, in_own_memory, with_places
 from backends.mlx.inputs import PositionLayer
 from backends.mlx.library import mlx_errors
 
@@ -60,6 +60,8 @@ class KeptCache:
     def computed(self) -> Self:
         """Return itself, in memory of its own: until then it holds on to the batch's arrays."""
         with mlx_errors(EngineError, "take a cache out of the batch"):
+            for layer in self.layers:
+                in_own_memory(layer)
             mx.eval([layer.state for layer in self.layers])
         return self
 

@@ -7,7 +7,7 @@ import copy
 from typing import Any, NamedTuple
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, RotatingKVCache
+from mlx_lm.models.cache import ArraysCache, KVCache, RotatingKVCache
 
 
 class LayerCopies(NamedTuple):
@@ -84,9 +84,16 @@ def go_back(layers: list[Any], num_tokens: int, checkpoint: LayerCopies) -> None
             layer.trim(num_tokens - checkpoint.num_tokens)
 
 
+def in_own_memory(layer: Any) -> None:
+    """Let the state of one sequence be no part of its batch's arrays, which would stay with it as a whole."""
+    if isinstance(layer, ArraysCache):
+        layer.cache = [None if array is None else mx.contiguous(array) for array in layer.cache]
+
+
 def _shortened(layer: Any) -> Any:
-    """Return a copy of a layer without what has left its window; arrays are shared until one of both writes to them."""
+    """Return a copy of a layer without what has left its window."""
     layer = copy.deepcopy(layer)
+    in_own_memory(layer)
     if isinstance(layer, RotatingKVCache) and not layer.keep and layer.keys is not None:
         size = layer.size()
         # In order, as `merge` brings them; prefill leaves as many more as it had in its last step.
