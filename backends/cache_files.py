@@ -32,6 +32,8 @@ _END_BYTES: Final = _LENGTH_BYTES + _DIGEST_BYTES
 _MAX_HEADER_BYTES: Final = 32 << 20
 """More than the ids of any context take, and than the checksums of any cache."""
 _MAX_CHECKERS: Final = 4
+_PIECES_PER_CHECKER: Final = 8
+"""Fewer are checked by the time that a thread has started on a busy machine."""
 
 
 class CacheHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -299,10 +301,15 @@ def _read_payload(descriptor: int, start: int, trailer: _Trailer) -> list[memory
             place += len(data)
         return digest.digest() == trailer.digests[index]
 
-    num_checkers = min(_MAX_CHECKERS, os.cpu_count() or 1, len(trailer.digests))
-    with ThreadPoolExecutor(num_checkers) as pool:
-        if not all(pool.map(is_sound, range(len(trailer.digests)))):
-            return None
+    num_checkers = min(_MAX_CHECKERS, os.cpu_count() or 1, len(trailer.digests) // _PIECES_PER_CHECKER)
+    pieces = range(len(trailer.digests))
+    if num_checkers <= 1:
+        is_whole = all(map(is_sound, pieces))
+    else:
+        with ThreadPoolExecutor(num_checkers) as pool:
+            is_whole = all(pool.map(is_sound, pieces))
+    if not is_whole:
+        return None
     parts, place = [], 0
     for num_bytes in trailer.part_bytes:
         parts.append(payload[place : place + num_bytes])

@@ -41,6 +41,7 @@ BENCHES: Final = (
     Bench("speculation", "--rounds 1 --streams 1 --tokens 64", "--rounds 3", has_peers=False),
     Bench("burst", "--rounds 1", "--rounds 4"),
     Bench("turns", "--rounds 1", "--rounds 4"),
+    Bench("agent_session", "--engines llamacpp --tokens 3000 --turns 3 --rounds 1", "--rounds 3", has_peers=False),
     Bench("pace", "--rounds 1 --prompt-tokens 1000", has_peers=False),
     Bench("priorities", "--rounds 1", "--rounds 4", has_peers=False),
     Bench("swap", "--rounds 1", "--rounds 5"),
