@@ -110,8 +110,12 @@ class BatchRunner:
             self.saving.finish(reversed(self.batcher.retired_ids))
 
     def give_back(self, share: float) -> int:
-        """Drop a share of the kept caches, after they were saved where all of them go; return how many."""
-        if share >= 1:
+        """Drop a share of the kept caches; return how many.
+
+        They are saved before where all of them go, and nobody waits for that or all are to be saved anyway.
+        """
+        is_idle = self.batcher.num_running + self.batcher.num_waiting == 0
+        if share >= 1 and self.saving is not None and (is_idle or self.saving.saves_all):
             self.save()
         dropped_ids = self.batcher.drop_retired(share, self._clock())
         self._remove_all(dropped_ids)

@@ -42,7 +42,7 @@ class Saving:
         self.saved = saved
         self._engine = engine
         self._batcher = batcher
-        self._saves_all = saves_all
+        self.saves_all = saves_all
         self._clock = clock
 
     def restore(self, sequence: Sequence) -> None:
@@ -78,7 +78,7 @@ class Saving:
         ends_at = self._clock() + SAVE_DEADLINE_S
         while self.has_work and self._clock() < ends_at:
             self.do_piece()
-        for sequence_id in sequence_ids if self._saves_all else ():
+        for sequence_id in sequence_ids if self.saves_all else ():
             if self._clock() < ends_at and self._begin(sequence_id, self._batcher.owner_of(sequence_id)):
                 self._write_until(ends_at)
         self.saved.give_up()

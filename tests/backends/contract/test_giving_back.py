@@ -1,9 +1,12 @@
 """What every engine promises when memory gets short: kept caches go, what runs goes on as if nothing had been."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from backends.batching.saving import Saving
+from backends.saved_caches.caches import SavedCaches
 from backends.wire.messages import Answered, Ask
 from backends.wire.questions import GiveBackMemory, GivenBack
 from tests.backends.conftest import EngineUnderTest
@@ -64,3 +67,20 @@ def test_a_cancelled_answers_cache_is_kept_unless_memory_is_short(
     keeping.step_until(lambda: keeping.num_output_tokens(running) >= 2)
     keeping.cancel(running)
     assert len(keeping.batcher.retired_ids) == num_kept
+
+
+@pytest.mark.parametrize("saves_all", [False, True])
+def test_what_came_twice_is_saved_before_it_is_given_back_unless_somebody_would_wait_for_it(
+    keeping: EngineDriver, tmp_path: Path, *, saves_all: bool
+) -> None:
+    saved = SavedCaches(keeping.engine, tmp_path / "model", 2**30)
+    keeping.worker._batch.saving = Saving(keeping.engine, keeping.batcher, saved, saves_all=saves_all)
+    beginning = [97] * 100
+    keeping.answer([*beginning, 98], max_tokens=2)
+    running = keeping.submit([*beginning, 99], max_tokens=20)
+    keeping.step_until(lambda: keeping.num_output_tokens(running) >= 1)
+    give_back(keeping, 1.0)
+    assert saved.counts.num_written == int(saves_all)
+    keeping.run()
+    give_back(keeping, 1.0)
+    assert keeping.batcher.retired_ids == []
