@@ -19,6 +19,7 @@ import msgspec
 from backends.machine.current import current_platform
 from router.bench.figures.stress import StressRound, Verdict, is_hopeless, verdicts
 from router.bench.plan.scenarios import ScenarioRequest
+from router.bench.plan.texts import generator, label
 from router.bench.run.client import Answer, make_own_http, stream_answer
 from router.cli.asking.images import SUFFIXES, message_content
 from router.cli.bench.own_server import reached
@@ -183,14 +184,16 @@ class _Run:
         return status
 
     def _request(self, number: int) -> ScenarioRequest:
-        """Ask something new in each round, with all answers as long."""
+        """Ask something new in each round of each run, so that no cache has it, with all answers as long."""
+        seed = int(self._began_at)
         subject = _SUBJECTS[number % len(_SUBJECTS)]
         text = f"Round {number}. Write a short story about {subject}."
         picture = [self._pictures[number % len(self._pictures)]] if self._pictures else []
         if picture:
             text = f"Round {number}. What is in this picture?"
-        message = {"role": "user", "content": message_content(text, picture)}
-        return ScenarioRequest(messages=(message,), max_tokens=self._max_tokens, seed=number)
+        first_word = label(generator(seed, "stress", number)).capitalize()
+        message = {"role": "user", "content": message_content(f"{first_word}: {text}", picture)}
+        return ScenarioRequest(messages=(message,), max_tokens=self._max_tokens, seed=seed + number)
 
 
 def _pictures(folder: Path) -> list[Path]:
