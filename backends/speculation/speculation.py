@@ -19,6 +19,8 @@ from backends.wire.request import SpeculationMode
 
 MAX_DRAFT: Final = 15
 """Tokens of the longest draft."""
+_SEEN_EVERY: Final = 4
+"""Of steps without drafts one of so many is looked at: it costs a thousandth of a small model's step."""
 _LOOKUP_DRAFT: Final = 7
 """Those of one that does not ask what it costs."""
 
@@ -56,7 +58,7 @@ class Speculation:
         self._end_ids = end_ids
         self._worth = DraftWorth()
         self._drafting: dict[int, _Drafting] = {}
-        self._num_drafting = 0
+        self._num_drafting = self._num_unseen = 0
 
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Take a sequence up; its editor is asked what may follow, and never changed."""
@@ -79,9 +81,7 @@ class Speculation:
         num_rows = len(chunks)
         is_full = num_rows >= max(2, self._limits.max_sequences)
         max_rows = min(num_rows + num_free_cells, self._limits.step_tokens)
-        if not self._num_drafting or not chunks or is_full or max_rows <= num_rows:
-            return plan
-        if not all(chunk.sequence.is_decoding for chunk in chunks):
+        if not self._num_drafting or not _all_decode(chunks) or is_full or max_rows <= num_rows:
             return plan
         drafts = [self._draft(chunk.sequence) for chunk in chunks]
         if not any(drafts):
@@ -99,15 +99,21 @@ class Speculation:
             cpu_s: What it took of the processors: by the clock it takes longer where others use them too.
             num_threads: That computed it, where that is known.
         """
-        if not plan.chunks or not all(chunk.sequence.is_decoding for chunk in plan.chunks):
+        if not self._num_drafting or not _all_decode(plan.chunks):
             return
+        num_steps = 1
+        if not any(chunk.draft for chunk in plan.chunks):
+            self._num_unseen += 1
+            if self._num_unseen < _SEEN_EVERY:
+                return
+            num_steps, self._num_unseen = self._num_unseen, 0
         nums = [len(result.tokens.get(chunk.sequence.sequence_id, ())) for chunk in plan.chunks]
         num_drafted = sum(len(chunk.draft) for chunk in plan.chunks)
-        cost = self._worth.observe(len(nums), num_drafted, sum(nums), cpu_s, num_threads)
+        cost = self._worth.observe(len(nums), num_drafted, sum(nums), cpu_s, num_threads, num_steps)
         for chunk, num_tokens in zip(plan.chunks, nums, strict=True):
             drafting = self._drafting.get(chunk.sequence.sequence_id)
             if drafting is not None:
-                drafting.credit = credited(drafting.credit, num_tokens - cost if num_drafted else SHARE)
+                drafting.credit = credited(drafting.credit, num_tokens - cost if num_drafted else SHARE * num_steps)
             if chunk.draft:
                 chunk.sequence.num_drafted += len(chunk.draft)
                 chunk.sequence.num_accepted += max(0, num_tokens - 1)
@@ -147,3 +153,8 @@ class Speculation:
         drafting = self._drafting[sequence.sequence_id]
         acceptance = 0.0 if drafting.lookup is None else drafting.lookup.acceptance
         return Offer(num_tokens, acceptance, drafting.credit)
+
+
+def _all_decode(chunks: tuple[Chunk, ...]) -> bool:
+    """Tell whether a step has sequences, and all of them decode; those that do come first in it."""
+    return bool(chunks) and chunks[-1].sequence.is_decoding

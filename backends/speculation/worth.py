@@ -12,7 +12,7 @@ gains are in steps without drafts.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 SIZES: Final = (4, 8, 16)
@@ -30,6 +30,8 @@ look as if drafts had."""
 MAX_AGE: Final = 512
 """Costs not seen for so many steps are taken as unknown."""
 _LEAST_S: Final = 1e-9
+_SLIGHT: Final = 1e-6
+_SURE: Final = 1 - 1e-9
 _NUM_SAMPLES: Final = 9
 _ROW_COST: Final = 0.75
 """What further rows are taken to cost before that is seen, as a share of the rows before them."""
@@ -51,6 +53,10 @@ class Offer(NamedTuple):
     credit: float = FIRST_CREDIT
 
 
+_Key = tuple[int | None, int]
+"""Threads and rows of a step."""
+
+
 class DraftWorth:
     """Learns from the steps of one engine with one model.
 
@@ -59,15 +65,22 @@ class DraftWorth:
     """
 
     def __init__(self) -> None:
-        self._times_s: dict[tuple[int | None, int], deque[float]] = {}
-        self._seen_at: dict[tuple[int | None, int], int] = {}
+        self._times_s: dict[_Key, deque[float]] = {}
+        self._usual_s: dict[_Key, float] = {}
+        self._seen_at: dict[_Key, int] = {}
         self._num_steps = 0
         self._num_since_plain = 0
         self._num_threads: int | None = None
         self.credit = MAX_CREDIT
 
     def observe(
-        self, num_sequences: int, num_drafted: int, num_tokens: int, cpu_s: float, num_threads: int | None = None
+        self,
+        num_sequences: int,
+        num_drafted: int,
+        num_tokens: int,
+        cpu_s: float,
+        num_threads: int | None = None,
+        num_steps: int = 1,
     ) -> float:
         """Learn from a step in which all sequences decoded.
 
@@ -77,18 +90,18 @@ class DraftWorth:
             num_tokens: What was drawn, with the first of each sequence.
             cpu_s: What the step took of the processors.
             num_threads: That computed it, where that is known.
+            num_steps: For how many alike it stands, >= 1.
 
         Returns:
             What a step with so many drafts costs, 1 without any.
         """
-        self._num_steps += 1
+        self._num_steps += num_steps
         self._num_threads = num_threads
         num_rows = _size(num_sequences + num_drafted) if num_drafted else num_sequences
-        self._times_s.setdefault((num_threads, num_rows), deque(maxlen=_NUM_SAMPLES)).append(max(cpu_s, _LEAST_S))
-        self._seen_at[num_threads, num_rows] = self._num_steps
+        self._note((num_threads, num_rows), max(cpu_s, _LEAST_S))
         if not num_drafted:
             self._num_since_plain = 0
-            self.credit = credited(self.credit, SHARE)
+            self.credit = credited(self.credit, SHARE * num_steps)
             return 1.0
         self._num_since_plain += 1
         in_proportion = num_rows / num_sequences
@@ -105,33 +118,63 @@ class DraftWorth:
         """
         num = len(offers)
         best, best_gain = [0] * num, MARGIN
-        num_plain = len(self._fresh(num))
-        is_due = self._num_since_plain * _NUM_SAMPLES >= PLAIN_INTERVAL * num_plain
-        if is_due or num_plain < _NUM_SURE:
-            return best
-        most_cost = 1 + min(self.credit, *(offer.credit for offer in offers))
-        known, known_cost = num, 1.0
-        for size in SIZES:
+        affordable = self._affordable(num, min(offer.credit for offer in offers))
+        for size, cost, least in self._costs(num):
+            if size > affordable:
+                break
             lengths, expected = _shared_out(offers, min(size, max_rows) - num)
-            if size <= num or sum(lengths) <= sum(best):
-                continue
-            gain, cost, times_s = expected / num, self._cost(size, num), self._fresh(size)
-            if cost is not None and len(times_s) >= _NUM_SURE:
-                known, known_cost = size, cost
-                if gain / cost >= best_gain and cost <= most_cost:
-                    best, best_gain = lengths, gain / cost
-                continue
-            # A try: it costs what it did the last time, or about that.
-            least = known_cost if cost is None else cost * min(times_s) / _usual(times_s)
-            most = known_cost * (1 + _ROW_COST * (size - known) / known) if cost is None else least
-            if gain / least >= best_gain and most <= most_cost:
-                return lengths
+            if sum(lengths) <= sum(best):
+                break
+            if least < cost and expected / num / least >= best_gain:
+                return lengths  # a try
+            if expected / num / cost >= best_gain:
+                best, best_gain = lengths, expected / num / cost
         return best
+
+    def _affordable(self, num_sequences: int, credit: float) -> int:
+        """Return the most rows that a step may have with drafts that turn out wrong; 0 = it is to have none.
+
+        Args:
+            credit: The least of its sequences.
+        """
+        num_plain = len(self._fresh(num_sequences))
+        is_due = self._num_since_plain * _NUM_SAMPLES >= PLAIN_INTERVAL * num_plain
+        most_cost = 1 + min(self.credit, credit)
+        if is_due or num_plain < _NUM_SURE:
+            return 0
+        return max((size for size, cost, _ in self._costs(num_sequences) if cost <= most_cost), default=0)
+
+    def _costs(self, num_sequences: int) -> Iterator[tuple[int, float, float]]:
+        """Yield sizes with what a step of each costs, and what it costs at best where that is not sure."""
+        known, known_cost = num_sequences, 1.0
+        for size in SIZES:
+            if size <= num_sequences:
+                continue
+            cost, times_s = self._cost(size, num_sequences), self._fresh(size)
+            if cost is None:
+                yield size, known_cost * (1 + _ROW_COST * (size - known) / known), known_cost
+            elif len(times_s) < _NUM_SURE:
+                yield size, cost, max(1.0, cost * min(times_s) / self._usual_s[self._num_threads, size]) - _SLIGHT
+            else:
+                known, known_cost = size, cost
+                yield size, cost, cost
 
     def _cost(self, num_rows: int, num_sequences: int) -> float | None:
         """Return what a step of so many rows takes, in steps without drafts; None = that is not known."""
-        times_s, plain_s = self._fresh(num_rows), self._fresh(num_sequences)
-        return max(1.0, _usual(times_s) / _usual(plain_s)) if times_s and plain_s else None
+        if not (self._fresh(num_rows) and self._fresh(num_sequences)):
+            return None
+        usual_s, threads = self._usual_s, self._num_threads
+        return max(1.0, usual_s[threads, num_rows] / usual_s[threads, num_sequences])
+
+    def _note(self, key: _Key, cpu_s: float) -> None:
+        """Take a step up; of the last ones one of the shortest counts.
+
+        What disturbs a step makes it longer, and on a busy machine those are many.
+        """
+        times_s = self._times_s.setdefault(key, deque(maxlen=_NUM_SAMPLES))
+        times_s.append(cpu_s)
+        self._usual_s[key] = sorted(times_s)[len(times_s) // 5]
+        self._seen_at[key] = self._num_steps
 
     def _fresh(self, num_rows: int) -> Sequence[float]:
         """Return what the last steps of so many rows took, where that is not too long ago."""
@@ -146,11 +189,6 @@ def credited(credit: float, gain: float) -> float:
     return min(MAX_CREDIT, credit + gain)
 
 
-def _usual(times_s: Sequence[float]) -> float:
-    """Return one of the shortest: what disturbs a step makes it longer, and on a busy machine those are many."""
-    return sorted(times_s)[len(times_s) // 5]
-
-
 def _size(num_rows: int) -> int:
     """Return the size that a step with drafts counts as."""
     return next((size for size in SIZES if num_rows <= size), num_rows)
@@ -158,6 +196,10 @@ def _size(num_rows: int) -> int:
 
 def _shared_out(offers: Sequence[Offer], num_rows: int) -> tuple[list[int], float]:
     """Give rows to those drafts first whose next token is likeliest; return the lengths and the tokens to expect."""
+    if len(offers) == 1:
+        (offer,) = offers
+        num_tokens, acceptance = max(0, min(num_rows, offer.num_tokens)), min(offer.acceptance, _SURE)
+        return [num_tokens], (1 - acceptance ** (num_tokens + 1)) / (1 - acceptance)
     lengths = [0] * len(offers)
     chances = [offer.acceptance for offer in offers]
     expected = float(len(offers))
