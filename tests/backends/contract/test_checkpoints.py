@@ -1,6 +1,8 @@
 """What engines promise of checkpoints, on models whose caches cannot be cut: they have windows, or states."""
 
 import copy
+import dataclasses
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -283,6 +285,42 @@ def test_a_file_with_wrong_places_is_not_read(bare: BareEngine, tmp_path: Path, 
     assert cache is not None
     write_cache(tmp_path / "cache", bare.engine.cache_fingerprint, cache._replace(places=places))
     assert bare.engine.load_cache(tmp_path / "cache", bare.new_id(), source.token_ids) == 0
+
+
+@pytest.mark.parametrize("num_kept", [3, 1000])
+def test_many_at_once_answer_as_if_each_were_alone(kind: Kind, num_kept: int) -> None:
+    """Prompts that part anywhere, some cancelled, with room for a few checkpoints or for all."""
+    rng = random.Random(num_kept)
+    texts = [text_ids(320, seed) for seed in range(3)]
+    for _ in range(12):
+        like = rng.choice(texts)
+        texts.append(
+            [*like[: rng.randrange(200, len(like))], *text_ids(rng.randrange(20, 60), rng.randrange(99))][:440]
+        )
+    alone = EngineDriver(kind.engine)
+    expected = [alone.answer(text, max_tokens=NUM, ignore_eos=True).token_ids for text in texts]
+    driver = EngineDriver(kind.engine, keeps_ended=True)
+    checkpoints = driver.batcher.checkpoints
+    sequence_ids = [driver.submit(text, max_tokens=NUM, ignore_eos=True) for text in texts[:5]]
+    cancelled = []
+    for text in texts[5:]:
+        for _ in range(rng.randrange(12)):
+            driver.step()
+        sequence_ids.append(driver.submit(text, max_tokens=NUM, ignore_eos=True))
+        if rng.random() < 0.3:
+            cancelled.append(driver.submit(text, max_tokens=NUM, ignore_eos=True))
+            driver.step()
+            driver.cancel(cancelled[-1])
+        mean_bytes = checkpoints.book.mean_bytes
+        if mean_bytes is not None:
+            checkpoints._limits = dataclasses.replace(checkpoints._limits, checkpoint_bytes=num_kept * mean_bytes)
+    driver.run()
+    assert [driver.answers[i].token_ids for i in sequence_ids] == expected
+    assert driver.batcher.counts.num_checkpoint_forks > 0
+    assert (driver.batcher.counts.num_checkpoints_dropped > 0) == (num_kept == 3)
+    held = {i: sorted(kind.engine.checkpoints_of(i)) for i in driver.batcher.retired_ids}
+    assert held == {i: checkpoints.book.places(i) for i in driver.batcher.retired_ids}
+    driver.close()
 
 
 class Chat:
