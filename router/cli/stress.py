@@ -122,6 +122,7 @@ class _Run:
         self._max_tokens = max_tokens
         self._started_at = time.monotonic()
         self._began_at = time.time()
+        self._has_model_at = math.inf
         self._done: list[StressRound] = []
         self._swaps: dict[float, Swap] = {}
 
@@ -136,6 +137,7 @@ class _Run:
             if time.monotonic() >= ends_at:
                 return
             self._done.append(self._round(number))
+            self._has_model_at = min(self._has_model_at, time.time())
             yield self._done[-1]
 
     def report(self, pause_s: float) -> StressReport:
@@ -180,7 +182,9 @@ class _Run:
 
     def _look(self) -> Status:
         status = self._client.status()
-        self._swaps |= {swap.at: swap for swap in status.swaps if swap.at >= self._began_at}
+        # What is unloaded for the first question makes room for the model.
+        since = {"load": self._began_at, "unload": self._has_model_at}
+        self._swaps |= {swap.at: swap for swap in status.swaps if swap.at >= since[swap.event]}
         return status
 
     def _request(self, number: int) -> ScenarioRequest:

@@ -13,7 +13,7 @@ StartGateway = Callable[..., GatewayProcess]
 
 
 def test_rounds_are_shown_and_judged(start_gateway: StartGateway, home: Path) -> None:
-    gateway = start_gateway({"memory": {"tier": "standard"}})
+    gateway = start_gateway({"memory": {"tier": "standard"}, "engine": "llamacpp"})
     done = run_cli(home, "stress", "tiny", "--rounds", "6", "--pause", "0", "--max-tokens", "8", "--json")
     report = json.loads(done.stdout)
     assert [each["number"] for each in report["rounds"]] == [1, 2, 3, 4, 5, 6]
@@ -28,6 +28,8 @@ def test_rounds_are_shown_and_judged(start_gateway: StartGateway, home: Path) ->
         *("MEMORY", "PEAK", "AVAILABLE", "PRESSURE"),
     ]
     assert "answers: 1 of 1 rounds were answered" in shown.stdout
+    swapped = run_cli(home, "stress", "tiny@mlx", "--rounds", "2", "--pause", "0", "--max-tokens", "4")
+    assert "unloads: 0 unloads, 0 without need" in swapped.stdout
     assert gateway.process.poll() is None
 
 
