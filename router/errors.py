@@ -52,6 +52,9 @@ commands that do not serve may import it.
     │   ├── StoreUnavailableError        store_unavailable
     │   └── TooManyConnectionsError      too_many_connections
     ├── ResponseNotFoundError            response_not_found
+    ├── ConversationNotFoundError        conversation_not_found
+    ├── ConversationItemNotFoundError    item_not_found
+    ├── ConversationLockedError          conversation_locked
     ├── FileNotFoundHereError            file_not_found
     ├── FileInUseError                   file_in_use
     ├── BatchNotFoundError               batch_not_found
@@ -447,6 +450,31 @@ class ResponseNotFoundError(RouterError, code="response_not_found"):
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Response with id {response_id!r:.80} not found.", param="response_id")
+
+
+class ConversationNotFoundError(RouterError, code="conversation_not_found"):
+    """No conversation of that id is kept, or it is another key's."""
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(f"Conversation with id {conversation_id!r:.80} not found.", param="conversation")
+
+
+class ConversationItemNotFoundError(RouterError, code="item_not_found"):
+    """A conversation has no item of that id."""
+
+    def __init__(self, conversation_id: str, item_id: str) -> None:
+        super().__init__(f"Item with id {item_id!r:.80} not found in conversation {conversation_id!r:.80}.")
+
+
+class ConversationLockedError(RouterError, code="conversation_locked"):
+    """What a request goes on from is still being written."""
+
+    def __init__(self, conversation_id: str, response_id: str) -> None:
+        super().__init__(
+            f"{response_id} is still being written in conversation {conversation_id!r:.80}: wait for its end, cancel "
+            "it, or go on from an earlier item with conversation: {id, after}.",
+            param="conversation",
+        )
 
 
 class FileNotFoundHereError(RouterError, code="file_not_found"):

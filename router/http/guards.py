@@ -26,6 +26,7 @@ from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
+from router.http.origin import note_origin
 from router.http.websocket import SOCKET_SCOPE
 
 # An encoded slash is part of a model's name below this path (the OpenAI client quotes `org/name`), and an attempt to
@@ -86,6 +87,7 @@ class Guards:
                 return
             cors = _cors_headers(origin)
             send = _with_headers(send, lambda: cors)
+            note_origin(scope, is_own=self._is_own(scope, origin))
         caller = self._authenticate(scope)
         set_caller(scope, caller)
         if caller.key_id is not None:
@@ -123,6 +125,11 @@ class Guards:
         _check_framing(headers, self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes)
         host = self._checked_host(headers, scope)
         return self._checked_origin(headers, host, is_encrypted=scope.get("scheme") in {"https", "wss"})
+
+    def _is_own(self, scope: Scope, origin: bytes) -> bool:
+        (host,) = _values(scope["headers"], b"host")
+        is_encrypted = scope.get("scheme") == "https"
+        return self._rules.is_own_origin(origin.decode("latin-1"), host.decode("latin-1"), is_encrypted=is_encrypted)
 
     def _check_sizes(self, scope: Scope) -> None:
         limits = self._limits

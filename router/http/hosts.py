@@ -70,16 +70,23 @@ class HostRules:
             is_encrypted: The request came over TLS: a page of the same host that did not may be somebody else's, who
                 stands between the browser and that host.
         """
+        if self.is_own_origin(origin, host, is_encrypted=is_encrypted):
+            return True
+        scheme, _, place = origin.partition("://")
+        match = _HOST.fullmatch(place) if len(place) <= _MAX_HOST_CHARS else None
+        return scheme in {"http", "https"} and match is not None and is_loopback(match["name"])
+
+    def is_own_origin(self, origin: str, host: str, *, is_encrypted: bool = False) -> bool:
+        """Tell whether an origin is this server's own, or one that its config names; arguments as of `allows_origin`.
+
+        Pages of other ports of this machine are not: they may ask models, but not read what was said to them.
+        """
         if origin in self._allowed_origins:
             return True
         scheme, separator, place = origin.partition("://")
-        if not separator or len(place) > _MAX_HOST_CHARS:
-            return False
         if scheme not in {"http", "https"}:
-            return f"{scheme}://*" in self._allowed_origins
-        match = _HOST.fullmatch(place)
-        is_same_scheme = scheme == "https" or not is_encrypted
-        return match is not None and (is_loopback(match["name"]) or (is_same_scheme and place == host.lower()))
+            return bool(separator) and len(place) <= _MAX_HOST_CHARS and f"{scheme}://*" in self._allowed_origins
+        return (scheme == "https" or not is_encrypted) and place == host.lower()
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

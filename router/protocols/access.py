@@ -11,6 +11,7 @@ from litestar.handlers import BaseRouteHandler
 
 from router.http.caller import caller_of, check_scope
 from router.http.exchange import note_endpoint
+from router.http.origin import check_own_page
 from router.protocols.endpoint import endpoints_of, scopes_of
 
 
@@ -20,11 +21,14 @@ def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     Raises:
         UnauthorizedError: It has no good key, and needs one.
         ForbiddenError: Its key does not have what the route needs.
+        OriginNotAllowedError: The page of another program has sent it, and the route is none for those.
     """
     _note(handler, connection.scope.get("path_template", ""))
     caller = caller_of(connection.scope)
     for needed in scopes_of(handler):
         check_scope(caller, needed)
+    if any(row.is_private for row in endpoints_of(handler)):
+        check_own_page(connection.scope)
 
 
 def _note(handler: BaseRouteHandler, path_template: str) -> None:

@@ -20,7 +20,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from router.http.caller import Scope
 from router.http.dialect import OPENAI, Dialect
 
-Method = Literal["GET", "HEAD", "POST", "DELETE"]
+Method = Literal["GET", "HEAD", "POST", "PATCH", "DELETE"]
 Use = Literal["generate", "embed"]
 """What an endpoint needs of a model: that it generates text, or that it can at least be embedded with."""
 
@@ -115,6 +115,10 @@ class Api(msgspec.Struct, frozen=True):
         """Declare an endpoint that answers a POST; arguments as of `endpoint`."""
         return self.endpoint("POST", path, *types, **more)
 
+    def patch(self, path: str, *types: Any, **more: Any) -> "Declaration":
+        """Declare an endpoint that answers a PATCH; arguments as of `endpoint`."""
+        return self.endpoint("PATCH", path, *types, **more)
+
     def delete(self, path: str, *types: Any, **more: Any) -> "Declaration":
         """Declare an endpoint that answers a DELETE; arguments as of `endpoint`."""
         return self.endpoint("DELETE", path, *types, **more)
@@ -136,6 +140,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         answers: By status.
         stream: That requests may ask for, or that is the answer; None = there is none.
         use: What it needs of a model; None = nothing.
+        is_private: Whether, of web pages, only the server's own and those that the config names may ask.
     """
 
     api: Api
@@ -150,6 +155,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[int, Answer] = {}
     stream: Stream | None = None
     use: Use | None = None
+    is_private: bool = False
 
     @property
     def url(self) -> str:

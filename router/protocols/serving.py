@@ -62,12 +62,14 @@ class Answering(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         answer_id: By which the request is listed and can be cancelled, such as `chatcmpl-…`.
         protocol: By which it came: `openai`, `ollama`, `anthropic`, ...
+        on_over: Called when the request is over, however that came.
     """
 
     answer_id: str
     protocol: str
     wanted: GenerationRequest
     encoder: Callable[[Generation], AnswerEncoder]
+    on_over: Callable[[RunningRequest], None] = lambda _: None
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +210,9 @@ class RequestService:
             sent_id=sent_request_id(),
         )
         generation = Generation(self.supervisor, answering.wanted)
-        running = self.requests.start(facts, generation, answering.encoder(generation), self.config.limits)
+        running = self.requests.start(
+            facts, generation, answering.encoder(generation), self.config.limits, answering.on_over
+        )
         note_answer(facts.request_id, partial(account_of, running))
         return running
 

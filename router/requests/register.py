@@ -273,16 +273,30 @@ class RequestRegister:
         return iter(list(self._requests.values()))
 
     def start(
-        self, facts: RequestFacts, generation: Generation, encoder: AnswerEncoder, limits: LimitsConfig
+        self,
+        facts: RequestFacts,
+        generation: Generation,
+        encoder: AnswerEncoder,
+        limits: LimitsConfig,
+        on_over: Callable[[RunningRequest], None] = lambda _: None,
     ) -> RunningRequest:
-        """Take a new request in; it waits for its first reader."""
+        """Take a new request in; it waits for its first reader.
+
+        Args:
+            on_over: Called when it has ended, before all others who are told.
+        """
+
+        def on_end(ended: RunningRequest) -> None:
+            on_over(ended)
+            self._on_end(ended)
+
         running = RunningRequest(
             facts,
             generation,
             encoder,
             deadlines=deadlines_for(limits, generation.request.spec.priority, facts.timeout_s),
             reattach_s=limits.reattach_s,
-            on_end=self._on_end,
+            on_end=on_end,
         )
         self._requests[facts.request_id] = running
         return running

@@ -58,8 +58,10 @@ def home(tmp_path: Path, make_home: Callable[[Path], Path]) -> Path:
 def start_gateway(home: Path) -> Iterator[Callable[..., GatewayProcess]]:
     started: list[GatewayProcess] = []
 
-    def start(config: dict[str, Any] | None = None, *arguments: str) -> GatewayProcess:
-        started.append(GatewayProcess(home, config=config, arguments=arguments))
+    def start(
+        config: dict[str, Any] | None = None, *arguments: str, fake_options: dict[str, Any] | None = None
+    ) -> GatewayProcess:
+        started.append(GatewayProcess(home, config=config, arguments=arguments, fake_options=fake_options))
         return started[-1]
 
     yield start

@@ -32,6 +32,7 @@ HONOURED: Final[dict[str, Body]] = {
     "input": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}]},
     "instructions": {"instructions": "Be brief."},
     "previous_response_id": {"previous_response_id": None},  # what it goes on from is a test of its own
+    "conversation": {"conversation": None},  # so is a kept one
     "store": {"store": False},
     "background": {"background": True},
     "stream": {"stream": True},
@@ -86,7 +87,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "reasoning.context": ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
     "reasoning.mode": ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
     "reasoning.generate_summary": ({"reasoning": {"generate_summary": "concise"}}, "reasoning.generate_summary"),
-    "conversation": ({"conversation": "conv_1"}, "conversation"),
     "prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     "moderation": ({"moderation": {"model": "x"}}, "moderation"),
     "context_management": ({"context_management": [{"type": "compaction"}]}, "context_management"),

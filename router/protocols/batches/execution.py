@@ -120,7 +120,7 @@ async def _attempt(
             head = await read_request(serving, conversations, body, _HEADERS)
             _check_whole(head.request.stream, "stream")
             _check_whole(head.request.background, "background")
-            answering = response_answering(conversations, head)
+            answering = await response_answering(conversations, head)
         case endpoint:
             is_text = endpoint == "/v1/completions"
             request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)

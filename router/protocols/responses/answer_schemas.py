@@ -169,6 +169,22 @@ class ResponseUsage(AnswerBody, frozen=True, kw_only=True):
     total_tokens: int
 
 
+class ConversationShown(AnswerBody, frozen=True):
+    """The conversation that a response is a part of."""
+
+    id: str
+
+
+class AnswerFacts(AnswerBody, frozen=True, kw_only=True):
+    """What is kept of an answer beside its items."""
+
+    model: str
+    usage: ResponseUsage | None = None
+    timings: Timings | UnsetType = UNSET
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+
+
 class Response(AnswerBody, frozen=True, kw_only=True):
     """A response, in any of its states."""
 
@@ -204,6 +220,7 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     usage: ResponseUsage | None
     user: str | None
     metadata: dict[str, str]
+    conversation: ConversationShown | UnsetType = UNSET
     timings: Timings | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 

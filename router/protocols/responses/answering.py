@@ -29,6 +29,7 @@ from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.tools import ClientTools, read_tools
 from router.protocols.responses.truncation import fitted
+from router.protocols.responses.turn import begin_answer
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
@@ -121,26 +122,38 @@ def note_left_out(tools: ClientTools, items: RequestItems) -> None:
         leave_out(path, UnsupportedFieldError(f"{path} is neither run nor shown here; leave it out", path))
 
 
-def response_answering(
+async def response_answering(
     conversations: Conversations,
     head: ResponseHead,
     *,
     on_end: Callable[[Response], None] = lambda _: None,
     supervisor: Supervisor | None = None,
 ) -> Answering:
-    """Return what a request asks for.
+    """Return what a request asks for; in a kept conversation, what it says is kept now.
 
     Args:
         on_end: Told the response as it ended, once it is kept.
         supervisor: Where named events of the prefill's progress are wanted in its stream: what they tell of.
+
+    Raises:
+        ConversationLockedError: What it goes on from in its conversation is still being written.
+        ConversationNotFoundError: Somebody has deleted that meanwhile.
     """
+    growing = await begin_answer(conversations, head)
 
     def ended(response: Response) -> None:
+        if growing is not None:
+            growing.on_end(response)
         keep(conversations, head, response)
         on_end(response)
 
+    def over(running: RunningRequest) -> None:
+        if growing is not None:
+            own = encoder_of(running)
+            growing.on_over(running.error, own.items_so_far, is_told=own.is_told)
+
     def encoder(generation: Generation) -> AnswerEncoder:
-        own = ResponseEncoder(head, generation, ended)
+        own = ResponseEncoder(head, generation, ended, on_output=None if growing is None else growing.on_output)
         if supervisor is None or own.media_type is None:
             return own
         watch = PrefillWatch(
@@ -152,7 +165,7 @@ def response_answering(
         )
         return WatchedEncoder(own, watch)
 
-    return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
+    return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder, on_over=over)
 
 
 def keep(conversations: Conversations, head: ResponseHead, response: Response) -> None:
@@ -161,7 +174,7 @@ def keep(conversations: Conversations, head: ResponseHead, response: Response) -
         conversations.keep(head.stored(response))
 
 
-def start_in_background(
+async def start_in_background(
     serving: RequestService, conversations: Conversations, jobs: Jobs, arrival: Arrival, head: ResponseHead
 ) -> BackgroundResponse:
     """Let a response run without its client.
@@ -173,7 +186,7 @@ def start_in_background(
     if not has_room(jobs):
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
     running = serving.start(
-        response_answering(conversations, head), client="background", timeout_s=arrival.headers.timeout_s
+        await response_answering(conversations, head), client="background", timeout_s=arrival.headers.timeout_s
     )
     encoder = encoder_of(running)
     keep(conversations, head, encoder.live_body)

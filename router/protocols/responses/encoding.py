@@ -15,7 +15,7 @@ from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.openai.answer_schemas import PromptProgress
 from router.protocols.responses import answer_schemas as answers
-from router.protocols.responses.answer_schemas import Response, StateEvent
+from router.protocols.responses.answer_schemas import OutputItem, Response, StateEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
@@ -37,6 +37,7 @@ class ResponseEncoder:
     Args:
         generation: For its queue and load times at the end.
         on_end: Called once with the object in its last state.
+        on_output: Called when there is more, with what returns the items so far.
         clock: Seconds since 1970.
     """
 
@@ -48,11 +49,13 @@ class ResponseEncoder:
         generation: Generation,
         on_end: Callable[[Response], None],
         *,
+        on_output: Callable[[Callable[[], list[OutputItem]]], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._head = head
         self._generation = generation
         self._on_end = on_end
+        self._on_output = on_output
         self._clock = clock
         self._is_stream = bool(head.request.stream)
         self._events = EventWriter(is_on=self._is_stream)
@@ -69,6 +72,19 @@ class ResponseEncoder:
     def live_body(self) -> Response:
         """The object of a response that has not ended."""
         return self._head.response("in_progress" if self.has_begun else "queued", self._items.so_far())
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the client has an object of the response, or can get one."""
+        return bool(self._head.request.background) or (self._is_stream and self.has_begun)
+
+    @property
+    def items_so_far(self) -> list[OutputItem]:
+        """The items of an answer that ends here."""
+        return self._items.so_far()
+
+    def _growing_items(self) -> list[OutputItem]:
+        return self._items.so_far("in_progress")
 
     def forget(self) -> None:
         """Drop all output so far of an answer that is no stream: it begins anew."""
@@ -92,6 +108,8 @@ class ResponseEncoder:
                 self._tell_progress(self._telemetry.on_output(event))
                 self._items.add(event.output)
                 self._end = event.end or self._end
+                if self._on_output is not None:
+                    self._on_output(self._growing_items)
         return self._events.taken()
 
     def tail(self) -> bytes:

@@ -75,6 +75,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         request, sampling = self.request, self.wanted.spec.sampling
         reasoning, text = request.reasoning or ReasoningConfig(), request.text or TextConfig()
         later: dict[str, Any] = {**dict.fromkeys(_LATER), **fields}
+        place = self.items.place
         return Response(
             id=self.response_id,
             object="response",
@@ -98,6 +99,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             truncation=request.truncation or "disabled",
             metadata=request.metadata or {},
             model=self.model,
+            conversation=UNSET if place is None else answers.ConversationShown(place.conversation_id),
             **{name: getattr(request, name) for name in _AS_SAID},
             **later,
         )
@@ -130,6 +132,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             input=msgspec.json.encode(self.items.own),
             body=msgspec.json.encode(response),
             owner=self.owner,
+            conversation_id=None if self.items.place is None else self.items.place.conversation_id,
         )
 
     def failed(self, output: list[OutputItem], error: BaseException) -> Response:

@@ -153,36 +153,36 @@ class ItemReference(msgspec.Struct, frozen=True):
     where: str
 
 
-def read_items(sent: str | list[dict[str, Any]] | None) -> dict[str, Item | ItemReference]:
+def read_items(sent: str | list[dict[str, Any]] | None, field: str = "input") -> dict[str, Item | ItemReference]:
     """Return the input items of a request by their paths, in order.
 
     Args:
-        sent: The field `input`.
+        sent: The field's value.
     """
     if sent is None:
         return {}
     if isinstance(sent, str):
-        return {"input": message_item("user", sent)}
-    question = question_path(sent)
-    paths = [(f"input[{index}]", item) for index, item in enumerate(sent)]
+        return {field: message_item("user", sent)}
+    question = question_path(sent, field)
+    paths = [(f"{field}[{index}]", item) for index, item in enumerate(sent)]
     read = {path: _read(item, path, is_question=path == question) for path, item in paths}
     return {path: item for path, item in read.items() if item is not None}
 
 
-def question_path(sent: str | list[dict[str, Any]] | None) -> str | None:
+def question_path(sent: str | list[dict[str, Any]] | None, field: str = "input") -> str | None:
     """Return the path of the user's last message; None where there is none."""
     if not isinstance(sent, list):
-        return "input"
+        return field
     asking = [index for index, item in enumerate(sent) if item.get("role") == "user"]
-    return f"input[{asking[-1]}]" if asking else None
+    return f"{field}[{asking[-1]}]" if asking else None
 
 
-def ignored_items(sent: str | list[dict[str, Any]] | None) -> tuple[str, ...]:
+def ignored_items(sent: str | list[dict[str, Any]] | None, field: str = "input") -> tuple[str, ...]:
     """Return which input items are left out, for the client."""
     items = enumerate(sent) if isinstance(sent, list) else ()
     kinds = [(index, item.get("type")) for index, item in items]
     return tuple(
-        ignored_name(f"input[{index}]", kind)
+        ignored_name(f"{field}[{index}]", kind)
         for index, kind in kinds
         if isinstance(kind, str) and kind not in _READERS and not is_hosted(kind)
     )

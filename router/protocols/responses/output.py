@@ -115,11 +115,15 @@ class OutputItems:
             self._open_message()
         self._close("incomplete" if is_cut else "completed")
 
-    def so_far(self) -> list[OutputItem]:
-        """Return all items as they stand, for an answer that ends with an error."""
+    def so_far(self, status: ItemStatus = "incomplete") -> list[OutputItem]:
+        """Return all items as they stand; by default for an answer that ends with an error.
+
+        Args:
+            status: Of the open one.
+        """
         if self._open is None:
             return list(self.items)
-        return [*self.items, self._written(self._open, "incomplete")]
+        return [*self.items, self._written(self._open, status)]
 
     @property
     def _place(self) -> _Place:
@@ -232,6 +236,7 @@ class OutputItems:
                 part = answers.ReasoningContent(text)
                 return msgspec.structs.replace(item, content=[part], status=status, encrypted_content=encoded)
             case answers.MessageItem():
-                self._new_logprobs()
+                if status != "in_progress":  # else they are still to be told
+                    self._new_logprobs()
                 said = answers.OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))
                 return msgspec.structs.replace(item, content=[said], status=status)

@@ -78,7 +78,7 @@ def generation_for(
             constraint=_constraint(request),
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or _priority(request),
-            session_id=headers.session_id or request.prompt_cache_key or items.root_id,
+            session_id=headers.session_id or request.prompt_cache_key or items.session_id,
             speculation=wished_speculation(headers, request.mlxr),
         ),
         prompt_param="input",

@@ -77,7 +77,7 @@ async def create_response(
     if serving.requests.attachable(arrival.fingerprint) is None:
         head = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
         if head.request.background:
-            response = start_in_background(serving, conversations, jobs, arrival, head)
+            response = await start_in_background(serving, conversations, jobs, arrival, head)
             if response.is_stream:
                 return _event_stream(serving, response, -1)
             return json_reply(response.live_body)
@@ -85,7 +85,7 @@ async def create_response(
     async def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
         supervisor = serving.supervisor if wants_prefill_events(request.headers) else None
-        return response_answering(conversations, head, supervisor=supervisor)
+        return await response_answering(conversations, head, supervisor=supervisor)
 
     running = await serving.start_or_rejoin(arrival, answering)
     return await serving.reply(arrival, running, chunks=chunks_of)

@@ -9,7 +9,7 @@ Source: OpenAI API reference, "Create a model response".
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONValue, Refused, read_by_type
@@ -81,6 +81,13 @@ class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Annotated[bool | None, neutral_only(False)] = False
 
 
+class ConversationPlace(msgspec.Struct, forbid_unknown_fields=True):
+    """A kept conversation, and the item in it that is gone on from: its head where none is named, null = none."""
+
+    id: ResponseId
+    after: ResponseId | UnsetType | None = UNSET
+
+
 class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/responses."""
 
@@ -117,7 +124,10 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     safety_identifier: Annotated[str | None, LABEL] = None
     prompt_cache_retention: Annotated[str | None, LABEL] = None
     max_tool_calls: Annotated[ranges.PositiveCount | None, honoured("of built-in tools, which are none")] = None
-    conversation: Annotated[Refused, refused("go on from a response with previous_response_id")] = None
+    conversation: Annotated[
+        ResponseId | ConversationPlace | None,
+        honoured("a kept one: its items go before the input, input and answer become a part of it"),
+    ] = None
     prompt: Annotated[Refused, refused("there are no stored prompts; send instructions and input")] = None
     moderation: Annotated[Refused, neutral_only()] = None
     context_management: Annotated[Refused, refused("send truncation: auto", [])] = None

@@ -36,6 +36,7 @@ from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import LocalConversation
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.turn import begin_answer
 from router.protocols.serving import RequestService, headers_of
 from router.requests.headers import RequestHeaders
 from router.sleep.awake import awake_timeout
@@ -182,7 +183,9 @@ class ResponsesSocket:
             await self._refuse(exc)
 
     async def _stream(self, head: ResponseHead, headers: RequestHeaders, exchange: Exchange) -> None:
-        answering = response_answering(self._conversations, head, on_end=lambda response: self._note(head, response))
+        answering = await response_answering(
+            self._conversations, head, on_end=lambda response: self._note(head, response)
+        )
         client = self._socket.scope.get("client")
         running = self._serving.start(
             answering, client=f"{client[0]}:{client[1]}" if client else "unix", timeout_s=headers.timeout_s
@@ -202,6 +205,9 @@ class ResponsesSocket:
     async def _keep_unanswered(self, head: ResponseHead) -> None:
         response = head.response("completed", [], completed_at=head.created_at)
         created = ResponseCreated(sequence_number=0, response=head.response("in_progress", []))
+        growing = await begin_answer(self._conversations, head)
+        if growing is not None:
+            growing.on_end(response)
         keep(self._conversations, head, response)  # first: whoever reads of it may go on from it at once
         self._note(head, response)
         for event in (created, ResponseCompleted(sequence_number=1, response=response)):

@@ -1,6 +1,20 @@
-"""What is kept of `/v1/responses` between requests: private data of the user's, in a database of its own."""
+"""What is kept of `/v1/responses` between requests: private data of the user's, in a database of its own.
+
+Responses go by age and size; conversations stay until somebody deletes them.
+"""
 
 from router.stores.conversations.keeper import Conversations
+from router.stores.conversations.kept import KeptConversations
+from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Turn
 from router.stores.conversations.store import ConversationStore, StoredResponse
 
-__all__ = ["ConversationStore", "Conversations", "StoredResponse"]
+__all__ = [
+    "Conversation",
+    "ConversationAnswer",
+    "ConversationItem",
+    "ConversationStore",
+    "Conversations",
+    "KeptConversations",
+    "StoredResponse",
+    "Turn",
+]

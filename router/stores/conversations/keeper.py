@@ -16,10 +16,13 @@ from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
 from router.http.caller import current_caller
 from router.stores.base import StoreThread
+from router.stores.conversations.kept import KeptConversations
 from router.stores.conversations.store import ConversationStore, StoredResponse
 
 SWEEP_S: Final = 600.0
-"""How often conversations are looked for that are too old."""
+"""How often responses are looked for that are too old."""
+SCRUB_S: Final = 1.0
+"""How long what was deleted may be left in the file's log and index."""
 
 
 class Conversations:
@@ -27,6 +30,9 @@ class Conversations:
 
     Args:
         clock: Seconds since 1970.
+
+    Attributes:
+        kept: The conversations that stay until they are deleted.
     """
 
     def __init__(
@@ -34,7 +40,9 @@ class Conversations:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._thread = StoreThread(lambda: ConversationStore(path), "conversations")
+        self._thread = StoreThread(lambda: _opened(path), "conversations")
+        self._scrub_timer: asyncio.TimerHandle | None = None
+        self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self.scrub_soon, clock=clock)
 
     @property
     def keeps(self) -> bool:
@@ -43,13 +51,32 @@ class Conversations:
 
     async def run(self) -> None:
         """Look for what is too old, now and then, until cancelled."""
+        self._post_scrub()  # for an earlier gateway that had no time for it
         while True:
             self._evict()
             await asyncio.sleep(SWEEP_S)
 
     async def close(self) -> None:
-        """Write what is to be written and close the file."""
+        """Write what is to be written, leave nothing of what was deleted, and close the file."""
+        if self._scrub_timer is not None:
+            self._scrub_timer.cancel()
+            self._post_scrub()
         await self._thread.close()
+
+    def scrub_soon(self) -> None:
+        """Leave nothing of what was deleted; one time for all that is deleted in a short while."""
+        if self._scrub_timer is None:
+            self._scrub_timer = asyncio.get_running_loop().call_later(SCRUB_S, self._post_scrub)
+
+    def _post_scrub(self) -> None:
+        self._scrub_timer = None
+        loop = asyncio.get_running_loop()
+
+        def scrub(store: ConversationStore) -> None:
+            if not store.scrub() and not loop.is_closed():
+                loop.call_soon_threadsafe(self.scrub_soon)
+
+        self._thread.post(scrub, "what was deleted is still in the file")
 
     def keep(self, response: StoredResponse) -> None:
         """Keep a response, or what has become of it, as far as there is room; nobody waits for it."""
@@ -91,6 +118,7 @@ class Conversations:
         await self.get(response_id)
         if not await self._thread.call(lambda store: store.delete(response_id)):
             raise ResponseNotFoundError(response_id)
+        self.scrub_soon()
 
     async def unfinished(self) -> tuple[StoredResponse, ...]:
         """Return the responses that the end of an earlier gateway cut off."""
@@ -99,6 +127,17 @@ class Conversations:
     def _evict(self) -> None:
         limits = self._limits()
         before = self._clock() - limits.max_age_s
-        self._thread.post(
-            lambda store: store.evict(before=before, max_bytes=limits.max_bytes), "old conversations were not dropped"
-        )
+        loop = asyncio.get_running_loop()
+
+        def evict(store: ConversationStore) -> None:
+            if store.evict(before=before, max_bytes=limits.max_bytes):
+                loop.call_soon_threadsafe(self.scrub_soon)
+
+        self._thread.post(evict, "old responses were not dropped")
+
+
+def _opened(path: Path) -> ConversationStore:
+    """Open the store, which no other gateway has: what is being written in it was cut off."""
+    store = ConversationStore(path)
+    store.growing.end_cut_off()
+    return store

@@ -1,6 +1,6 @@
-"""Stored responses in SQLite; for the thread that opened the file.
+"""Stored responses in SQLite, beside the conversations that are kept (`trees`); for the thread that opened the file.
 
-A conversation is a tree: every response knows the one it goes on from. Conversations are evicted as a whole, the one
+A chain of responses is a tree: every response knows the one it goes on from. Such trees are evicted as a whole, the one
 whose last answer is oldest first, so that none loses its beginning while it goes on. A response that was deleted can no
 longer be looked up or gone on from; what it said stays as long as a response that goes on from it.
 """
@@ -12,11 +12,14 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from router.stores.base import Store
+from router.stores.conversations.growing import GrowingAnswers
+from router.stores.conversations.search import SearchIndex
+from router.stores.conversations.trees import ConversationTrees
 
 MAX_CHAIN: Final = 10_000
 """Longest chain that is followed, as many as a request may have messages."""
 
-_COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body, owner"
+_COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body, owner, conversation_id"
 """In the order of the fields of `StoredResponse`."""
 
 
@@ -32,6 +35,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
         input: JSON of its own input items, those of earlier responses not among them.
         body: JSON of the response object.
         owner: Id of the key that it belongs to; None = it is the server's owner's.
+        conversation_id: The kept conversation that it is a part of; it goes with that.
     """
 
     response_id: str
@@ -42,6 +46,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     input: bytes
     body: bytes
     owner: str | None = None
+    conversation_id: str | None = None
 
     @property
     def input_items(self) -> list[dict[str, Any]]:
@@ -63,13 +68,31 @@ class ConversationStore(Store):
 
     MIGRATIONS: ClassVar = Path(__file__).parent / "migrations"
 
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+        self.trees = ConversationTrees(self, SearchIndex(self))
+        self.growing = GrowingAnswers(self, self.trees)
+
+    def scrub(self) -> bool:
+        """Leave nothing of what was deleted in the file, its index or its log; tell whether that is done.
+
+        It is not while another process reads the file. Source: sqlite.org/pragma.html#pragma_wal_checkpoint.
+        """
+        with self.write():
+            self.trees.search.scrub()
+        self.rows("PRAGMA incremental_vacuum")
+        ((is_busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not is_busy
+
     def put(self, response: StoredResponse) -> None:
         """Keep a response, in the place of what was kept under its id."""
         num_bytes = len(response.input) + len(response.body)
         item_ids = [item["id"] for item in (*response.input_items, *response.output_items)]
         with self.write():
+            if response.conversation_id is not None and self.trees.get(response.conversation_id) is None:
+                return  # it was deleted meanwhile, with all that belongs to it
             self._connection.execute(
-                f"INSERT INTO responses ({_COLUMNS}, num_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
+                f"INSERT INTO responses ({_COLUMNS}, num_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
                 "ON CONFLICT (id) DO UPDATE SET status = excluded.status, num_bytes = excluded.num_bytes, "
                 "input = excluded.input, body = excluded.body",
                 (*msgspec.structs.astuple(response), num_bytes),
@@ -148,8 +171,6 @@ class ConversationStore(Store):
             if gone:
                 deleted = self._connection.executemany("DELETE FROM responses WHERE root_id = ?", gone)
                 num_gone = deleted.rowcount
-        if num_gone:
-            self.rows("PRAGMA incremental_vacuum")
         return num_gone
 
     def unfinished(self) -> tuple[StoredResponse, ...]:

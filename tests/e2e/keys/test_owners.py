@@ -19,6 +19,9 @@ def owned(server: KeyedServer) -> dict[str, str]:
         made["response"] = client.post("/v1/responses", json=body).json()["id"]
         items = client.get(f"/v1/responses/{made['response']}/input_items").json()
         made["item"] = items["data"][0]["id"]
+        message = {"role": "user", "content": "my secret question"}
+        made["conversation"] = client.post("/v1/conversations", json={"items": [message]}).json()["id"]
+        made["said"] = client.get(f"/v1/conversations/{made['conversation']}/items").json()["last_id"]
         background = client.post("/v1/responses", json=body | {"background": True, "stream": False}).json()
         made["background"] = background["id"]
         line: dict[str, Any] = {
@@ -54,6 +57,11 @@ PLACES: Final = [
     ("GET", "/v1/batches/{batch}"),
     ("POST", "/v1/batches/{batch}/cancel"),
     ("GET", "/v1/mlxr/batches/{batch}/ends"),
+    ("GET", "/v1/conversations/{conversation}"),
+    ("GET", "/v1/conversations/{conversation}/items"),
+    ("GET", "/v1/conversations/{conversation}/items/{said}"),
+    ("DELETE", "/v1/conversations/{conversation}/items/{said}"),
+    ("DELETE", "/v1/conversations/{conversation}"),
     ("DELETE", "/v1/responses/{response}"),
     ("DELETE", "/v1/files/{file}"),
 ]
@@ -94,6 +102,8 @@ def test_nobody_goes_on_from_what_is_anothers(server: KeyedServer, owned: dict[s
         body = {"model": "tiny", "input": "go on", "max_output_tokens": 2}
         refused = client.post("/v1/responses", json=body | {"previous_response_id": owned["response"]})
         assert refused.json()["error"]["code"] == "previous_response_not_found"
+        refused = client.post("/v1/responses", json=body | {"conversation": owned["conversation"]})
+        assert refused.json()["error"]["code"] == "conversation_not_found"
         reference = [{"type": "item_reference", "id": owned["item"]}]
         assert client.post("/v1/responses", json=body | {"input": reference}).status_code == 400
         batch = {"input_file_id": owned["file"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}

@@ -1,0 +1,1 @@
+"""The Conversations API: conversations that stay until they are deleted."""

@@ -1,0 +1,184 @@
+"""Kept conversations for the event loop, each caller's own; nothing here waits for a disk in its thread.
+
+What belongs to another key is not there for whoever asks. Not here: what items look like, and how answers are made.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from router.errors import ConversationNotFoundError, StoreUnavailableError
+from router.http.caller import current_caller
+from router.stores.base import StoreThread
+from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn
+
+if TYPE_CHECKING:
+    from router.stores.conversations.store import ConversationStore
+
+T = TypeVar("T")
+
+
+class Branches(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation with all that it has."""
+
+    conversation: Conversation
+    items: list[ConversationItem]
+    answers: list[ConversationAnswer]
+
+
+class KeptConversations:
+    """The kept conversations of a gateway.
+
+    Every method that is given an id may raise a ConversationNotFoundError, and one that is given an item's a
+    ConversationItemNotFoundError; all of them a StoreUnavailableError.
+
+    Args:
+        can_keep: Whether anything is to be kept.
+        on_deleted: Called after something was deleted.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        thread: "StoreThread[ConversationStore]",
+        can_keep: Callable[[], bool],
+        *,
+        on_deleted: Callable[[], object],
+        clock: Callable[[], float],
+    ) -> None:
+        self._thread = thread
+        self._can_keep = can_keep
+        self._on_deleted = on_deleted
+        self._clock = clock
+
+    def check_usable(self) -> None:
+        """Refuse what is to be kept where nothing is.
+
+        Raises:
+            StoreUnavailableError: It is so.
+        """
+        if not self._can_keep():
+            raise StoreUnavailableError(
+                "Conversations are not kept: conversations.max_bytes is 0, or the log says what is wrong with the "
+                "database."
+            )
+
+    async def create(self, conversation_id: str, metadata: dict[str, str], items: Sequence[Item]) -> Conversation:
+        """Begin a conversation of the caller's."""
+        self.check_usable()
+        now = self._clock()
+        conversation = Conversation(
+            conversation_id=conversation_id,
+            owner=current_caller().key_id,
+            created_at=now,
+            updated_at=now,
+            metadata=metadata,
+        )
+        return await self._thread.call(lambda store: store.trees.create(conversation, items))
+
+    async def get(self, conversation_id: str) -> Conversation:
+        """Return a conversation."""
+        return await self._on(conversation_id, lambda _, found: found)
+
+    async def change(self, conversation_id: str, **fields: Any) -> Conversation:
+        """Change fields of a conversation; return it as it is then."""
+
+        def change(store: "ConversationStore", found: Conversation) -> Conversation:
+            changed = msgspec.structs.replace(found, **fields)
+            store.trees.change(changed)
+            return changed
+
+        return await self._on(conversation_id, change)
+
+    async def delete(self, conversation_id: str) -> list[str]:
+        """Forget a conversation with all that it has; return the responses that were being made in it."""
+
+        def delete(store: "ConversationStore", _: Conversation) -> list[str]:
+            running = store.trees.running(conversation_id)
+            store.trees.delete([conversation_id])
+            return running
+
+        running = await self._on(conversation_id, delete)
+        self._on_deleted()
+        return running
+
+    async def path(self, conversation_id: str, last: str | None = None) -> list[ConversationItem]:
+        """Return what a conversation has up to an item, or to its head, the first item first."""
+        return await self._on(
+            conversation_id, lambda store, found: store.trees.path(conversation_id, last or found.head_item_id)
+        )
+
+    async def branches(self, conversation_id: str) -> Branches:
+        """Return a conversation with all of its branches."""
+        return await self._on(
+            conversation_id,
+            lambda store, found: Branches(
+                conversation=found,
+                items=store.trees.tree(conversation_id),
+                answers=store.trees.answers(conversation_id),
+            ),
+        )
+
+    async def item(self, conversation_id: str, item_id: str) -> ConversationItem:
+        """Return an item of any branch."""
+        return await self._on(conversation_id, lambda store, _: store.trees.item(conversation_id, item_id))
+
+    async def add(self, conversation_id: str, items: Sequence[Item]) -> list[ConversationItem]:
+        """Put items behind a conversation's head; return them as they are kept."""
+        self.check_usable()
+        now = self._clock()
+        return await self._on(
+            conversation_id, lambda store, found: store.trees.add(conversation_id, found.head_item_id, items, now=now)
+        )
+
+    async def delete_item(self, conversation_id: str, item_id: str) -> Conversation:
+        """Forget an item; return its conversation."""
+
+        def delete(store: "ConversationStore", _: Conversation) -> Conversation:
+            store.trees.delete_item(conversation_id, item_id)
+            return store.trees.found(conversation_id)
+
+        changed = await self._on(conversation_id, delete)
+        self._on_deleted()
+        return changed
+
+    async def begin(self, turn: Turn) -> Turn:
+        """Keep what a turn adds, before it is answered; return the turn with its items as they are kept.
+
+        Raises:
+            ConversationLockedError: What it goes on from is still being written.
+        """
+        return await self._on(turn.conversation_id, lambda store, _: store.growing.begin(turn))
+
+    def write_answer(self, turn: Turn, items: Sequence[Item]) -> None:
+        """Keep an answer as far as it has come; nobody waits for it."""
+        now = self._clock()
+        self._thread.post(
+            lambda store: store.growing.write_answer(turn, items, now=now), "the beginning of an answer was not kept"
+        )
+
+    def end(self, turn: Turn, status: str, items: Sequence[Item], facts: str) -> None:
+        """Keep an answer as it ended; nobody waits for it."""
+        now = self._clock()
+        self._thread.post(
+            lambda store: store.growing.end(turn, status, items, facts, now=now), "an answer was not kept"
+        )
+
+    def withdraw(self, turn: Turn) -> None:
+        """Forget a turn whose request was refused; nobody waits for it."""
+        self._thread.post(lambda store: store.growing.withdraw(turn), "a request that was refused is still kept")
+        self._on_deleted()
+
+    async def _on(self, conversation_id: str, job: Callable[["ConversationStore", Conversation], T]) -> T:
+        """Do something with a conversation of the caller's, in one transaction."""
+        may_see = current_caller().may_see
+
+        def run(store: "ConversationStore") -> T:
+            with store.write():
+                found = store.trees.get(conversation_id)
+                if found is None or not may_see(found.owner):
+                    raise ConversationNotFoundError(conversation_id)
+                return job(store, found)
+
+        return await self._thread.call(run)
