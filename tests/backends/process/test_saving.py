@@ -113,7 +113,8 @@ def test_the_next_turn_is_a_repetition_and_a_grown_conversation_replaces_its_fil
     wait_for_files(worker, 2)
     assert len(files(tmp_path)) == 1
     worker.process.kill()
-    assert cached(ask(start(), turns)) >= len(turns) - 700
+    # The first save has two turns, the second at least three; the fourth turn's may be still to come.
+    assert cached(ask(start(), turns)) >= len(turns) - 2 * 700
 
 
 def test_a_damaged_file_is_told_of_and_thrown_away(start: Callable[[], WorkerProcess], tmp_path: Path) -> None:
