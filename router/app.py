@@ -43,6 +43,8 @@ from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 from router.tls.following import CertificateFollower
+from router.web.assets import Assets
+from router.web.routes import page_routes
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def create_app(services: Services) -> Litestar:
     provided = {name: _provider(part) for name, part in parts.items()}
     provided["batches"] = Provide(services.batches.opened)
     return _App(
-        route_handlers=[*ROUTES, *SOCKETS],
+        route_handlers=[*ROUTES, *SOCKETS, *page_routes(Assets())],
         dependencies=provided,
         guards=[check_access],
         openapi_config=None,

@@ -11,6 +11,7 @@ to the length 1 again).
 import secrets
 import time
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from litestar.types import ASGIApp
 from router.http.asgi import BytesResponse, json_reply
 from router.http.caller import Scope
 from router.http.headers import REQUEST_ID_HEADER
+from router.http.page import PAGE_PATH, is_navigation
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
@@ -46,8 +48,11 @@ API_VERSION: Final = "0.33.0"
     OLLAMA_API.get("/", answers={200: Answer((str,), TEXT)}, scope=Scope.PUBLIC)
     | OLLAMA_API.head("/", scope=Scope.PUBLIC)
 )
-async def say_hello() -> ASGIApp:
-    """Tell that the API is there."""
+async def say_hello(request: AnyRequest) -> ASGIApp:
+    """Tell that the API is there; a browser's user is sent to the page."""
+    if is_navigation(request.headers):
+        headers = [(b"location", f"{PAGE_PATH}/".encode()), (b"vary", b"Accept, Sec-Fetch-Mode")]
+        return BytesResponse(status=HTTPStatus.FOUND, headers=headers)
     return BytesResponse(b"Ollama is running", headers=[(b"content-type", b"text/plain; charset=utf-8")])
 
 

@@ -1,0 +1,52 @@
+// The page: its frame, what stands in it by address, and what keys do everywhere.
+import { effect, html, render, signal } from "./vendor/preact.js";
+import { isChordOf, isTyping } from "./lib/keys.js";
+import { Boundary } from "./parts/boundary.js";
+import { HelpDialog, isHelpOpen } from "./parts/help.js";
+import { KeyDialog } from "./parts/key.js";
+import { Navigation, isMenuOpen } from "./parts/navigation.js";
+import { StatusRegion } from "./parts/status.js";
+import { ChatPage } from "./chat/page.js";
+import { startChat } from "./chat/state.js";
+import { followServer, loadChosen, models } from "./core/server.js";
+import { loadsAtStart, model } from "./core/settings.js";
+import { complain } from "./core/status.js";
+import { texts } from "./core/texts.js";
+
+function App() {
+  return html`
+    <a class="skip" href="#content">${texts.skip}</a>
+    <${Navigation} />
+    <main id="content" tabindex="-1" inert=${isMenuOpen.value}>
+      <${Boundary}><${ChatPage} /><//>
+    </main>
+    <${StatusRegion} />
+    <${HelpDialog} />
+    <${KeyDialog} />
+  `;
+}
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  if (isChordOf(event, "k")) {
+    event.preventDefault();
+    document.getElementById("model")?.focus();
+  } else if (isChordOf(event, "o", true)) {
+    event.preventDefault();
+    startChat();
+  } else if (event.key === "?" && !isTyping(event.target)) {
+    event.preventDefault();
+    isHelpOpen.value = true;
+  }
+}
+
+const hasAsked = signal(false);
+effect(() => {
+  if (hasAsked.value || models.value === null) return;
+  hasAsked.value = true;
+  if (loadsAtStart.value && model.value) loadChosen().catch(complain);
+});
+
+document.addEventListener("keydown", onKey);
+render(html`<${App} />`, document.body);
+followServer();

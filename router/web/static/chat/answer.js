@@ -1,0 +1,57 @@
+// What a model answered: thoughts and calls folded, text as Markdown; before it, what it waits for.
+import { html } from "../vendor/preact.js";
+import { isEnded } from "../lib/answer.js";
+import { count, duration } from "../lib/format.js";
+import { chosenState } from "../core/server.js";
+import { texts } from "../core/texts.js";
+import { CodeBlock } from "../text/code.js";
+import { Markdown } from "../text/markdown.js";
+
+/**
+ * @typedef {import("../lib/answer.js").Answer} Answer
+ * @typedef {import("../lib/answer.js").Part} Part
+ */
+
+/** @param {{answer: Answer, version: number}} props */
+export function AnswerView({ answer }) {
+  const hasEnded = isEnded(answer);
+  return html`
+    ${answer.parts.map((part, index) => part && html`<${PartView} key=${index} part=${part} text=${part.text} isWhole=${part.isDone || hasEnded} />`)}
+    ${!hasEnded && answer.firstAt === null && html`<${Waiting} answer=${answer} />`}
+    ${answer.state === "failed" && html`<p class="error" role="alert">${texts.chat.failed}${answer.error}</p>`}
+    ${answer.state === "cancelled" && html`<p class="note">${texts.chat.stopped}</p>`}
+    ${answer.isCutByLength && html`<p class="note">${texts.chat.cut}</p>`}
+  `;
+}
+
+/** @param {{part: Part, text: string, isWhole: boolean}} props */
+function PartView({ part, text, isWhole }) {
+  if (part.kind === "text") return html`<${Markdown} text=${text} isWhole=${isWhole} />`;
+  if (part.kind === "call") {
+    return html`<details class="fold"><summary>${texts.chat.call(part.name)}</summary><${CodeBlock} code=${text} language="json" isFinal=${isWhole} /></details>`;
+  }
+  const time = part.ended === null ? null : duration(part.ended - part.began);
+  return html`<details class="fold">
+    <summary>${time === null ? texts.chat.thinking : texts.chat.thought(time)}</summary>
+    <${Markdown} text=${text} isWhole=${isWhole} />
+  </details>`;
+}
+
+/** @param {{answer: Answer}} props */
+function Waiting({ answer }) {
+  if (answer.progress && answer.progress.total > 0) {
+    const { done, total } = answer.progress;
+    return html`<${Bar} label=${texts.chat.prefill} share=${done / total} detail=${texts.chat.prefillTokens(count(done), count(total))} />`;
+  }
+  const state = chosenState.value;
+  if (state?.state === "loading") {
+    const share = state.load_fraction ?? 0;
+    return html`<${Bar} label=${texts.chat.loading} share=${share} detail=${texts.picker.loading(share)} />`;
+  }
+  return html`<p class="note pulse">${texts.chat.waiting}</p>`;
+}
+
+/** @param {{label: string, share: number, detail: string}} props */
+function Bar({ label, share, detail }) {
+  return html`<p class="bar"><span>${label}</span><progress max="1" value=${share} aria-label=${label}></progress><span>${detail}</span></p>`;
+}

@@ -1,0 +1,50 @@
+// The chat: what was said, and where one writes.
+import { html, useSignal } from "../vendor/preact.js";
+import { friendlyName } from "../lib/format.js";
+import { Boundary } from "../parts/boundary.js";
+import { Icon } from "../parts/icon.js";
+import { MenuButton } from "../parts/navigation.js";
+import { Picker } from "../parts/picker.js";
+import { model } from "../core/settings.js";
+import { texts } from "../core/texts.js";
+import { Composer } from "./composer.js";
+import { MessageView } from "./message.js";
+import { OptionsDialog } from "./options.js";
+import { isFollowing, toEnd, useFollowing } from "./scroll.js";
+import { running, shown } from "./state.js";
+
+const NUM_SHOWN = 100;
+
+export function ChatPage() {
+  const hasOptions = useSignal(false);
+  return html`<div class="chat">
+    <div class="top">
+      <${MenuButton} />
+      <${Picker} />
+      <button type="button" class="plain" aria-label=${texts.chat.settings} title=${texts.chat.settings} onClick=${() => (hasOptions.value = true)}>
+        <${Icon} name="tune" />
+      </button>
+    </div>
+    <h1 class="unseen">${model.value ? texts.chat.heading(friendlyName(model.value)) : texts.chat.title}</h1>
+    <${Log} />
+    <${Composer} />
+    <${OptionsDialog} isOpen=${hasOptions.value} onClose=${() => (hasOptions.value = false)} />
+  </div>`;
+}
+
+function Log() {
+  const numMore = useSignal(0);
+  const scrolled = useFollowing();
+  const messages = shown.value;
+  const first = Math.max(0, messages.length - NUM_SHOWN - numMore.value);
+  return html`<div class="log" ref=${scrolled} tabindex="0" role="log" aria-live="off" aria-label=${texts.chat.log}>
+    ${messages.length === 0 && html`<p class="empty">${texts.chat.empty}</p>`}
+    ${first > 0 &&
+    html`<p class="earlier"><button type="button" class="quiet" onClick=${() => (numMore.value += NUM_SHOWN)}>${texts.chat.earlier(Math.min(first, NUM_SHOWN))}</button></p>`}
+    ${messages.slice(first).map(
+      (each) => html`<${Boundary} key=${each.id}><${MessageView} message=${each} isRunning=${each === running.value} /><//>`,
+    )}
+    ${!isFollowing.value &&
+    html`<button type="button" class="to-end" aria-label=${texts.chat.toEnd} title=${texts.chat.toEnd} onClick=${toEnd}><${Icon} name="down" /></button>`}
+  </div>`;
+}

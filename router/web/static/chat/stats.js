@@ -1,0 +1,33 @@
+// The figures of an answer, as the server measured them.
+import { html } from "../vendor/preact.js";
+import { count, duration, percent, rate } from "../lib/format.js";
+import { chosen } from "../core/server.js";
+import { texts } from "../core/texts.js";
+
+/** @param {{answer: import("../lib/answer.js").Answer}} props */
+export function Stats({ answer }) {
+  const rows = figures(answer, chosen.value?.context_length ?? null);
+  if (rows.length === 0) return null;
+  return html`<ul class="stats">${rows.map(({ text, title }) => html`<li title=${title}>${text}</li>`)}</ul>`;
+}
+
+/** @param {import("../lib/answer.js").Answer} answer @param {number | null} contextLength */
+function figures({ timings, usage }, contextLength) {
+  /** @type {{text: string, title: string | null}[]} */
+  const rows = [];
+  /** @param {string} text @param {string | null} [title] */
+  const put = (text, title = null) => rows.push({ text, title });
+  if (timings) {
+    put(timings.engine ?? "", timings.engine_reason ?? null);
+    const waited = (timings.load_ms ?? 0) + (timings.queue_ms ?? 0);
+    put(`${texts.stats.firstToken} ${duration(timings.prompt_ms + waited)}`, `${timings.prompt_n} ${texts.stats.tokens}, ${rate(timings.prompt_per_second ?? 0)}`);
+    if (timings.load_ms) put(`${texts.stats.loaded} ${duration(timings.load_ms)}`);
+    if (timings.predicted_per_second) put(rate(timings.predicted_per_second), `${timings.predicted_n} ${texts.stats.tokens}`);
+    if (timings.cache_n) put(`${count(timings.cache_n)} ${texts.stats.cached}`, `${timings.cache_n} ${texts.stats.tokens}`);
+  }
+  if (usage && contextLength) {
+    const used = usage.input + usage.output;
+    put(`${texts.stats.context} ${percent(used / contextLength)}`, `${count(used)} / ${count(contextLength)} ${texts.stats.tokens}`);
+  }
+  return rows.filter(({ text }) => text !== "");
+}

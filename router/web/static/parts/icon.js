@@ -1,0 +1,25 @@
+// Small pictures on buttons; what they mean is said by the button.
+import { html } from "../vendor/preact.js";
+
+/** @type {Record<string, string>} */
+const PATHS = {
+  menu: "M4 6h16M4 12h16M4 18h16",
+  close: "M6 6l12 12M18 6L6 18",
+  plus: "M12 5v14M5 12h14",
+  send: "M12 19V5M6 11l6-6 6 6",
+  stop: "M7 7h10v10H7z",
+  copy: "M9 9h10v10H9zM5 15V5h10",
+  again: "M20 11a8 8 0 1 0-2.3 6.3M20 5v6h-6",
+  edit: "M4 20h4L19 9l-4-4L4 16z",
+  left: "M15 6l-6 6 6 6",
+  right: "M9 6l6 6-6 6",
+  down: "M12 5v14M6 13l6 6 6-6",
+  tune: "M4 7h10M18 7h2M4 17h2M10 17h10M16 4v6M8 14v6",
+  chat: "M4 5h16v11H9l-5 4z",
+  help: "M9 9a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M12 17.5v.5",
+};
+
+/** @param {{name: string}} props */
+export function Icon({ name }) {
+  return html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`;
+}

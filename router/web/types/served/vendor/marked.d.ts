@@ -1,0 +1,2 @@
+export { Lexer, Marked } from "marked";
+export type { Token, Tokens } from "marked";

@@ -1,0 +1,61 @@
+"""A gateway whose fake engine has set answers, and a browser."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from registry.scan import register_path
+from registry.store import Registry
+from router.config.paths import Paths
+from tests.e2e.web.said import ANSWERS
+from tests.support.browser import Visit, chromium
+from tests.support.gateway_process import GatewayProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a file holds the engine: see `FakeOptions.gates`."""
+    return tmp_path_factory.mktemp("gates")
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_home: Callable[[Path], Path],
+    tooled: tuple[Path, Path],
+    gates: Path,
+) -> Iterator[GatewayProcess]:
+    home = make_home(tmp_path_factory.mktemp("web") / "home")
+    with Registry(Paths.under(home).registry_db) as registry:
+        for file in tooled:
+            register_path(registry, file, name="thinker-1b")
+    options = {"answers": ANSWERS, "gates": str(gates), "context_length": 65536}
+    started = GatewayProcess(home, fake_options=options)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: "Browser", gateway: GatewayProcess) -> Iterator[Callable[..., Visit]]:
+    """Open windows; at the end the browser must have had nothing to complain about."""
+    opened: list[Visit] = []
+
+    def make(**options: Any) -> Visit:
+        opened.append(Visit(browser, gateway.url, **options))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+    assert [problem for each in opened for problem in each.problems] == []

@@ -1,0 +1,111 @@
+"""Chatting in a real browser: stop, branches, keys, and what happens when the server goes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.web.test_page import ask
+from tests.support.browser import Visit
+from tests.support.gateway_process import GatewayProcess
+
+pytestmark = pytest.mark.slow
+
+
+def requests_of(gateway: GatewayProcess) -> int:
+    return len(gateway.get("/v1/mlxr/requests")["requests"])
+
+
+def test_stop_stops_the_engine_and_keeps_what_came(
+    visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
+) -> None:
+    page = visit().open()
+    gate = gates / "token-40"
+    gate.touch()
+    page.fill("#composer", "show-long")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 0").wait_for()
+    assert requests_of(gateway) == 1
+    page.keyboard.press("Escape")
+    gate.unlink()
+    page.get_by_text("Stopped.", exact=True).first.wait_for()
+    assert "Paragraph 0" in page.inner_text(".markdown")
+    assert requests_of(gateway) == 0
+
+
+def test_an_edit_and_a_second_answer_are_branches_of_which_none_is_lost(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question")
+    page.click("button[aria-label='Answer again']")
+    page.get_by_text("2 of 2").wait_for()
+    page.locator(".message.user button[aria-label='Edit']").click()
+    page.locator(".editor textarea:focus").wait_for()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("second-question")
+    page.keyboard.press("Enter")
+    page.get_by_text("The second answer.").wait_for()
+    page.locator(".message.user button[aria-label='Previous version']").click()
+    page.get_by_text("The first answer.").wait_for()
+    assert page.locator(".versions").count() == 2
+
+
+def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit]) -> None:
+    page = visit().open()
+    page.keyboard.press("ControlOrMeta+K")
+    assert page.evaluate("document.activeElement.id") == "model"
+    page.focus("#composer")
+    page.keyboard.type("first-question")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("more")
+    assert page.input_value("#composer") == "first-question\nmore"
+    page.keyboard.press("Enter")
+    page.get_by_text("The first answer.").wait_for()
+    page.locator(".stats").wait_for()
+    page.keyboard.press("ArrowUp")
+    page.locator(".editor textarea").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".editor").wait_for(state="detached")
+    page.keyboard.press("ControlOrMeta+Shift+O")
+    page.locator(".empty").wait_for()
+    page.focus(".log")
+    page.keyboard.press("?")
+    page.locator("dialog[open] .keys").wait_for()
+
+
+def test_a_return_that_ends_a_word_of_an_input_method_sends_nothing(visit: Callable[..., Visit]) -> None:
+    page = visit().open()
+    page.fill("#composer", "にほ")
+    for composing in ("{isComposing: true}", "{keyCode: 229}"):
+        page.evaluate(
+            f"""document.getElementById("composer").dispatchEvent(
+                new KeyboardEvent("keydown", {{key: "Enter", bubbles: true, ...{composing}}}))"""
+        )
+    assert page.input_value("#composer") == "にほ"
+    assert page.locator(".message").count() == 0
+
+
+def test_the_state_of_the_model_is_a_word_that_follows_the_server(
+    visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
+) -> None:
+    gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
+    page = visit().open()
+    page.select_option("#model", "tiny")
+    page.locator(".state.idle").wait_for()
+    gate = gates / "load"
+    gate.touch()
+    page.get_by_role("button", name="Load", exact=True).click()
+    page.locator(".state.loading").wait_for()
+    gate.unlink()
+    page.locator(".state.ready").wait_for()
+    page.get_by_role("button", name="Unload").click()
+    page.locator(".state.idle").wait_for()
+
+
+def test_colours_are_chosen_and_remembered(visit: Callable[..., Visit]) -> None:
+    opened = visit(color_scheme="light")
+    page = opened.open()
+    page.get_by_label("Colours").select_option("dark")
+    page.reload()
+    page.wait_for_selector("#composer")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 23, 26)"
