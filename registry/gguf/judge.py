@@ -19,6 +19,9 @@ _TYPE_FLOAT32 = 6
 _BYTE_TOKEN_MODELS = frozenset({"llama", "t5", "plamo2"})
 """Tokenizers whose byte tokens are written `<0xHH>`."""
 
+_WITHOUT_ATTENTION = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
+"""Architectures whose files have no heads, and say so. Source: llama-arch.cpp, `llm_arch_is_recurrent`."""
+
 
 def warnings_for(header: GGUFHeader) -> Iterator[str]:
     """Give one sentence per oddity that does not keep a file from being loaded."""
@@ -71,14 +74,15 @@ def _shape_reasons(header: GGUFHeader, architecture: str) -> Iterator[str]:
 
 
 def _head_reasons(header: GGUFHeader, architecture: str, num_blocks: Scalar | None) -> Iterator[str]:
+    least = 0 if architecture in _WITHOUT_ATTENTION else 1
     for name in ("attention.head_count", "attention.head_count_kv"):
         key = f"{architecture}.{name}"
         array = header.arrays.get(key)
         if array is not None:
             if array.length != num_blocks:
                 yield f"{key} has {array.length} numbers for {num_blocks} layers"
-        elif key in header.metadata and not _is_between(header.metadata[key], 1, MAX_INT32):
-            yield f"{key} is {header.metadata[key]}, not in 1..{MAX_INT32}"
+        elif key in header.metadata and not _is_between(header.metadata[key], least, MAX_INT32):
+            yield f"{key} is {header.metadata[key]}, not in {least}..{MAX_INT32}"
 
 
 def _expert_reasons(header: GGUFHeader, architecture: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from tests.registry.gguf_builder import (
     text,
     u32,
 )
+from tests.support import tiny_recurrent
 
 
 def facts_of(**changes: Value | None) -> ModelFacts:
@@ -38,6 +39,15 @@ def test_a_sound_model_is_loadable() -> None:
     # 2 layers of 2 heads, keys and values of 16: 128 elements
     assert facts.kv.kv_bytes_per_token(2) == 256
     assert facts.kv.kv_bytes_per_token(34 / 32) == 136
+
+
+def test_a_model_without_attention_is_loadable_and_has_states(tmp_path: Path) -> None:
+    """As converters write Mamba: no heads, and nothing for its caches to hold but states."""
+    facts = facts_from_header(read_header(tiny_recurrent.write_gguf(tmp_path / "mamba.gguf")))
+    assert facts.loadable
+    assert facts.kv is None
+    assert facts.memory is not None
+    assert facts.memory.recurrent_bytes == 2 * (3 * 128 + 8 * 128) * 4
 
 
 UNLOADABLE: dict[str, tuple[dict[str, Value | None], str]] = {
