@@ -122,13 +122,13 @@ class BatchRunner:
         self._engine.clear_pool()
         return len(dropped_ids)
 
-    def save_file(self, sequence_id: int, path: Path) -> CacheFile:
+    def save_file(self, sequence_id: int, path: Path, owner: str | None = None) -> CacheFile:
         """Write the kept cache of a sequence that has ended to a file.
 
         Raises:
             EngineError: It cannot be written.
         """
-        num_tokens = self.batcher.num_kept(sequence_id)
+        num_tokens = self._num_kept(sequence_id, owner)
         if not num_tokens:
             return CacheFile(sequence_id, 0, 0)
         try:
@@ -159,9 +159,9 @@ class BatchRunner:
         adopt(self._engine, self.batcher, sequence_id, header.token_ids[:num_tokens], now, owner)
         return CacheFile(sequence_id, num_tokens, path.stat().st_size)
 
-    def erase(self, sequence_id: int) -> CacheFile:
+    def erase(self, sequence_id: int, owner: str | None = None) -> CacheFile:
         """Forget the kept cache of a sequence that has ended."""
-        num_tokens = self.batcher.num_kept(sequence_id)
+        num_tokens = self._num_kept(sequence_id, owner)
         if num_tokens:
             self.remove(sequence_id)
         return CacheFile(sequence_id, num_tokens, 0)
@@ -183,6 +183,10 @@ class BatchRunner:
         num_bytes = self._engine.add_checkpoint(sequence.sequence_id)
         if num_bytes:
             drop_checkpoints(self._engine, checkpoints.on_kept(sequence, num_bytes))
+
+    def _num_kept(self, sequence_id: int, owner: str | None) -> int:
+        """Return how many tokens the kept cache of an owner's sequence holds."""
+        return self.batcher.num_kept(sequence_id) if self.batcher.owner_of(sequence_id) == owner else 0
 
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:

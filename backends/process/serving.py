@@ -223,12 +223,12 @@ class Serving:
 
     def _answer_to(self, question: Question) -> Answer:
         match question:
-            case SaveCache(sequence_id=sequence_id, file_name=name):
-                return self._batch.save_file(sequence_id, self._slot_file(name))
+            case SaveCache(sequence_id=sequence_id, file_name=name, owner=owner):
+                return self._batch.save_file(sequence_id, self._slot_file(name, owner), owner)
             case RestoreCache(file_name=name, owner=owner):
-                return self._batch.read_file(self._slot_file(name), owner)
-            case EraseCache(sequence_id=sequence_id):
-                return self._batch.erase(sequence_id)
+                return self._batch.read_file(self._slot_file(name, owner), owner)
+            case EraseCache(sequence_id=sequence_id, owner=owner):
+                return self._batch.erase(sequence_id, owner)
             case GiveBackMemory():
                 return self._give_back(question)
             case _:
@@ -247,10 +247,10 @@ class Serving:
         freed_bytes = 0 if before is None or after is None else before.rss_bytes - after.rss_bytes
         return GivenBack(num_caches, freed_bytes)
 
-    def _slot_file(self, name: str) -> Path:
+    def _slot_file(self, name: str, owner: str | None) -> Path:
         if self._slot_files_dir is None:
             raise PromptError("filename: caches are not saved here", param="filename")
-        return self._slot_files_dir / name
+        return self._slot_files_dir / name if owner is None else self._slot_files_dir / owner / name
 
     def _admit_pending(self) -> None:
         """Start what has waited for pictures or a constraint; end the process when a compilation never ends."""

@@ -52,17 +52,22 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
 
 
 class SaveCache(msgspec.Struct, frozen=True, tag=True):
-    """Have the cache of a sequence that has ended written to a file of that name; answered by `CacheFile`."""
+    """Have the cache of a sequence that has ended written to a file of that name; answered by `CacheFile`.
+
+    Attributes:
+        owner: As in `SequenceSpec`: others' caches are not there, and each has files of its own.
+    """
 
     sequence_id: int
     file_name: str
+    owner: str | None = None
 
 
 class RestoreCache(msgspec.Struct, frozen=True, tag=True):
     """Have a file that `SaveCache` wrote read back, as a beginning for whatever comes; answered by `CacheFile`.
 
     Attributes:
-        owner: As in `SequenceSpec`.
+        owner: As in `SaveCache`.
     """
 
     file_name: str
@@ -70,9 +75,14 @@ class RestoreCache(msgspec.Struct, frozen=True, tag=True):
 
 
 class EraseCache(msgspec.Struct, frozen=True, tag=True):
-    """Have the cache of a sequence that has ended forgotten; answered by `CacheFile`."""
+    """Have the cache of a sequence that has ended forgotten; answered by `CacheFile`.
+
+    Attributes:
+        owner: As in `SaveCache`.
+    """
 
     sequence_id: int
+    owner: str | None = None
 
 
 class GiveBackMemory(msgspec.Struct, frozen=True, tag=True):

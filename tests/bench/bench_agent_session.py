@@ -80,9 +80,12 @@ class House:
 
     @property
     def num_written(self) -> int:
-        text = self.gateway.client().get("/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("mlxr_saved_caches_written_total")]
-        return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+        return int(self.sum_of("mlxr_saved_caches_written_total"))
+
+    def sum_of(self, metric: str) -> float:
+        with self.gateway.client() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(metric))
 
 
 def told(what: str, answer: Answer) -> str:
@@ -113,7 +116,8 @@ def one_round(house: House, engine: str, seed: int, arguments: argparse.Namespac
     house.restart()
     house.load(engine)
     restarted = house.ask(engine, new_session(4))
-    print(f"{engine}: {told('warm', warm)}, {told('flipped', flipped)}, {told('restarted', restarted)}", flush=True)
+    print(f"{engine}: {told('warm', warm)}, {told('flipped', flipped)}, {told('restarted', restarted)}", end="; ")
+    print(f"the file was read in {house.sum_of('mlxr_saved_cache_load_seconds_total'):.3f} s", flush=True)
     return {
         "first": [first.ttft_s],
         "turns": [answer.ttft_s for answer in answers[1:]],

@@ -26,7 +26,7 @@ class AgentSession:
     """
 
     def __init__(self, seed: int, task: int, *, system_chars: int, turn_chars: int = 400) -> None:
-        rules = random.Random(seed)
+        rules = random.Random(f"rules {seed}")  # a text: of a number only the absolute value would count
         self.tools = [_tool(rules, name) for name in _TOOLS]
         tools_chars = len(json.dumps(self.tools))
         system = "You are a coding agent. " + _prose(rules, max(0, system_chars - tools_chars))

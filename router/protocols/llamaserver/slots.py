@@ -66,7 +66,7 @@ async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     body=SlotFile,
     query=(MODEL, _ACTION),
     use="generate",
-    scope=Scope.MODELS,  # what it saves and erases is everybody's
+    scope=Scope.MODELS,  # places in the batch are everybody's, and files take room
 )
 async def change_slot(request: AnyRequest, id_slot: FromPath[int], serving: ServingPart) -> ASGIApp:
     """Save, restore or erase the cache of a place in a model's batch."""
@@ -94,7 +94,7 @@ _Ask = Callable[[Callable[[WorkerLink], Question]], Any]
 
 async def _save(ask: _Ask, id_slot: int, name: str | None) -> msgspec.Struct:
     file_name, started_at = _needed(name), time.monotonic()
-    _, saved = await ask(lambda link: SaveCache(link.last_in_slot.get(id_slot, 0), file_name))
+    _, saved = await ask(lambda link: SaveCache(link.last_in_slot.get(id_slot, 0), file_name, current_caller().key_id))
     return answers.SlotSaved(
         id_slot=id_slot,
         filename=file_name,
@@ -118,7 +118,7 @@ async def _restore(ask: _Ask, id_slot: int, name: str | None) -> msgspec.Struct:
 
 
 async def _erase(ask: _Ask, id_slot: int, _name: str | None) -> msgspec.Struct:
-    _, erased = await ask(lambda link: EraseCache(link.last_in_slot.get(id_slot, 0)))
+    _, erased = await ask(lambda link: EraseCache(link.last_in_slot.get(id_slot, 0), current_caller().key_id))
     return answers.SlotErased(id_slot=id_slot, n_erased=erased.num_tokens)
 
 
