@@ -9,6 +9,7 @@ from router.protocols.anthropic.api import ANTHROPIC_ERRORS
 from router.protocols.anthropic.routes import ROUTES as ANTHROPIC
 from router.protocols.batches.routes import ROUTES as BATCHES
 from router.protocols.control.routes import ROUTES as CONTROL
+from router.protocols.conversations.own_routes import OWN_ROUTES as OWN_CONVERSATIONS
 from router.protocols.conversations.routes import ROUTES as CONVERSATIONS
 from router.protocols.endpoint import Api, Endpoint, endpoints_of
 from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
@@ -26,6 +27,7 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *BATCHES,
     *RESPONSES,
     *CONVERSATIONS,
+    *OWN_CONVERSATIONS,
     *ANTHROPIC,
     *OLLAMA,
     *LLAMASERVER,

@@ -13,7 +13,7 @@ from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.http.ignored import leave_out
 from router.protocols.conversations.api import CONVERSATIONS_API
-from router.protocols.conversations.deleting import delete_all_of
+from router.protocols.conversations.deleting import end_answers
 from router.protocols.conversations.objects import ConversationObject, DeletedConversation, ItemList, shown_item
 from router.protocols.conversations.schemas import ConversationRequest, ConversationUpdate, ItemsRequest
 from router.protocols.endpoint import Parameter
@@ -67,7 +67,7 @@ async def delete_conversation(
     conversation_id: FromPath[str], serving: ServingPart, conversations: ConversationsPart
 ) -> ASGIApp:
     """Forget a conversation with its items and their responses; answers that run in it are ended."""
-    await delete_all_of(serving, conversations, [conversation_id])
+    end_answers(serving, await conversations.kept.delete(conversation_id))
     return json_reply(DeletedConversation(id=conversation_id, object="conversation.deleted", deleted=True))
 
 

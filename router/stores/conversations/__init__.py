@@ -4,17 +4,21 @@ Responses go by age and size; conversations stay until somebody deletes them.
 """
 
 from router.stores.conversations.keeper import Conversations
-from router.stores.conversations.kept import KeptConversations
+from router.stores.conversations.kept import Branches, KeptConversations
+from router.stores.conversations.listing import Found, StoredSizes
 from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Turn
 from router.stores.conversations.store import ConversationStore, StoredResponse
 
 __all__ = [
+    "Branches",
     "Conversation",
     "ConversationAnswer",
     "ConversationItem",
     "ConversationStore",
     "Conversations",
+    "Found",
     "KeptConversations",
     "StoredResponse",
+    "StoredSizes",
     "Turn",
 ]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from router.errors import ConversationNotFoundError, StoreUnavailableError
-from router.http.caller import current_caller
+from router.http.caller import Scope, current_caller
 from router.stores.base import StoreThread
-from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn
+from router.stores.conversations.listing import Found, StoredSizes
+from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn, Viewer
 
 if TYPE_CHECKING:
     from router.stores.conversations.store import ConversationStore
@@ -85,9 +86,8 @@ class KeptConversations:
         """Change fields of a conversation; return it as it is then."""
 
         def change(store: "ConversationStore", found: Conversation) -> Conversation:
-            changed = msgspec.structs.replace(found, **fields)
-            store.trees.change(changed)
-            return changed
+            store.trees.change(msgspec.structs.replace(found, **fields))
+            return store.trees.found(conversation_id)
 
         return await self._on(conversation_id, change)
 
@@ -102,6 +102,51 @@ class KeptConversations:
         running = await self._on(conversation_id, delete)
         self._on_deleted()
         return running
+
+    async def delete_all(self) -> tuple[int, list[str]]:
+        """Forget all conversations of the caller's, for an administrator everybody's.
+
+        Returns:
+            How many there were, and the responses that were being made in them.
+        """
+        viewer = _viewer()
+
+        def delete(store: "ConversationStore") -> tuple[int, list[str]]:
+            with store.write():
+                ids = store.lists.ids(viewer)
+                running = [response_id for key in ids for response_id in store.trees.running(key)]
+                store.trees.delete(ids)
+                return len(ids), running
+
+        gone = await self._thread.call(delete)
+        self._on_deleted()
+        return gone
+
+    async def page(self, *, is_archived: bool, after: str | None, limit: int) -> list[Conversation]:
+        """Return the caller's conversations, as `ConversationLists.page` does."""
+        viewer = _viewer()
+        if after is not None:
+            await self.get(after)
+        return await self._thread.call(
+            lambda store: store.lists.page(viewer, is_archived=is_archived, after=after, limit=limit)
+        )
+
+    async def search(self, query: str, *, is_archived: bool, limit: int) -> list[Found]:
+        """Return those of the caller's conversations that have all words of a query, the best ones first."""
+        viewer = _viewer()
+        return await self._thread.call(
+            lambda store: store.lists.search(viewer, query, is_archived=is_archived, limit=limit)
+        )
+
+    async def sizes(self) -> StoredSizes:
+        """Return what the caller's conversations and responses take."""
+        viewer = _viewer()
+        return await self._thread.call(lambda store: store.lists.sizes(viewer))
+
+    async def ids(self) -> list[str]:
+        """Return all conversations of the caller's."""
+        viewer = _viewer()
+        return await self._thread.call(lambda store: store.lists.ids(viewer))
 
     async def path(self, conversation_id: str, last: str | None = None) -> list[ConversationItem]:
         """Return what a conversation has up to an item, or to its head, the first item first."""
@@ -182,3 +227,8 @@ class KeptConversations:
                 return job(store, found)
 
         return await self._thread.call(run)
+
+
+def _viewer() -> Viewer:
+    caller = current_caller()
+    return Viewer(caller.key_id, sees_all=caller.scope is Scope.ADMIN)

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from registry.sqlite import Database
-from router.stores.conversations.records import Item, text_of
-from router.stores.conversations.words import match_for, spaced, terms_of
+from router.stores.conversations.records import Item, Viewer, text_of
+from router.stores.conversations.words import match_for, spaced
 
 MAX_HITS: Final = 1_000
 """Most rows that are looked at for one query, the best ones first."""
@@ -88,12 +88,12 @@ class SearchIndex:
         if self.is_there:
             self._database.rows("INSERT INTO search (search) VALUES ('optimize')")
 
-    def find(self, query: str) -> list[Hit]:
-        """Return the conversations that have all words of a query in their title or in one message, the best first."""
-        terms = terms_of(query)
+    def find(self, terms: list[str], viewer: Viewer, *, is_archived: bool = False) -> list[Hit]:
+        """Return the conversations that have all of some words in their title or in one message, the best first."""
         if not terms:
             return []
-        rows = self._ranked(terms) if self.is_there else self._looked_through(terms)
+        look = self._ranked if self.is_there else self._looked_through
+        rows = look(terms, viewer, is_archived=is_archived)
         hits: dict[str, Hit] = {}
         for conversation_id, item_id in rows:
             hits.setdefault(conversation_id, Hit(conversation_id=conversation_id, item_id=item_id))
@@ -107,19 +107,28 @@ class SearchIndex:
                 "INSERT INTO search (rowid, title, body) VALUES (?, ?, ?)", row_id, spaced(title), spaced(body)
             )
 
-    def _ranked(self, terms: list[str]) -> list[tuple[str, str | None]]:
+    def _ranked(self, terms: list[str], viewer: Viewer, *, is_archived: bool) -> list[tuple[str, str | None]]:
         rows = self._database.rows(
-            "SELECT conversation_id, item_id FROM search JOIN search_rows ON search_rows.id = search.rowid "
-            "WHERE search MATCH ? ORDER BY bm25(search, ?, 1.0), search.rowid DESC LIMIT ?",
+            "SELECT conversation_id, item_id FROM search JOIN search_rows ON search_rows.id = search.rowid "  # noqa: S608 - constants
+            "JOIN conversations ON conversations.id = conversation_id "
+            f"WHERE search MATCH ? AND {viewer.condition} AND is_archived = ? "
+            "ORDER BY bm25(search, ?, 1.0), search.rowid DESC LIMIT ?",
             match_for(terms),
+            viewer.key_id,
+            is_archived,
             _TITLE_WEIGHT,
             MAX_HITS,
         )
         return [(conversation_id, item_id) for conversation_id, item_id in rows]
 
-    def _looked_through(self, terms: list[str]) -> list[tuple[str, str | None]]:
+    def _looked_through(self, terms: list[str], viewer: Viewer, *, is_archived: bool) -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = []
-        for key, title in self._database.rows("SELECT id, title FROM conversations ORDER BY updated_at DESC"):
+        for key, title in self._database.rows(
+            f"SELECT id, title FROM conversations WHERE {viewer.condition} AND is_archived = ? "  # noqa: S608 - constants
+            "ORDER BY updated_at DESC",
+            viewer.key_id,
+            is_archived,
+        ):
             bodies = self._database.rows(
                 "SELECT item_id, body FROM conversation_items WHERE conversation_id = ? ORDER BY id DESC", key
             )

@@ -13,6 +13,7 @@ import msgspec
 
 from router.stores.base import Store
 from router.stores.conversations.growing import GrowingAnswers
+from router.stores.conversations.listing import ConversationLists
 from router.stores.conversations.search import SearchIndex
 from router.stores.conversations.trees import ConversationTrees
 
@@ -72,6 +73,7 @@ class ConversationStore(Store):
         super().__init__(path)
         self.trees = ConversationTrees(self, SearchIndex(self))
         self.growing = GrowingAnswers(self, self.trees)
+        self.lists = ConversationLists(self, self.trees)
 
     def scrub(self) -> bool:
         """Leave nothing of what was deleted in the file, its index or its log; tell whether that is done.

@@ -86,6 +86,7 @@ class ConversationTrees:
                 key,
             )
             self.search.put_title(key, changed.title)
+            self.name(key)
 
     def delete(self, conversation_ids: Sequence[str]) -> None:
         """Forget conversations with all that belongs to them, their stored responses among it."""

@@ -60,6 +60,8 @@ PLACES: Final = [
     ("GET", "/v1/conversations/{conversation}"),
     ("GET", "/v1/conversations/{conversation}/items"),
     ("GET", "/v1/conversations/{conversation}/items/{said}"),
+    ("GET", "/v1/mlxr/conversations/{conversation}"),
+    ("GET", "/v1/mlxr/conversations/{conversation}/export"),
     ("DELETE", "/v1/conversations/{conversation}/items/{said}"),
     ("DELETE", "/v1/conversations/{conversation}"),
     ("DELETE", "/v1/responses/{response}"),
@@ -93,8 +95,11 @@ def test_lists_have_what_belongs_to_the_key(server: KeyedServer, owned: dict[str
         with server.client(kind=kind) as client:
             files = {file["id"] for file in client.get("/v1/files").json()["data"]}
             batches = {batch["id"] for batch in client.get("/v1/batches").json()["data"]}
+            lists = ("", "?q=secret", "/export")
+            talks = [client.get(f"/v1/mlxr/conversations{query}").text for query in lists]
         assert ({owned["file"], owned["output"]} <= files) is has
         assert (owned["batch"] in batches) is has
+        assert [owned["conversation"] in text for text in talks] == [has] * len(lists)
 
 
 def test_nobody_goes_on_from_what_is_anothers(server: KeyedServer, owned: dict[str, str]) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from router.errors import ConversationItemNotFoundError, ConversationLockedError
 from router.stores.conversations import Conversation, ConversationStore, StoredResponse, Turn
+from router.stores.conversations.records import Viewer
 
 SECRET = "quokkaberry"
+EVERYBODY = Viewer(None, sees_all=True)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_what_was_cut_off_is_incomplete_and_found(path: Path) -> None:
         assert store.growing.end_cut_off() == 0
         assert store.trees.item("c", "x").item["status"] == "incomplete"
         assert [each.status for each in store.trees.answers("c")] == ["incomplete"]
-        assert [hit.item_id for hit in store.trees.search.find("half")] == ["x"]
+        assert [hit.item_id for hit in store.trees.search.find(["half"], EVERYBODY)] == ["x"]
 
 
 def test_a_deleted_item_hands_its_followers_to_its_parent(store: ConversationStore) -> None:
@@ -194,7 +196,7 @@ def test_nothing_of_a_deleted_conversation_is_left_in_any_byte(path: Path) -> No
         assert SECRET.encode() not in left
         assert SECRET[:6].encode() not in left, "the index keeps words by their beginnings"
         assert b"pelican" in left
-        assert [hit.conversation_id for hit in store.trees.search.find("pelican")] == ["stays"]
+        assert [hit.conversation_id for hit in store.trees.search.find(["pelican"], EVERYBODY)] == ["stays"]
 
 
 def test_nothing_of_a_deleted_item_is_left_in_any_byte(path: Path) -> None:

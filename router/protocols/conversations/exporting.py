@@ -1,0 +1,75 @@
+"""Kept conversations as texts to take away: JSON Lines with all branches, Markdown of the one that is shown. Pure.
+
+The first line says what the others are; each of these is one conversation.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from router.protocols.answers import AnswerBody
+from router.protocols.conversations.own_schemas import BranchAnswer, BranchItem, ConversationEntry
+from router.stores.conversations import Branches, Conversation, ConversationItem
+from router.stores.conversations.records import text_of
+
+MARKDOWN: Final = "text/markdown; charset=utf-8"
+_NAMES: Final = {"user": "You", "assistant": "Assistant", "system": "System", "developer": "System"}
+
+
+class ExportHeader(AnswerBody, frozen=True, kw_only=True):
+    """The first line of an export."""
+
+    format: Literal["mlxr-conversations"] = "mlxr-conversations"
+    version: Literal[1] = 1
+
+
+class ExportedConversation(AnswerBody, frozen=True, kw_only=True):
+    """A line of an export."""
+
+    conversation: ConversationEntry
+    items: list[BranchItem]
+    answers: list[BranchAnswer]
+
+
+def header_line() -> bytes:
+    """Return the first line."""
+    return msgspec.json.encode(ExportHeader()) + b"\n"
+
+
+def json_line(branches: Branches) -> bytes:
+    """Return the line of a conversation."""
+    line = ExportedConversation(
+        conversation=ConversationEntry.of(branches.conversation),
+        items=[BranchItem.of(each) for each in branches.items],
+        answers=[BranchAnswer.of(each) for each in branches.answers],
+    )
+    return msgspec.json.encode(line) + b"\n"
+
+
+def markdown_of(conversation: Conversation, path: list[ConversationItem]) -> bytes:
+    """Return the text of a conversation as it stands; what was thought is left out."""
+    parts = [f"# {conversation.title or 'Untitled'}\n"]
+    parts += [part for each in path if (part := _markdown_of(each.item))]
+    return "\n".join(parts).encode()
+
+
+def _markdown_of(item: dict[str, Any]) -> str:
+    match item["type"]:
+        case "message":
+            cut = " (cut off)" if item.get("status") == "incomplete" else ""
+            return f"## {_NAMES[item['role']]}{cut}\n\n{text_of(item) or '(no text)'}\n"
+        case "function_call" | "custom_tool_call":
+            return f"## Call of {item['name']}\n\n{_fenced(item.get('arguments') or item.get('input') or '')}\n"
+        case "function_call_output" | "custom_tool_call_output":
+            shown = item["output"]
+            text = shown if isinstance(shown, str) else "\n".join(part.get("text", "(image)") for part in shown)
+            return f"## What it came to\n\n{_fenced(text)}\n"
+    return ""
+
+
+def _fenced(text: str) -> str:
+    """Return a text in a fence that is longer than any within it. Source: CommonMark 0.31, section 4.5."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"
