@@ -10,6 +10,7 @@ from tests.backends.conftest import REAL_ENGINES
 from tests.support.bare_engine import engine_of, load
 from tests.support.image_prompts import ImagePrompts
 from tests.support.tiny_vision import RGB, TINY_FAMILIES, VisionModel, patchwork
+from tests.support.uncuttable import WRITERS, Kind, spec_of
 
 
 class Seeing(NamedTuple):
@@ -68,3 +69,12 @@ def seeing(name: str, family: str, see: See) -> Seeing:
 def picture(family: str, seed: int = 1) -> RGB:
     """Return a picture of a size that the family's tower takes as it is."""
     return patchwork(seed, 112, 84) if family.startswith("qwen") else patchwork(seed, 64, 64)
+
+
+@pytest.fixture(scope="module", params=WRITERS, ids="-".join)
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kind]:
+    name, cache = request.param
+    path = WRITERS[request.param](tmp_path_factory.mktemp(cache) / "model.gguf")
+    engine = load(name, spec_of(path))
+    yield Kind(name, cache, engine)
+    engine.close()
