@@ -86,6 +86,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         num_checkpoints: States at which prompts can begin that share a part of an earlier one; null as above.
         checkpoint_bytes: What they take.
         threads_reason: Why these.
+        speculation: Whether tokens are drafted for requests that do not say; None = the engine has no such setting.
+        why_no_drafts: Why none can be; None = they can, or nothing is loaded.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
     """
@@ -117,6 +119,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     num_checkpoints: int | None = None
     checkpoint_bytes: int | None = None
     threads_reason: ThreadsReason | None = None
+    speculation: str | None = None
+    why_no_drafts: str | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         encode_s: Time per tile of a picture.
         encode_error: The tower's words for failing; None = it does not.
         encodes_beside: Whether the tower can be used beside the steps.
+        takes_drafts: Whether steps may have drafts.
     """
 
     load_s: float = 0.0
@@ -86,6 +87,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encode_s: float = 0.0
     encode_error: str | None = None
     encodes_beside: bool = False
+    takes_drafts: bool = False
 
     def answer_to(self, sequence: Sequence) -> bytes | None:
         """Return what is set to be answered, or None."""
@@ -207,6 +209,7 @@ class LoadedFake(LoadedEngine):
                 kv_cells=max(context_length, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
                 devices=("fake",),
+                why_no_drafts=None if options.takes_drafts else "it was told so",
             ),
             tokenizer,
             step_tokens=max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences),

@@ -188,7 +188,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     mmap: bool = True
     kv_type: AnyKVType | None = None
     flash_attention: FlashAttention = FlashAttention.AUTO
-    speculation: SpeculationMode = "off"
+    speculation: SpeculationMode = "auto"
 
 
 class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

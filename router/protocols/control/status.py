@@ -163,6 +163,8 @@ def _worker(
         checkpoint_bytes=None if stats is None else stats.checkpoint_bytes,
         num_threads_now=None if threads is None else threads.num,
         threads_reason=None if threads is None else threads.reason,
+        speculation=None if worker.target is None else _speculation(worker.target, config),
+        why_no_drafts=None if loaded is None else loaded.why_no_drafts,
     )
 
 
@@ -178,6 +180,12 @@ def _num_threads(target: Target, config: Config) -> int | None:
     num_cores = current_platform().num_compute_threads()
     spec = load_spec_for(target, config, num_cores=num_cores)
     return spec.num_threads or spec.max_threads or num_cores
+
+
+def _speculation(target: Target, config: Config) -> str | None:
+    if target.engine.kind is not EngineKind.LLAMACPP:
+        return None
+    return target.load.speculation or config.llamacpp.speculation
 
 
 def _queue(serving: RequestService) -> QueueStatus:

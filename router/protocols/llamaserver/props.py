@@ -101,12 +101,12 @@ def _default_settings(defaults: RequestDefaults) -> GenerationSettings:
 
 def _slot(number: int, model: LoadedModel, progress: SequenceProgress | None) -> Slot:
     if progress is None:
-        return Slot(id=number, n_ctx=model.context_length, speculative=False, is_processing=False)
+        return Slot(id=number, n_ctx=model.context_length, speculative=model.why_no_drafts is None, is_processing=False)
     num_left = None if progress.max_tokens is None else max(0, progress.max_tokens - progress.num_output_tokens)
     return Slot(
         id=number,
         n_ctx=model.context_length,
-        speculative=False,
+        speculative=model.why_no_drafts is None,
         is_processing=True,
         id_task=progress.sequence_id,
         n_prompt_tokens=_known(progress.num_prompt_tokens),

@@ -6,8 +6,11 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from backends.base import LoadedEngine
+from backends.fake.engine import FakeEngine, FakeOptions
 from backends.speculation import speculation
 from backends.speculation.lookup import TokenLookup
+from backends.wire.load import LoadSpec
 from backends.wire.messages import Failed
 from backends.wire.request import SamplingParams, SpeculationMode
 from tests.backends.conftest import EngineUnderTest
@@ -41,13 +44,16 @@ class Oracle(TokenLookup):
 
 
 @pytest.fixture(params=DRAFTING)
-def drafting(request: pytest.FixtureRequest, loaded_engines: Callable[[str], EngineUnderTest]) -> EngineUnderTest:
-    return loaded_engines(request.param)
+def drafting(request: pytest.FixtureRequest, loaded_engines: Callable[[str], EngineUnderTest]) -> LoadedEngine:
+    if request.param == "llamacpp":
+        return loaded_engines("llamacpp").engine
+    spec = LoadSpec(model_path="", context_length=256, max_sequences=4, kv_cells=1024, step_tokens=64)
+    return FakeEngine(FakeOptions(takes_drafts=True)).load(spec, lambda _share: None)
 
 
 @pytest.fixture
-def driver(drafting: EngineUnderTest) -> Iterator[EngineDriver]:
-    driver = EngineDriver(drafting.engine, keeps_ended=True)
+def driver(drafting: LoadedEngine) -> Iterator[EngineDriver]:
+    driver = EngineDriver(drafting, keeps_ended=True)
     yield driver
     driver.close()
 
@@ -170,8 +176,8 @@ def test_one_that_is_cancelled_in_the_middle_leaves_the_others_as_they_are(
     assert driver.answer(prompt_of(1), max_tokens=NUM_TOKENS, ignore_eos=True).token_ids == plain[1].token_ids
 
 
-def test_drafts_take_no_cells_that_are_not_there(drafting: EngineUnderTest, oracle: type[Oracle]) -> None:
-    driver = EngineDriver(drafting.engine, context_length=64, kv_cells=64)
+def test_drafts_take_no_cells_that_are_not_there(drafting: LoadedEngine, oracle: type[Oracle]) -> None:
+    driver = EngineDriver(drafting, context_length=64, kv_cells=64)
     plain = [driver.answer(prompt_of(number), max_tokens=40, ignore_eos=True, speculation=OFF) for number in range(2)]
     oracle.known = [prompt_of(number) + answer.token_ids for number, answer in enumerate(plain)]
     oracle.spoilt_every = 6

@@ -33,11 +33,11 @@ def parser_for(doc: str | None, *, rounds: int) -> argparse.ArgumentParser:
 
 
 def gateway_config(num_slots: int, context_length: int, num_threads: int, **more: Any) -> dict[str, Any]:
-    """Return the config of a gateway that is comparable to a llama-server of these sizes."""
+    """Return the config of a gateway that is comparable to a llama-server of these sizes, which drafts nothing."""
     return {
         "engine": "llamacpp",
         "generation": {"parallel": num_slots, "context_length": context_length},
-        "llamacpp": {"threads": num_threads, "kv_cells": num_slots * context_length},
+        "llamacpp": {"threads": num_threads, "kv_cells": num_slots * context_length, "speculation": "off"},
         **more,
     }
 
