@@ -164,6 +164,8 @@ async def end_cut_off(conversations: Conversations, jobs: Jobs) -> None:
             if find_response(jobs, response.response_id) is None:
                 error = {"code": "server_error", "message": "The server ended before the response did; ask again."}
                 body = msgspec.json.decode(response.body) | {"status": "failed", "error": error}
+                if response.conversation_id is not None:
+                    body["output"] = await conversations.kept.written(response.conversation_id, response.response_id)
                 failed = msgspec.structs.replace(response, status="failed", body=msgspec.json.encode(body))
                 conversations.keep(failed)
     except StoreUnavailableError as exc:

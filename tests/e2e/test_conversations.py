@@ -41,8 +41,9 @@ def test_a_server_that_is_killed_in_mid_answer_has_kept_what_was_read_of_it(
         stream = client.responses.create(
             model="tiny", input="one", conversation=made.id, background=True, stream=True, service_tier="default"
         )
-        read = ""
+        read, response_id = "", ""
         for event in stream:
+            response_id = event.response.id if event.type == "response.created" else response_id
             read += event.delta if event.type == "response.output_text.delta" else ""
             if len(read) >= 8:
                 break
@@ -61,6 +62,8 @@ def test_a_server_that_is_killed_in_mid_answer_has_kept_what_was_read_of_it(
         asked, cut = items_of(client, made.id)
         assert (text_of(asked), asked.status, cut.status) == ("one", "completed", "incomplete")
         assert read in text_of(cut)
+        wait_until(lambda: client.responses.retrieve(response_id).status == "failed", "it is told as failed")
+        assert client.responses.retrieve(response_id).output_text == text_of(cut)
         client.responses.create(model="tiny", input="go on", conversation=made.id)
         assert [text_of(item) for item in items_of(client, made.id)][:3] == ["one", text_of(cut), "go on"]
 
@@ -89,3 +92,26 @@ def test_a_reload_in_mid_answer_reads_on_where_it_was(start_gateway: StartGatewa
             read += event.delta if event.type == "response.output_text.delta" else ""
         answer = items_of(client, made.id)[-1]
         assert (text_of(answer), answer.status) == (read, "completed")
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_what_was_deleted_or_was_not_to_be_stored(start_gateway: StartGateway, home: Path) -> None:
+    gateway = start_gateway(fake_options={"answer_tokens": 4})
+
+    def left(word: str) -> bool:
+        """Tell whether a word is in any database while the server runs."""
+        return any(word.encode() in each.read_bytes() for each in (home / "data").rglob("*.sqlite3*"))
+
+    with client_of(gateway) as client:
+        made = client.conversations.create(items=[{"role": "user", "content": "quokkaberry"}])
+        client.responses.create(model="tiny", input="and zanzibarium", conversation=made.id)
+        alone = client.responses.create(model="tiny", input="only wombatiana")
+        client.responses.create(model="tiny", input="never numbatella", store=False)
+        client.responses.create(model="tiny", input="nor numbatella", conversation=made.id, store=False)
+        for word in ("quokkaberry", "zanzibarium", "wombatiana"):
+            wait_until(lambda word=word: left(word), f"{word} is kept")  # type: ignore[misc]  # a bound default
+        assert not left("numbatella")
+        client.conversations.delete(made.id)
+        client.responses.delete(alone.id)
+        for word in ("quokkaberry", "zanzibarium", "wombatiana"):
+            wait_until(lambda word=word: not left(word), f"{word} is gone")  # type: ignore[misc]  # a bound default

@@ -188,6 +188,11 @@ class KeptConversations:
         self._on_deleted()
         return changed
 
+    async def written(self, conversation_id: str, response_id: str) -> list[Item]:
+        """Return what was written of an answer."""
+        branches = await self.branches(conversation_id)
+        return [each.item for each in branches.items if each.is_output and each.response_id == response_id]
+
     async def begin(self, turn: Turn) -> Turn:
         """Keep what a turn adds, before it is answered; return the turn with its items as they are kept.
 
