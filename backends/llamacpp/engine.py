@@ -38,6 +38,7 @@ from backends.llamacpp.loading import (
 )
 from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
+from backends.llamacpp.spinning import Spinning
 from backends.llamacpp.step_watch import StepWatch
 from backends.llamacpp.threads import ThreadCount
 from backends.llamacpp.token_batch import TokenBatch
@@ -173,7 +174,12 @@ class LoadedLlamaCpp(LoadedEngine):
         self.cache_fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)
         self._batch = TokenBatch(self.limits.step_tokens, self._positions, self._caches.slot_of)
-        self._threads = ThreadCount(params.n_threads, follows=spec.num_threads is None and not spec.holds_threads)
+        self._spinning = Spinning()
+        self._threads = ThreadCount(
+            params.n_threads,
+            follows=spec.num_threads is None and not spec.holds_threads,
+            can_sleep=self._spinning.can_change,
+        )
         self._begun = 0.0, 0.0
         self._can_give_way = self._gives_way = self._is_watched = False
         self._watch = StepWatch(self._is_crowded)
@@ -284,6 +290,7 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._vision is not None:
             self._vision.close()
         self._watch.close()
+        self._spinning.set(is_short=False)
         self._batch.close()
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
@@ -307,6 +314,7 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._threads.wants_look(now):
             self._threads.look(now, current_platform().idle_s(), time.process_time())
         self.threads = self._threads.used
+        self._spinning.set(is_short=self._threads.sleeps)
         llama_cpp.llama_set_n_threads(self._context, self.threads.num, self.threads.num)
         self._gives_way = False
         self._begun = wall_s, cpu_s = now, time.process_time()

@@ -5,9 +5,10 @@ of them, and those that wait spin meanwhile: on two cores beside busy processes 
 hundred times as long as one. So the count follows the machine. In a step each thread computes or spins: what the
 process did not get of its threads' time is time that they waited to run.
 
-It falls as soon as that is seen, in a long step by giving it up. It rises when cores have been idle; where that was
-wrong, it waits twice as long before the next time. Pure but for the object's own state: times come in, a count goes
-out.
+It falls as soon as that is seen, in a long step by giving it up. Where even a single one waits for most of the time,
+all come back if they can be told to sleep instead of spinning (`spinning`): each has its own share of the cores then,
+and holds up no other. It rises when cores have been idle; where that was wrong, it waits twice as long before the next
+time. Pure but for the object's own state: times come in, a count goes out.
 """
 
 from typing import Final
@@ -25,6 +26,12 @@ MAX_PATIENCE_S: Final = 8.0
 
 PROVEN_S: Final = 1.0
 """How long a count has to stand for what was wrong before it to be forgotten."""
+
+FULL: Final = 0.5
+"""From this share of its time that a single thread waits on, the machine is full."""
+
+_ROOM: Final = 0.25
+"""Cores that are idle beside threads that sleep where there is room for some that spin."""
 
 _PAUSE_SHARE: Final = 0.5
 """Below this use of one core the process had a pause, in which idle cores show what others leave."""
@@ -44,17 +51,21 @@ class ThreadCount:
     Args:
         most: As many as there are cores for, >= 1.
         follows: Whether it follows the machine; otherwise it stays at `most`.
+        can_sleep: Whether threads that wait can be told to sleep soon.
 
     Attributes:
         num: Threads of the next step, 1 to `most`.
+        sleeps: Whether those that wait are to sleep soon.
         num_changes: How often it has moved.
         follows: Whether it moves at all.
     """
 
-    def __init__(self, most: int, *, follows: bool = True) -> None:
+    def __init__(self, most: int, *, follows: bool = True, can_sleep: bool = False) -> None:
         self.most = most
         self.num = most
         self.num_changes = 0
+        self.sleeps = False
+        self._can_sleep = can_sleep
         self.follows = follows and most > 1
         self._wall_s = self._cpu_s = 0.0
         self._patience_s = LOOK_S
@@ -74,7 +85,7 @@ class ThreadCount:
         Args:
             cpu_s: Time that the process had on cores meanwhile.
         """
-        if not self.follows or self.num == 1 or wall_s < WINDOW_S:
+        if not self.follows or self.num == 1 or self.sleeps or wall_s < WINDOW_S:
             return False
         return self.num - cpu_s / wall_s >= too_much_waiting(self.num)
 
@@ -88,18 +99,23 @@ class ThreadCount:
         if not self.follows:
             return
         self._has_stepped = True
-        if wall_s >= WINDOW_S:
+        if self.sleeps:
+            return  # what is asleep has not waited to run: only looks tell
+        window_s = WINDOW_S if self.num > 1 else LOOK_S
+        if wall_s >= window_s:
             self._wall_s = self._cpu_s = 0.0  # it says enough by itself
         self._wall_s += wall_s
         self._cpu_s += cpu_s
-        if self._wall_s < WINDOW_S:
+        if self._wall_s < window_s:
             return
         waiting = self.num - self._cpu_s / self._wall_s
-        if self.num > 1 and (was_given_up or waiting >= too_much_waiting(self.num)):
+        self._wall_s = self._cpu_s = 0.0
+        is_full = self.num == 1 and self._can_sleep and waiting >= FULL
+        if is_full or (self.num > 1 and (was_given_up or waiting >= too_much_waiting(self.num))):
             was_wrong = now - self._raised_at < PROVEN_S
             self._patience_s = min(MAX_PATIENCE_S, self._patience_s * 2) if was_wrong else LOOK_S
-            self._change(now, self.num - max(1, min(self.num - 1, round(waiting))))
-        self._wall_s = self._cpu_s = 0.0
+            fewer = self.num - max(1, min(self.num - 1, round(waiting)))
+            self._change(now, self.most if is_full else fewer, sleeps=is_full)
 
     def wants_look(self, now: float) -> bool:
         """Tell whether the cores are to be looked at before the next step."""
@@ -120,15 +136,18 @@ class ThreadCount:
         fitting = next(
             (num for num in range(self.most, 1, -1) if spare >= num - _LESS_WAITING * too_much_waiting(num)), 1
         )
-        if fitting < self.num and (own < _PAUSE_SHARE or not self._has_stepped):
+        has_room = (idle_s - before[1]) / passed_s >= _ROOM
+        is_wanted = has_room if self.sleeps else fitting > self.num
+        if fitting < self.num and not self.sleeps and (own < _PAUSE_SHARE or not self._has_stepped):
             self._change(now, fitting)
-        elif fitting > self.num and now - self._changed_at >= self._patience_s:
+        elif is_wanted and now - self._changed_at >= self._patience_s:
             self._raised_at = now
             self._change(now, fitting)
 
-    def _change(self, now: float, num: int) -> None:
-        self.num = num
-        self._used = ThreadsUsed(num, ThreadsReason.CORES_BUSY if num < self.most else ThreadsReason.CORES_FREE)
+    def _change(self, now: float, num: int, *, sleeps: bool = False) -> None:
+        self.num, self.sleeps = num, sleeps
+        is_busy = sleeps or num < self.most
+        self._used = ThreadsUsed(num, ThreadsReason.CORES_BUSY if is_busy else ThreadsReason.CORES_FREE)
         self.num_changes += 1
         self._changed_at = now
         self._wall_s = self._cpu_s = 0.0

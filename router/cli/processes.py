@@ -61,7 +61,7 @@ def _print_status(status: Status) -> None:
         print_table(_HEAD, rows)
         for worker in status.workers:
             if worker.threads_reason is ThreadsReason.CORES_BUSY:
-                print(f"{shown(worker.model or '')} computes with {_threads(worker)}, as other programs leave cores.")
+                print(f"{shown(worker.model or '')} computes with {_threads(worker)}: other programs use the cores.")
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
     for model in status.models:
@@ -77,7 +77,10 @@ def _print_status(status: Status) -> None:
 
 
 def _threads(worker: WorkerStatus) -> str:
-    return f"{worker.num_threads_now} of {plural(worker.num_threads or 0, 'thread')}"
+    most = plural(worker.num_threads or 0, "thread")
+    if worker.num_threads_now == worker.num_threads:
+        return f"{most} that sleep while they wait"
+    return f"{worker.num_threads_now} of {most}"
 
 
 def _print_troubles(status: Status) -> None:

@@ -13,6 +13,7 @@ threads, and says nothing of an idle machine where others used more than 0.1.
 import argparse
 import asyncio
 import contextlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -38,10 +39,16 @@ GREEDY = SamplingParams(temperature=0)
 CONTEXT_LENGTH = 2048
 STEP_TOKENS = 64
 NUM_PROMPT = 1500
-BUSY = "while True: pass"
+BUSY = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1_000_000): pass
+"""
 BURSTS = """
-import time
-while True:
+import os, time
+parent = os.getppid()
+while os.getppid() == parent:
     end = time.monotonic() + 0.7
     while time.monotonic() < end: pass
     time.sleep(0.7)
@@ -152,6 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.gguf or bundled_gguf()
     most = current_platform().num_compute_threads()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with all processes that it started
     with contextlib.ExitStack() as stack:
         sides: dict[str, Side | PeerSide] = {
             name: Side(path, num) for name, num in {"1": 1, str(most): most, "auto": None}.items()

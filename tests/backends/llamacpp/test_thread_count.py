@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.llamacpp.threads import LOOK_S, MAX_PATIENCE_S, WINDOW_S, ThreadCount, too_much_waiting
+from backends.wire.threads import ThreadsReason
 
 STEP_S = 0.02
 
@@ -102,6 +103,26 @@ def test_what_came_while_the_model_was_loaded_is_seen_before_the_first_step() ->
     assert threads.wants_look(machine.now)
     threads.look(machine.now, machine.idle_s, machine.own_s)
     assert threads.num == 1
+
+
+@pytest.mark.parametrize("num_cores", [2, 4, 8])
+def test_on_a_full_machine_all_threads_come_back_and_sleep(num_cores: int) -> None:
+    threads, machine = ThreadCount(num_cores, can_sleep=True), Machine(num_cores)
+    machine.run(threads, 3.0, 3 * num_cores)
+    assert (threads.num, threads.sleeps, threads.used.reason) == (num_cores, True, ThreadsReason.CORES_BUSY)
+    assert not threads.is_crowded(1.0, 0.1)
+    before = threads.num_changes
+    machine.run(threads, 20.0, 3 * num_cores)
+    assert threads.num_changes == before
+    machine.pause(2 * LOOK_S, 0)
+    machine.run(threads, 3 * LOOK_S, 0)
+    assert (threads.num, threads.sleeps, threads.used.reason) == (num_cores, False, ThreadsReason.CORES_FREE)
+
+
+def test_beside_one_busy_process_threads_go_and_none_sleeps() -> None:
+    threads, machine = ThreadCount(2, can_sleep=True), Machine(2)
+    machine.run(threads, 10.0, 1)
+    assert (threads.num, threads.sleeps) == (1, False)
 
 
 def test_tries_that_fail_become_rare() -> None:
