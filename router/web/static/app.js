@@ -13,6 +13,9 @@ import { loadsAtStart, model } from "./core/settings.js";
 import { complain } from "./core/status.js";
 import { texts } from "./core/texts.js";
 
+// As style/shell.css has it: the side is a menu there.
+const NARROW = "(width <= 46rem)";
+
 function App() {
   return html`
     <a class="skip" href="#content">${texts.skip}</a>
@@ -29,6 +32,10 @@ function App() {
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   if (isChordOf(event, "k")) {
+    event.preventDefault();
+    isMenuOpen.value = matchMedia(NARROW).matches;
+    requestAnimationFrame(() => document.getElementById("search")?.focus());
+  } else if (isChordOf(event, "m", true)) {
     event.preventDefault();
     document.getElementById("model")?.focus();
   } else if (isChordOf(event, "o", true)) {

@@ -48,6 +48,9 @@ HOSTILE: Final = (
 )
 
 LONG: Final = "".join(f"Paragraph {number} of a long answer, with **bold** words.\n\n" for number in range(60))
+VERY_LONG: Final = "".join(
+    f"Paragraph {number} of a very long answer, with **bold** words in it.\n\n" for number in range(900)
+)
 THOUGHT: Final = "<think>First I think about it.</think>\n\nThen I answer."
 
 ANSWERS: Final = [

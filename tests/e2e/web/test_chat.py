@@ -52,7 +52,7 @@ def test_an_edit_and_a_second_answer_are_branches_of_which_none_is_lost(visit: C
 
 def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit]) -> None:
     page = visit().open()
-    page.keyboard.press("ControlOrMeta+K")
+    page.keyboard.press("ControlOrMeta+Shift+M")
     assert page.evaluate("document.activeElement.id") == "model"
     page.focus("#composer")
     page.keyboard.type("first-question")

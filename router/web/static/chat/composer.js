@@ -7,7 +7,7 @@ import { draft, model } from "../core/settings.js";
 import { texts } from "../core/texts.js";
 import { editing } from "./editing.js";
 import { toEnd } from "./scroll.js";
-import { running, say, shown, stop } from "./state.js";
+import { isIncognito, running, say, shown, stop } from "./state.js";
 
 const MAX_SHARE = 0.4;
 
@@ -30,7 +30,7 @@ export function Composer() {
     ${isRunning
       ? html`<button type="button" class="round" aria-label=${texts.chat.stop} title=${texts.chat.stop} onClick=${stop}><${Icon} name="stop" /></button>`
       : html`<button type="submit" class="round" disabled=${isEmpty || !isConnected.value || !model.value} aria-label=${texts.chat.send} title=${texts.chat.send}><${Icon} name="send" /></button>`}
-    <p id="composer-hint" class="hint">${texts.chat.hint}. ${texts.chat.memoryOnly}</p>
+    <p id="composer-hint" class="hint">${texts.chat.hint}. ${isIncognito.value && texts.chat.memoryOnly}</p>
   </form>`;
 }
 

@@ -7,7 +7,7 @@ import { Icon } from "../parts/icon.js";
 import { texts } from "../core/texts.js";
 import { AnswerView } from "./answer.js";
 import { Editor, editing } from "./editing.js";
-import { answerTo, running, saidBefore, showVersion, ticks, versionsOf } from "./state.js";
+import { answerAgain, running, saidBefore, showVersion, ticks, versionsOf } from "./state.js";
 import { Stats } from "./stats.js";
 
 /** @typedef {import("./state.js").Message} Message */
@@ -35,7 +35,7 @@ export function MessageView({ message, isRunning }) {
 /** @param {Message} message */
 function again(message) {
   const said = saidBefore(message);
-  if (said) answerTo(said);
+  if (said) answerAgain(said);
 }
 
 /** @param {{message: Message}} props */

@@ -11,9 +11,9 @@ import { Composer } from "./composer.js";
 import { MessageView } from "./message.js";
 import { OptionsDialog } from "./options.js";
 import { isFollowing, toEnd, useFollowing } from "./scroll.js";
-import { running, shown } from "./state.js";
+import { isLoading, running, shown } from "./state.js";
 
-const NUM_SHOWN = 100;
+const NUM_SHOWN = 50;
 
 export function ChatPage() {
   const hasOptions = useSignal(false);
@@ -38,7 +38,7 @@ function Log() {
   const messages = shown.value;
   const first = Math.max(0, messages.length - NUM_SHOWN - numMore.value);
   return html`<div class="log" ref=${scrolled} tabindex="0" role="log" aria-live="off" aria-label=${texts.chat.log}>
-    ${messages.length === 0 && html`<p class="empty">${texts.chat.empty}</p>`}
+    ${messages.length === 0 && html`<p class="empty">${isLoading.value ? texts.chat.opening : texts.chat.empty}</p>`}
     ${first > 0 &&
     html`<p class="earlier"><button type="button" class="quiet" onClick=${() => (numMore.value += NUM_SHOWN)}>${texts.chat.earlier(Math.min(first, NUM_SHOWN))}</button></p>`}
     ${messages.slice(first).map(

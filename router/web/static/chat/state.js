@@ -1,40 +1,91 @@
 // The conversation that is open: what was said, and the answer that runs.
-import { computed, signal } from "../vendor/preact.js";
-import { applyEvent, isEnded, newAnswer, textOf } from "../lib/answer.js";
+import { computed, effect, signal, untracked } from "../vendor/preact.js";
+import { isEnded, newAnswer, textOf } from "../lib/answer.js";
 import { add, newThread, path, show, siblings } from "../lib/thread.js";
-import { ApiError, ask, follow } from "../core/api.js";
+import { threadOf } from "../lib/tree.js";
+import { ApiError } from "../core/api.js";
+import { conversationInAddress, go } from "../core/route.js";
 import { chosenState } from "../core/server.js";
-import { engine, model, options } from "../core/settings.js";
+import { engine, model } from "../core/settings.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
+import { announceEnd, askAndRead, readOn, stopAnswer } from "./answering.js";
+import { Flusher } from "./flusher.js";
+import { changeConversation, createConversation, lastItems, refreshEntries, treeOf } from "./kept.js";
 
 /**
  * @typedef {import("../lib/thread.js").Message} Message
  * @typedef {import("../lib/answer.js").Answer} Answer
  */
 
-// One change of the page for all that came within this time: a change per token would take the page's time, not the engine's.
-const FLUSH_MS = 50;
-const MAX_RECONNECTIONS = 8;
-
 let thread = newThread();
 /** Counts changes of what is said; who reads it is drawn anew. */
 const version = signal(0);
 /** The messages that are shown. */
 export const shown = computed(() => (version.value, path(thread)));
-/** The message whose answer runs, or null. */
+/** The message whose answer is read, or null. */
 export const running = signal(/** @type {Message | null} */ (null));
 /** Counts the flushes of the answer that runs. */
 export const ticks = signal(0);
+/** The conversation that the server keeps; null = none yet, or it is not to keep it. */
+export const conversationId = signal(/** @type {string | null} */ (null));
+/** Whether what is said now is kept nowhere but in this page. */
+export const isIncognito = signal(false);
+export const isLoading = signal(false);
 
 const touch = () => (version.value += 1);
 const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
-export function startChat() {
-  stop();
-  thread = newThread();
+/** @param {import("../lib/thread.js").Thread} next @param {string | null} id */
+function open(next, id) {
+  thread = next;
+  conversationId.value = id;
+  // An answer of another conversation runs on without being read.
+  running.value = null;
   touch();
+}
+
+export function startChat({ incognito = false } = {}) {
+  isIncognito.value = incognito;
+  if (running.value && conversationId.value === null) stop();
+  open(newThread(), null);
+  go(null);
   document.getElementById("composer")?.focus();
+}
+
+// The address says what is open: after a link, after "back", and at a reload.
+effect(() => {
+  const wanted = conversationInAddress();
+  untracked(() => {
+    if (wanted === conversationId.value) return;
+    if (wanted === null) startChat();
+    else load(wanted);
+  });
+});
+
+/** @param {string} id */
+async function load(id) {
+  isLoading.value = true;
+  try {
+    const tree = await treeOf(id);
+    if (conversationInAddress() !== id) return;
+    isIncognito.value = false;
+    open(threadOf(tree), id);
+  } catch (error) {
+    complain(error);
+    if (error instanceof ApiError && error.status === 404) go(null);
+  } finally {
+    isLoading.value = false;
+  }
+  const last = shown.value.at(-1);
+  if (last?.answer && !isEnded(last.answer)) readAgain(last, last.answer);
+}
+
+/** Read an answer that runs, from its beginning. @param {Message} answering @param {Answer} answer */
+function readAgain(answering, answer) {
+  answer.parts = [];
+  answer.began = performance.now();
+  return run(answering, answer, (onChange) => readOn(answer, onChange));
 }
 
 /**
@@ -47,155 +98,111 @@ export function say(text, parent = thread.head) {
   const said = message(parent, "user");
   said.text = text;
   add(thread, said);
-  answerTo(said);
+  answer(said, [{ role: "user", content: text }]);
 }
 
-/** Answer a user's message, also once more. @param {Message} said */
-export function answerTo(said) {
-  if (running.value) return;
+/** Answer a user's message once more. @param {Message} said */
+export function answerAgain(said) {
+  // What never came to the server is said again.
+  if (!running.value) answer(said, said.itemId === null ? [{ role: "user", content: said.text }] : []);
+}
+
+/** @param {Message} said @param {object[]} input Of it, what the server does not have yet. */
+function answer(said, input) {
   const answering = message(said.id, "assistant");
   answering.answer = newAnswer(performance.now());
   add(thread, answering);
   touch();
-  run(answering, answering.answer);
+  run(answering, answering.answer, async (onChange) => {
+    if (!isIncognito.value && conversationId.value === null) await keep();
+    const id = conversationId.value;
+    const after = said.itemId ?? itemBefore(said);
+    const asked = id === null ? { input: whole(answering) } : { input, conversation: { id, after } };
+    await askAndRead(answering, /** @type {Answer} */ (answering.answer), asked, onChange);
+  });
 }
 
-/** @param {string | null} parent @param {Message["role"]} role @returns {Message} */
-function message(parent, role) {
-  return { id: newId(), parent, role, text: "", answer: null, model: model.value, engine: engine.value };
+async function keep() {
+  const id = await createConversation();
+  if (id === null) {
+    isIncognito.value = true;
+    return;
+  }
+  conversationId.value = id;
+  go(id);
 }
 
-/** @param {Message} of */
-export const versionsOf = (of) => siblings(thread, of);
-
-/** @param {Message} wanted */
-export function showVersion(wanted) {
-  show(thread, wanted);
-  touch();
+/** The last kept item before a message. @param {Message} said @returns {string | null} */
+function itemBefore(said) {
+  for (let before = saidBefore(said); before; before = saidBefore(before)) if (before.itemId) return before.itemId;
+  return null;
 }
 
-/** @param {Message} of */
-export const saidBefore = (of) => (of.parent === null ? null : (thread.messages.get(of.parent) ?? null));
-
-/** What is sent of what was said. @param {Message} answering */
-function inputOf(answering) {
+/** @param {Message} answering */
+function whole(answering) {
   return path({ ...thread, head: answering.parent })
     .map((each) => ({ role: each.role, content: each.answer ? textOf(each.answer) : each.text }))
     .filter((each) => each.content !== "");
 }
 
-/** @param {Message} answering */
-function requestOf(answering) {
-  const chosen = options.value;
-  return {
-    model: answering.model,
-    input: inputOf(answering),
-    instructions: chosen.system || undefined,
-    temperature: chosen.temperature ?? undefined,
-    top_p: chosen.topP ?? undefined,
-    max_output_tokens: chosen.maxTokens ?? undefined,
-    seed: chosen.seed ?? undefined,
-    // In the background, so that it goes on when the connection breaks; not behind others' requests all the same.
-    background: true,
-    stream: true,
-    service_tier: "default",
-    truncation: "auto",
-    return_progress: true,
-    timings_per_token: true,
-  };
+/** @param {string | null} parent @param {Message["role"]} role @returns {Message} */
+function message(parent, role) {
+  return { id: newId(), parent, role, text: "", answer: null, model: model.value, engine: engine.value, itemId: null };
 }
 
-/** @param {Message} answering @param {Answer} answer */
-async function run(answering, answer) {
+/** @param {Message} of */
+export const versionsOf = (of) => siblings(thread, of);
+
+/** @param {Message} of */
+export const saidBefore = (of) => (of.parent === null ? null : (thread.messages.get(of.parent) ?? null));
+
+/** @param {Message} wanted */
+export function showVersion(wanted) {
+  show(thread, wanted);
+  touch();
+  const id = conversationId.value;
+  const head = shown.value.at(-1)?.itemId;
+  if (id && head) changeConversation(id, { head_item_id: head }).catch(complain);
+}
+
+/**
+ * @param {Message} answering @param {Answer} answer
+ * @param {(onChange: (isUrgent: boolean) => void) => Promise<void>} read
+ */
+async function run(answering, answer, read) {
   running.value = answering;
-  const flusher = new Flusher();
+  const flusher = new Flusher(() => (ticks.value += 1));
   if (["idle", "error"].includes(chosenState.value?.state ?? "idle")) announce(texts.status.loading);
   try {
-    await readAnswer(answering, answer, flusher);
+    await read((isUrgent) => flusher.request(isUrgent));
   } catch (error) {
     answer.state = "failed";
     answer.error = error instanceof Error ? error.message : String(error);
   }
-  running.value = null;
+  await noteItems(answering, answer);
+  if (running.value === answering) running.value = null;
   flusher.end();
   touch();
   announceEnd(answer);
-  forget(answer);
 }
 
-/** @param {Message} answering @param {Answer} answer @param {Flusher} flusher */
-async function readAnswer(answering, answer, flusher) {
-  /** @param {{data: any}} event */
-  const onEvent = ({ data }) => {
-    const hadText = answer.firstAt !== null;
-    applyEvent(answer, data, performance.now());
-    if (!hadText && answer.firstAt !== null) announce(texts.status.begins);
-    flusher.request(!hadText);
-  };
-  await follow("/v1/responses", { body: requestOf(answering), headers: { "X-Mlxr-Engine": answering.engine } }, onEvent).catch((error) => {
-    if (answer.responseId === null) throw error;
-  });
-  for (let attempt = 0; !isEnded(answer); attempt += 1) {
-    if (attempt === MAX_RECONNECTIONS) throw new ApiError(texts.error.network);
-    await new Promise((resolve) => setTimeout(resolve, Math.min(4000, 250 * 2 ** attempt)));
-    const address = `/v1/responses/${answer.responseId}?stream=true&starting_after=${answer.sequence}`;
-    const before = answer.sequence;
-    await follow(address, {}, onEvent).catch((error) => {
-      if (error.status !== null) throw error;
-    });
-    if (answer.sequence > before) attempt = 0;
+/** Learn by which items the server keeps what was just said. @param {Message} answering @param {Answer} answer */
+async function noteItems(answering, answer) {
+  const id = conversationId.value;
+  // What was refused is not kept.
+  if (id === null || running.value !== answering || answer.responseId === null) return;
+  const said = saidBefore(answering);
+  answering.itemId = answer.parts.findLast((part) => part)?.id ?? null;
+  try {
+    const items = await lastItems(id);
+    if (said && said.itemId === null) said.itemId = items.find((each) => each.role === "user")?.id ?? null;
+    await refreshEntries();
+  } catch {
+    // A server that has gone is told of elsewhere.
   }
 }
 
 /** Stop the engine; what was said stays. */
 export async function stop() {
-  const id = running.value?.answer?.responseId;
-  if (!id) return;
-  try {
-    await ask(`/v1/responses/${id}/cancel`, { method: "POST" });
-  } catch (error) {
-    complain(error);
-  }
-}
-
-/** @param {Answer} answer */
-function announceEnd(answer) {
-  if (answer.state === "failed") announce(texts.chat.failed + answer.error);
-  else if (answer.state === "cancelled") announce(texts.status.stopped);
-  else announce(texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length));
-}
-
-/** The page keeps what was said, the server need not. @param {Answer} answer */
-function forget(answer) {
-  if (answer.responseId) ask(`/v1/responses/${answer.responseId}`, { method: "DELETE" }).catch(() => {});
-}
-
-/** Draws what came, at most every `FLUSH_MS`, and the first text at once. */
-class Flusher {
-  constructor() {
-    /** @type {number | null} */
-    this._timer = null;
-    this._last = 0;
-  }
-
-  /** @param {boolean} isUrgent */
-  request(isUrgent) {
-    if (this._timer !== null) return;
-    const wait = isUrgent ? 0 : Math.max(0, this._last + FLUSH_MS - performance.now());
-    this._timer = setTimeout(() => {
-      if (document.hidden) this._flush();
-      else requestAnimationFrame(() => this._flush());
-    }, wait);
-  }
-
-  end() {
-    if (this._timer !== null) clearTimeout(this._timer);
-    ticks.value += 1;
-  }
-
-  _flush() {
-    this._timer = null;
-    this._last = performance.now();
-    ticks.value += 1;
-  }
+  if (running.value?.answer) await stopAnswer(running.value.answer, conversationId.value !== null);
 }

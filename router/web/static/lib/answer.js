@@ -4,7 +4,7 @@
  * @typedef {import("../../types/api.js").components["schemas"]} Schemas
  * @typedef {Schemas["openai.Timings"]} Timings
  * @typedef {"waiting" | "prefill" | "writing" | "completed" | "incomplete" | "failed" | "cancelled"} AnswerState
- * @typedef {{kind: "thinking" | "text" | "call", text: string, name: string, isDone: boolean, began: number, ended: number | null}} Part
+ * @typedef {{kind: "thinking" | "text" | "call", text: string, name: string, id: string, isDone: boolean, began: number, ended: number | null}} Part
  * @typedef {object} Answer
  * @property {string | null} responseId
  * @property {AnswerState} state
@@ -100,6 +100,7 @@ function applyItem(answer, event, now) {
     kind,
     text: "",
     name: event.item.name ?? "",
+    id: event.item.id,
     isDone: false,
     began: now,
     ended: null,

@@ -10,6 +10,7 @@
  * @property {Answer | null} answer Of an assistant.
  * @property {string} model
  * @property {string} engine As it was asked for.
+ * @property {string | null} itemId Its last item in the conversation that the server keeps; null = not known, or not kept.
  * @typedef {{messages: Map<string, Message>, head: string | null}} Thread
  */
 

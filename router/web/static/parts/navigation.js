@@ -2,6 +2,7 @@
 import { html, signal } from "../vendor/preact.js";
 import { theme } from "../core/settings.js";
 import { texts } from "../core/texts.js";
+import { ConversationList } from "../chat/list.js";
 import { startChat } from "../chat/state.js";
 import { Icon } from "./icon.js";
 import { isHelpOpen } from "./help.js";
@@ -26,6 +27,11 @@ const newChat = () => {
   startChat();
 };
 
+const newIncognito = () => {
+  isMenuOpen.value = false;
+  startChat({ incognito: true });
+};
+
 export function Navigation() {
   return html`
     <div class="shade" hidden=${!isMenuOpen.value} onClick=${() => (isMenuOpen.value = false)}></div>
@@ -36,10 +42,11 @@ export function Navigation() {
           <${Icon} name="close" />
         </button>
       </div>
-      <button type="button" class="wide" onClick=${newChat}><${Icon} name="plus" /> ${texts.chat.new}</button>
-      <nav aria-label=${texts.nav.label}>
-        <a href="/ui/" aria-current="page"><${Icon} name="chat" /> ${texts.nav.chat}</a>
-      </nav>
+      <div class="row">
+        <button type="button" class="wide" onClick=${newChat}><${Icon} name="plus" /> ${texts.chat.new}</button>
+        <button type="button" class="quiet" aria-label=${texts.chat.incognito} title=${texts.chat.incognito} onClick=${newIncognito}><${Icon} name="ghost" /></button>
+      </div>
+      <${ConversationList} onChosen=${() => (isMenuOpen.value = false)} />
       <div class="foot">
         <label>${texts.theme.label}
           <select value=${theme.value} onChange=${chooseTheme}>

@@ -1,0 +1,96 @@
+// An answer on its way from the server to the page: asked for, read, taken up again where the connection broke, stopped.
+import { applyEvent, isEnded, textOf } from "../lib/answer.js";
+import { ApiError, ask, follow } from "../core/api.js";
+import { options } from "../core/settings.js";
+import { announce, complain } from "../core/status.js";
+import { texts } from "../core/texts.js";
+
+/**
+ * @typedef {import("../lib/thread.js").Message} Message
+ * @typedef {import("../lib/answer.js").Answer} Answer
+ * @typedef {{input: object[], conversation?: {id: string, after: string | null}}} Asked
+ */
+
+const MAX_RECONNECTIONS = 8;
+
+/** @param {Message} answering @param {Asked} asked */
+function requestOf(answering, asked) {
+  const chosen = options.value;
+  return {
+    ...asked,
+    model: answering.model,
+    instructions: chosen.system || undefined,
+    temperature: chosen.temperature ?? undefined,
+    top_p: chosen.topP ?? undefined,
+    max_output_tokens: chosen.maxTokens ?? undefined,
+    seed: chosen.seed ?? undefined,
+    // What is not kept leaves nothing. What is runs in the background, so that it goes on when the page is closed or the
+    // connection breaks; not behind others' requests all the same.
+    ...(asked.conversation ? { background: true, service_tier: "default" } : { store: false }),
+    stream: true,
+    truncation: "auto",
+    return_progress: true,
+  };
+}
+
+/** @param {Answer} answer @param {(isUrgent: boolean) => void} onChange */
+function reader(answer, onChange) {
+  return (/** @type {{data: any}} */ { data }) => {
+    const hadText = answer.firstAt !== null;
+    applyEvent(answer, data, performance.now());
+    if (!hadText && answer.firstAt !== null) announce(texts.status.begins);
+    onChange(!hadText);
+  };
+}
+
+/**
+ * Ask, and read the answer to its end.
+ *
+ * @param {Message} answering @param {Answer} answer @param {Asked} asked @param {(isUrgent: boolean) => void} onChange
+ */
+export async function askAndRead(answering, answer, asked, onChange) {
+  const onEvent = reader(answer, onChange);
+  const headers = { "X-Mlxr-Engine": answering.engine };
+  await follow("/v1/responses", { body: requestOf(answering, asked), headers }, onEvent).catch((error) => {
+    if (answer.responseId === null || !asked.conversation) throw error;
+  });
+  if (asked.conversation) await readOn(answer, onChange);
+  else if (!isEnded(answer)) throw new ApiError(texts.error.network);
+}
+
+/**
+ * Read an answer that runs in the background to its end.
+ *
+ * @param {Answer} answer @param {(isUrgent: boolean) => void} onChange
+ */
+export async function readOn(answer, onChange) {
+  const onEvent = reader(answer, onChange);
+  for (let attempt = 0; !isEnded(answer); attempt += 1) {
+    if (attempt === MAX_RECONNECTIONS) throw new ApiError(texts.error.network);
+    if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(4000, 125 * 2 ** attempt)));
+    const before = answer.sequence;
+    const from = before < 0 ? "" : `&starting_after=${before}`;
+    await follow(`/v1/responses/${answer.responseId}?stream=true${from}`, {}, onEvent).catch((error) => {
+      if (error.status !== null) throw error;
+    });
+    if (answer.sequence > before) attempt = 0;
+  }
+}
+
+/** Stop the engine; what came stays. @param {Answer} answer @param {boolean} isKept */
+export async function stopAnswer(answer, isKept) {
+  if (!answer.responseId) return;
+  try {
+    const path = isKept ? `/v1/responses/${answer.responseId}/cancel` : `/v1/mlxr/requests/${answer.responseId}/cancel`;
+    await ask(path, { method: "POST" });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** @param {Answer} answer */
+export function announceEnd(answer) {
+  if (answer.state === "failed") announce(texts.chat.failed + answer.error);
+  else if (answer.state === "cancelled") announce(texts.status.stopped);
+  else announce(texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length));
+}

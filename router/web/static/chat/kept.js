@@ -1,0 +1,87 @@
+// The conversations that the server keeps: their list, and what is done with one.
+import { signal } from "../vendor/preact.js";
+import { ask, askJson } from "../core/api.js";
+import { complain } from "../core/status.js";
+
+const LIST = "/v1/mlxr/conversations";
+const NUM_LISTED = 100;
+const TYPING_MS = 200;
+
+/**
+ * @typedef {{id: string, title: string, is_pinned: boolean, is_archived: boolean,
+ *   snippet?: {parts: [string, boolean][]}}} Entry
+ */
+
+/** @type {import("../vendor/preact.js").Signal<Entry[] | null>} */
+export const entries = signal(null);
+export const query = signal("");
+export const isArchiveShown = signal(false);
+/** Whether the server keeps conversations at all. */
+export const canKeep = signal(true);
+
+let asked = 0;
+
+export async function refreshEntries() {
+  const number = ++asked;
+  const parameters = new URLSearchParams({ limit: String(NUM_LISTED) });
+  if (query.value.trim()) parameters.set("q", query.value.trim());
+  if (isArchiveShown.value) parameters.set("archived", "true");
+  try {
+    const { conversations } = await askJson(`${LIST}?${parameters}`);
+    // What was asked last counts, not what comes last.
+    if (number === asked) entries.value = conversations;
+  } catch {
+    if (number === asked) entries.value = [];
+  }
+}
+
+let timer = 0;
+
+/** @param {string} text */
+export function search(text) {
+  query.value = text;
+  clearTimeout(timer);
+  timer = setTimeout(refreshEntries, TYPING_MS);
+}
+
+/** Begin one; null where the server keeps none. @returns {Promise<string | null>} */
+export async function createConversation() {
+  if (!canKeep.value) return null;
+  try {
+    return (await askJson("/v1/conversations", { body: {} })).id;
+  } catch (error) {
+    canKeep.value = false;
+    complain(error);
+    return null;
+  }
+}
+
+/** All branches of one. @param {string} id */
+export const treeOf = (id) => askJson(`${LIST}/${id}`);
+
+/** @param {string} id @param {Record<string, unknown>} change */
+export async function changeConversation(id, change) {
+  await ask(`${LIST}/${id}`, { method: "PATCH", body: change });
+  if (!("head_item_id" in change)) await refreshEntries();
+}
+
+/** @param {string} id */
+export async function deleteConversation(id) {
+  await ask(`/v1/conversations/${id}`, { method: "DELETE" });
+  await refreshEntries();
+}
+
+/** What leads to the head, the last first. @param {string} id @returns {Promise<any[]>} */
+export async function lastItems(id) {
+  return (await askJson(`/v1/conversations/${id}/items?limit=20&order=desc`)).data;
+}
+
+/** Save one as a file. @param {string} id @param {"markdown" | "jsonl"} format */
+export async function exportConversation(id, format) {
+  const response = await ask(`${LIST}/${id}/export?format=${format}`);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = `${id}.${format === "markdown" ? "md" : "jsonl"}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

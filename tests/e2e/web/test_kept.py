@@ -1,0 +1,109 @@
+"""Conversations that the server keeps, in a real browser."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.web.test_page import ask
+from tests.support.browser import Visit
+from tests.support.gateway_process import GatewayProcess
+
+pytestmark = pytest.mark.slow
+
+
+def titles(gateway: GatewayProcess) -> list[str]:
+    return [each["title"] for each in gateway.get("/v1/mlxr/conversations")["conversations"]]
+
+
+def test_a_conversation_is_there_again_with_its_branches(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question again")
+    page.click("button[aria-label='Answer again']")
+    page.get_by_text("2 of 2").wait_for()
+    ask(opened, "second-question")
+    page.reload()
+    page.get_by_text("The second answer.").wait_for()
+    page.get_by_text("2 of 2").wait_for()
+    page.locator("button[aria-label='Previous version']").click()
+    page.get_by_text("The second answer.").wait_for(state="detached")
+    page.reload()
+    page.get_by_text("1 of 2").wait_for()
+    page.get_by_text("The first answer.").wait_for()
+
+
+def test_a_reload_in_mid_answer_goes_on_reading(visit: Callable[..., Visit], gates: Path) -> None:
+    page = visit().open()
+    page.select_option("#model", "tiny")
+    gate = gates / "token-60"
+    gate.touch()
+    page.fill("#composer", "show-long, please")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 0").wait_for()
+    page.reload()
+    page.get_by_text("Paragraph 0").wait_for()
+    page.locator("article[aria-busy='true']").wait_for()
+    gate.unlink()
+    page.get_by_text("Paragraph 59 ").wait_for()
+    page.locator(".stats").wait_for()
+    assert page.locator(".markdown p").count() == 60
+
+
+def test_conversations_are_found_renamed_pinned_and_deleted(
+    visit: Callable[..., Visit], gateway: GatewayProcess
+) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question about zebras")
+    page.get_by_role("button", name="New chat", exact=True).click()
+    ask(opened, "second-question about lions")
+    assert titles(gateway)[0] == "second-question about lions"
+    page.keyboard.press("ControlOrMeta+K")
+    page.locator("#search:focus").wait_for()
+    page.keyboard.type("zebras")
+    page.locator(".conversations mark", has_text="zebras").first.wait_for()
+    page.get_by_role("link", name="first-question about zebras").click()
+    page.locator(".said", has_text="zebras").wait_for()
+    page.get_by_role("button", name="More about first-question about zebras").click()
+    page.locator("dialog[open] input[name=title]").fill("Stripes")
+    page.get_by_role("button", name="Rename").click()
+    page.locator(".conversations .title", has_text="Stripes").wait_for()
+    page.get_by_role("button", name="More about Stripes").click()
+    page.get_by_role("button", name="Pin", exact=True).click()
+    page.locator(".conversations .pin").wait_for()
+    assert opened.accessibility() == []
+    page.get_by_role("button", name="More about Stripes").click()
+    assert opened.accessibility() == []
+    page.get_by_role("button", name="Delete").click()
+    page.locator(".empty").wait_for()
+    assert "Stripes" not in titles(gateway)
+    assert page.url.endswith("/ui/")
+
+
+def test_what_is_not_to_be_kept_leaves_nothing(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    opened = visit()
+    page = opened.open()
+    before = gateway.get("/v1/mlxr/conversations/sizes")
+    page.get_by_role("button", name="New chat, not kept").click()
+    page.get_by_text("kept nowhere").wait_for()
+    ask(opened, "first-question of nobody")
+    ask(opened, "second-question of nobody")
+    assert page.url.endswith("/ui/")
+    assert gateway.get("/v1/mlxr/conversations/sizes") == before
+
+
+def test_what_is_not_kept_can_be_stopped(visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path) -> None:
+    page = visit().open()
+    page.select_option("#model", "tiny")
+    page.get_by_role("button", name="New chat, not kept").click()
+    gate = gates / "token-40"
+    gate.touch()
+    page.fill("#composer", "show-long")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 0").wait_for()
+    page.keyboard.press("Escape")
+    gate.unlink()
+    page.locator(".stats, .error").first.wait_for()
+    assert "Paragraph 0" in page.inner_text(".markdown")
+    assert gateway.get("/v1/mlxr/requests")["requests"] == []
