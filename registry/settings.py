@@ -240,7 +240,7 @@ def _checked(key: str, value: Any) -> Any:
     try:
         checked = msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
-        raise InvalidSettingError(f"{key}: {_sentence(exc)}.") from exc
+        raise InvalidSettingError(f"{key}: {_sentence(exc)}{_choices(key)}.") from exc
     if isinstance(checked, float) and checked != checked:  # noqa: PLR0124 - a NaN is in no range and passes every check
         raise InvalidSettingError(f"{key}: not a number.")
     _check_size(key, checked)
@@ -302,6 +302,12 @@ def _from_json(key: str, text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as exc:
         raise InvalidSettingError(f"{key}: give {_JSON_EXAMPLES[key]}.") from exc
+
+
+def _choices(key: str) -> str:
+    """Name the words that a setting may have, where it has only these."""
+    plain = _PLAIN_TYPES[key]
+    return f"; choose one of {', '.join(typing.get_args(plain))}" if typing.get_origin(plain) is Literal else ""
 
 
 def _sentence(exc: msgspec.ValidationError) -> str:

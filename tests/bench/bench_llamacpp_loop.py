@@ -98,7 +98,7 @@ def http_rate(path: str, num_threads: int) -> float:
         config = {
             "engine": "llamacpp",
             "generation": {"context_length": CONTEXT_LENGTH},
-            "llamacpp": {"threads": num_threads},
+            "llamacpp": {"threads": num_threads, "speculation": "off"},
             "models": {"hf_cache": False},
         }
         gateway = GatewayProcess(home, config=config)

@@ -112,3 +112,8 @@ def test_a_preset_conversation_is_typed_as_json_and_stored_as_it_is() -> None:
 def test_what_is_no_preset_conversation_is_refused(text: str) -> None:
     with pytest.raises(InvalidSettingError, match="messages"):
         settings_from_text({"messages": text})
+
+
+def test_a_word_that_is_not_known_is_answered_with_those_that_are() -> None:
+    with pytest.raises(InvalidSettingError, match=r"'turbo'; choose one of auto, lookup, off\."):
+        settings_from_text({"speculation": "turbo"})
