@@ -1,12 +1,14 @@
 """mlxr's own routes of kept conversations: lists, search, titles, branches, sizes, exports, deleting all."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta
 
+from registry.threads import in_thread
 from router.errors import ConversationNotFoundError, InvalidRequestError
 from router.http.asgi import BytesResponse, json_reply
 from router.http.caller import Scope
@@ -20,6 +22,7 @@ from router.protocols.conversations.exporting import (
     json_line,
     markdown_of,
 )
+from router.protocols.conversations.importing import Imported, read_conversations
 from router.protocols.conversations.own_schemas import (
     BranchAnswer,
     BranchItem,
@@ -29,17 +32,21 @@ from router.protocols.conversations.own_schemas import (
     ConversationSizes,
     ConversationTree,
     DeletedConversations,
+    ImportProblem,
+    ImportReport,
 )
-from router.protocols.endpoint import Answer, Parameter
+from router.protocols.endpoint import BINARY, Answer, Body, Parameter
 from router.protocols.fields.support import decode_body
 from router.protocols.parts import AnyRequest, ConversationsPart, ServingPart
 from router.protocols.queries import AFTER, known_parameters, limit_in, page_limit
-from router.stores.conversations import Conversations
+from router.protocols.responses.items import fresh_id
+from router.stores.conversations import SOURCE_KEY, Branches, Conversation, Conversations
 
 _ALL: Final = "/v1/mlxr/conversations"
 _ONE: Final = f"{_ALL}/{{conversation_id:str}}"
 _MAX_PAGE: Final = 200
 _MAX_QUERY_CHARS: Final = 1_000
+_MAX_PROBLEMS: Final = 100
 _QUERY: Final = Parameter(
     name="q",
     type=Annotated[str, Meta(max_length=_MAX_QUERY_CHARS)],
@@ -103,6 +110,31 @@ async def export_conversations(conversations: ConversationsPart) -> ASGIApp:
     return EventStream(_lines_of(conversations, ids), dialect=OPENAI, media_type=NDJSON, headers=headers)
 
 
+@MLXR_API.post(f"{_ALL}/import", ImportReport, body=Body(bytes, BINARY), scope=Scope.INFERENCE, is_private=True)
+async def import_conversations(request: AnyRequest, serving: ServingPart, conversations: ConversationsPart) -> ASGIApp:
+    """Keep the conversations of a file, of mlxr or another program; those that are there already are left alone."""
+    conversations.kept.check_usable()
+    body = await serving.read_raw(request)
+    reading = await in_thread(partial(read_conversations, body))
+    known, num_known, num_imported = await conversations.kept.sources(), 0, 0
+    for each in reading.conversations:
+        if each.source_id in known:
+            num_known += 1
+            continue
+        await conversations.kept.restore(_branches_of(each))
+        known.add(each.source_id)
+        num_imported += 1
+    problems = [ImportProblem(name=each.name, reason=each.reason) for each in reading.problems]
+    return json_reply(
+        ImportReport(
+            num_imported=num_imported,
+            num_known=num_known,
+            num_failed=len(problems),
+            problems=problems[:_MAX_PROBLEMS],
+        )
+    )
+
+
 @MLXR_API.get(_ONE, ConversationTree, scope=Scope.INFERENCE, is_private=True)
 async def get_conversation_tree(conversation_id: FromPath[str], conversations: ConversationsPart) -> ASGIApp:
     """Return a conversation with all of its branches, and what its answers took."""
@@ -146,6 +178,22 @@ async def export_conversation(
         raise InvalidRequestError(f"format: {wanted!r:.40} is not known; send jsonl or markdown", "format")
     line = json_line(await conversations.kept.branches(conversation_id))
     return _file(header_line() + line, NDJSON.decode(), f"{conversation_id}.jsonl")
+
+
+def _branches_of(read: Imported) -> Branches:
+    newest = max(each.created_at for each in read.items)
+    conversation = Conversation(
+        conversation_id=fresh_id("conv"),
+        created_at=read.created_at,
+        updated_at=max(newest, read.created_at),
+        title=read.title,
+        is_title_own=bool(read.title),
+        metadata=read.metadata | {SOURCE_KEY: read.source_id},
+        is_pinned=read.is_pinned,
+        is_archived=read.is_archived,
+        head_item_id=read.head_item_id,
+    )
+    return Branches(conversation=conversation, items=read.items, answers=read.answers)
 
 
 def _fields_of(body: ConversationChange) -> dict[str, Any]:
@@ -195,6 +243,7 @@ OWN_ROUTES: Final = (
     delete_conversations,
     get_conversation_sizes,
     export_conversations,
+    import_conversations,
     get_conversation_tree,
     change_conversation,
     export_conversation,

@@ -154,3 +154,19 @@ class DeletedConversations(AnswerBody, frozen=True):
     """Body of DELETE /v1/mlxr/conversations."""
 
     num_deleted: int
+
+
+class ImportProblem(AnswerBody, frozen=True, kw_only=True):
+    """A conversation that was not imported, and why."""
+
+    name: str
+    reason: str
+
+
+class ImportReport(AnswerBody, frozen=True, kw_only=True):
+    """Body of POST /v1/mlxr/conversations/import; of problems the first hundred."""
+
+    num_imported: int
+    num_known: int
+    num_failed: int
+    problems: list[ImportProblem]

@@ -78,6 +78,23 @@ class KeptConversations:
         )
         return await self._thread.call(lambda store: store.trees.create(conversation, items))
 
+    async def sources(self) -> set[str]:
+        """Return where the caller's conversations came from, as `ConversationLists.sources` does."""
+        owner = current_caller().key_id
+        return await self._thread.call(lambda store: store.lists.sources(owner))
+
+    async def restore(self, branches: Branches) -> None:
+        """Keep a conversation that has been as one of the caller's; a time of 0 is now."""
+        self.check_usable()
+        now = self._clock()
+        given = branches.conversation
+        begun_at = given.created_at or now
+        conversation = msgspec.structs.replace(
+            given, owner=current_caller().key_id, created_at=begun_at, updated_at=given.updated_at or begun_at
+        )
+        items = [msgspec.structs.replace(each, created_at=each.created_at or begun_at) for each in branches.items]
+        await self._thread.call(lambda store: store.trees.restore(conversation, items, branches.answers))
+
     async def get(self, conversation_id: str) -> Conversation:
         """Return a conversation."""
         return await self._on(conversation_id, lambda _, found: found)

@@ -9,6 +9,11 @@ from router.stores.conversations.records import Conversation, Viewer, text_of
 from router.stores.conversations.trees import ConversationTrees
 from router.stores.conversations.words import SnippetPart, snippet_of, terms_of
 
+SOURCE_KEY: Final = "source_id"
+"""Of the metadata of a conversation that was imported: what it was where it came from."""
+OWN_SOURCE: Final = "mlxr:"
+"""Before the id of a conversation of ours, as a source."""
+
 _SIZES: Final = (
     ("num_conversations", "count(*)", "conversations"),
     ("num_items", "count(*)", "conversation_items"),
@@ -90,6 +95,12 @@ class ConversationLists:
             viewer.key_id,
         )
         return [key for (key,) in rows]
+
+    def sources(self, owner: str | None) -> set[str]:
+        """Return where the conversations of a key came from: the ids in their metadata, and their own."""
+        rows = self._database.rows("SELECT id, metadata FROM conversations WHERE owner IS ?", owner)
+        named = {msgspec.json.decode(metadata).get(SOURCE_KEY) for _, metadata in rows}
+        return {f"{OWN_SOURCE}{key}" for key, _ in rows} | {each for each in named if isinstance(each, str)}
 
     def sizes(self, viewer: Viewer) -> StoredSizes:
         """Return what is kept of what a viewer sees."""

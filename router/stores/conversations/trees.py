@@ -58,6 +58,27 @@ class ConversationTrees:
             self.add(conversation.conversation_id, None, items, now=conversation.created_at)
         return self.found(conversation.conversation_id)
 
+    def restore(
+        self, conversation: Conversation, items: Sequence[ConversationItem], answers: Sequence[ConversationAnswer]
+    ) -> None:
+        """Keep a conversation that has been, with all of its branches; parents come before their children."""
+        key = conversation.conversation_id
+        with self._database.write():
+            self.create(conversation)
+            for each in items:
+                self.put(
+                    key,
+                    each.item,
+                    parent_id=each.parent_id,
+                    response_id=each.response_id,
+                    is_output=each.is_output,
+                    now=each.created_at,
+                )
+                self.search.put_item(key, each.item)
+            for answer in answers:
+                self._database.put_row("conversation_answers", conversation_id=key, **msgspec.structs.asdict(answer))
+            self.change(conversation)
+
     def get(self, conversation_id: str) -> Conversation | None:
         """Return a conversation, or None when none of that id is kept."""
         rows = self._database.rows(f"SELECT {_CONVERSATION} FROM conversations WHERE id = ?", conversation_id)  # noqa: S608 - constants

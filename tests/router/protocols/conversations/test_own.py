@@ -147,3 +147,38 @@ async def test_pages_of_other_programs_see_and_change_nothing(front: FakeFront, 
         assert answer.status_code in {403, 405}, method
     assert (await front.client.get(ALL + path, headers=headers)).json()["error"]["code"] == "origin_not_allowed"
     assert len((await listed(front))["conversations"]) == 1
+
+
+@with_front(llamacpp=SHORT)
+async def test_what_was_exported_comes_back_with_its_branches_and_only_once(front: FakeFront) -> None:
+    key = await make(front, "one")
+    await ask(front, "two", key)
+    await ask(front, "other", {"id": key, "after": None})
+    await change(front, key, title="Mine", is_pinned=True)
+    before = (await front.client.get(f"{ALL}/{key}")).json()
+    exported = (await front.client.get(f"{ALL}/export")).content
+
+    async def bring() -> Any:
+        answer = await front.client.post(f"{ALL}/import", content=exported)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert await bring() == {"num_imported": 0, "num_known": 1, "num_failed": 0, "problems": []}
+    await front.client.delete(ALL)
+    assert (await bring())["num_imported"] == 1
+    assert (await bring())["num_known"] == 1
+    (entry,) = (await listed(front))["conversations"]
+    after = (await front.client.get(f"{ALL}/{entry['id']}")).json()
+    changed = {"id", "metadata", "updated_at"}
+    assert {name: value for name, value in entry.items() if name not in changed} == {
+        name: value for name, value in before["conversation"].items() if name not in changed
+    }
+    for each in (*before["items"], *after["items"], *before["answers"], *after["answers"]):
+        del each["response_id"]
+    assert (after["items"], after["answers"]) == (before["items"], before["answers"])
+    (hit,) = (await listed(front, "?q=other"))["conversations"]
+    assert hit["id"] == entry["id"]
+    # It goes on.
+    await ask(front, "three", entry["id"])
+    for body in (b"", b"nothing", b"[]"):
+        assert (await front.client.post(f"{ALL}/import", content=body)).status_code == 400
