@@ -54,6 +54,7 @@ class GatewayProcess:
     """`mlxr serve` on a free port.
 
     Args:
+        arguments: Of the command line; where the engine is the fake, the port.
         group: What it runs in, with its workers.
         trusting: What its clients trust, where it speaks TLS.
     """
@@ -70,7 +71,8 @@ class GatewayProcess:
     ) -> None:
         self.home = home
         self._verify = trusting or True
-        argv = [*_SERVE, *arguments] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)]
+        argv = [*_SERVE] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)]
+        argv += arguments
         if config is not None:
             (home / "config").mkdir(parents=True, exist_ok=True)
             (home / "config" / "server.yaml").write_text(json.dumps(config))  # JSON is YAML

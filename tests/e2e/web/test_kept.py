@@ -1,13 +1,21 @@
 """Conversations that the server keeps, in a real browser."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from tests.e2e.web.said import ANSWERS
 from tests.e2e.web.test_page import ask
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
@@ -107,3 +115,46 @@ def test_what_is_not_kept_can_be_stopped(visit: Callable[..., Visit], gateway: G
     page.locator(".stats, .error").first.wait_for()
     assert "Paragraph 0" in page.inner_text(".markdown")
     assert gateway.get("/v1/mlxr/requests")["requests"] == []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_server_that_is_killed_in_mid_answer_costs_nothing_that_was_shown(
+    browser: "Browser", home: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "token-900"
+    gate.touch()
+    options = {"answers": ANSWERS, "gates": str(tmp_path), "context_length": 65536}
+    port = free_port()
+    first = GatewayProcess(home, arguments=(str(port),), fake_options=options)
+    opened = Visit(browser, first.url)
+    page = opened.open()
+    page.fill("#composer", "show-long")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 10 ").wait_for()
+    wait_until(lambda: "Paragraph 10 " in kept_text(first), "the shown text is kept")
+    page.fill("#composer", "a draft")
+    workers = first.workers()
+    first.process.kill()
+    psutil.wait_procs(workers)
+    page.get_by_role("alert").filter(has_text="does not answer").first.wait_for()
+    gate.unlink()
+    second = GatewayProcess(home, arguments=(str(port),), fake_options=options)
+    page.get_by_text("Broken off").wait_for()
+    assert "Paragraph 10 " in page.inner_text(".markdown")
+    assert page.input_value("#composer") == "a draft"
+    page.locator(".toast").wait_for(state="detached")
+    opened.close()
+    assert [each for each in opened.problems if "Failed to load resource" not in each] == []
+    first.stop()
+    assert second.stop() == 0
+
+
+def kept_text(gateway: GatewayProcess) -> str:
+    newest = gateway.get("/v1/mlxr/conversations")["conversations"][0]["id"]
+    return str(gateway.get(f"/v1/mlxr/conversations/{newest}"))

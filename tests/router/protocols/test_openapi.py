@@ -13,6 +13,7 @@ from msgspec import inspect
 from router.app import create_app
 from router.http.dialect import OPENAI
 from router.http.error_table import ERROR_ROWS
+from router.http.page import PAGE_PATH
 from router.protocols.endpoint import Endpoint
 from router.protocols.fields.json_types import ANY_TITLES
 from router.protocols.openapi import api_document
@@ -63,7 +64,9 @@ async def test_the_app_has_the_endpoints_that_are_declared(front: FakeFront) -> 
         for method in route.methods
         if method != "OPTIONS"
     ]
-    assert sorted(routes) == sorted((row.method, row.url) for row in ENDPOINTS)
+    declared = [(row.method, row.url) for row in ENDPOINTS]
+    # The page's files are no part of the API.
+    assert sorted(routes) == sorted([*declared, ("GET", PAGE_PATH), ("GET", f"{PAGE_PATH}/{{name}}")])
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.url}")

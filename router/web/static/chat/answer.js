@@ -20,6 +20,7 @@ export function AnswerView({ answer }) {
     ${!hasEnded && answer.firstAt === null && html`<${Waiting} answer=${answer} />`}
     ${answer.state === "failed" && html`<p class="error" role="alert">${texts.chat.failed}${answer.error}</p>`}
     ${answer.state === "cancelled" && html`<p class="note">${texts.chat.stopped}</p>`}
+    ${answer.state === "incomplete" && !answer.isCutByLength && html`<p class="note">${texts.chat.brokenOff}</p>`}
     ${answer.isCutByLength && html`<p class="note">${texts.chat.cut}</p>`}
   `;
 }

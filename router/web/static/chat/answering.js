@@ -11,7 +11,8 @@ import { texts } from "../core/texts.js";
  * @typedef {{input: object[], conversation?: {id: string, after: string | null}}} Asked
  */
 
-const MAX_RECONNECTIONS = 8;
+// About a minute and a half, in which a server has started again.
+const MAX_RECONNECTIONS = 24;
 
 /** @param {Message} answering @param {Asked} asked */
 function requestOf(answering, asked) {

@@ -180,10 +180,14 @@ async function run(answering, answer, read) {
     answer.error = error instanceof Error ? error.message : String(error);
   }
   await noteItems(answering, answer);
-  if (running.value === answering) running.value = null;
+  const isShown = running.value === answering;
+  if (isShown) running.value = null;
   flusher.end();
   touch();
   announceEnd(answer);
+  // A server that was killed has kept more than it can tell of the response.
+  const id = conversationId.value;
+  if (isShown && answer.state === "failed" && answer.responseId !== null && id !== null) load(id);
 }
 
 /** Learn by which items the server keeps what was just said. @param {Message} answering @param {Answer} answer */

@@ -69,6 +69,7 @@ export const texts = {
     version: (/** @type {number} */ at, /** @type {number} */ of) => `${at} of ${of}`,
     cut: "Cut: the limit of tokens was reached.",
     stopped: "Stopped.",
+    brokenOff: "Broken off: the server went away, or the answer was stopped.",
     failed: "No answer: ",
     earlier: (/** @type {number} */ num) => `Show ${num} earlier messages`,
     toEnd: "To the end",
