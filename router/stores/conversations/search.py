@@ -17,6 +17,7 @@ from router.stores.conversations.words import match_for, spaced
 MAX_HITS: Final = 1_000
 """Most rows that are looked at for one query, the best ones first."""
 _TITLE_WEIGHT: Final = 4.0
+_HAS_INDEX: Final = "SELECT 1 FROM sqlite_master WHERE name = 'search'"
 _HAS_FTS5: Final = "SELECT 1 FROM pragma_module_list WHERE name = 'fts5'"
 
 
@@ -32,11 +33,17 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchIndex:
-    """The index of one file."""
+    """The index of one file.
+
+    Attributes:
+        is_there: Whether texts are indexed.
+        is_new: Whether it was made just now, and has nothing yet.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.is_there = bool(database.rows(_HAS_FTS5))
+        self.is_new = self.is_there and not database.rows(_HAS_INDEX)
         if self.is_there:
             with database.write():
                 database.rows(
@@ -109,9 +116,13 @@ class SearchIndex:
 
     def _ranked(self, terms: list[str], viewer: Viewer, *, is_archived: bool) -> list[tuple[str, str | None]]:
         rows = self._database.rows(
-            "SELECT conversation_id, item_id FROM search JOIN search_rows ON search_rows.id = search.rowid "  # noqa: S608 - constants
-            "JOIN conversations ON conversations.id = conversation_id "
+            "SELECT search_rows.conversation_id, search_rows.item_id FROM search "  # noqa: S608 - constants
+            "JOIN search_rows ON search_rows.id = search.rowid "
+            "JOIN conversations ON conversations.id = search_rows.conversation_id "
             f"WHERE search MATCH ? AND {viewer.condition} AND is_archived = ? "
+            # Another Python's SQLite may have deleted items without an index.
+            "AND (item_id IS NULL OR EXISTS (SELECT 1 FROM conversation_items AS each "
+            "WHERE each.conversation_id = search_rows.conversation_id AND each.item_id = search_rows.item_id)) "
             "ORDER BY bm25(search, ?, 1.0), search.rowid DESC LIMIT ?",
             match_for(terms),
             viewer.key_id,

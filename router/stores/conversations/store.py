@@ -74,6 +74,8 @@ class ConversationStore(Store):
         self.trees = ConversationTrees(self, SearchIndex(self))
         self.growing = GrowingAnswers(self, self.trees)
         self.lists = ConversationLists(self, self.trees)
+        if self.trees.search.is_new:
+            self.trees.index_all()
 
     def scrub(self) -> bool:
         """Leave nothing of what was deleted in the file, its index or its log; tell whether that is done.

@@ -117,6 +117,14 @@ class ConversationTrees:
                 self._database.rows("DELETE FROM responses WHERE conversation_id = ?", key)
                 self._database.rows("DELETE FROM conversations WHERE id = ?", key)
 
+    def index_all(self) -> None:
+        """Tell the search of everything: it has nothing yet."""
+        with self._database.write():
+            for key, title in self._database.rows("SELECT id, title FROM conversations"):
+                self.search.put_title(key, title)
+                for each in self.tree(key):
+                    self.search.put_item(key, each.item)
+
     def running(self, conversation_id: str) -> list[str]:
         """Return the ids of the responses that are being made in a conversation."""
         rows = self._database.rows(

@@ -208,3 +208,35 @@ async def test_pages_of_other_programs_may_not_look(front: FakeFront, path: str)
         headers = {} if origin is None else {"Origin": origin}
         answer = await front.client.get(path, headers=headers)
         assert answer.status_code == status, origin
+
+
+@with_front(llamacpp=SHORT)
+async def test_pictures_calls_and_thoughts_come_back_as_they_were_sent(front: FakeFront) -> None:
+    url = "data:image/png;base64,iVBORw0KGgo="
+    sent: Any = [
+        {"role": "user", "content": [{"type": "input_image", "image_url": url, "detail": "auto"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
+        {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "seen"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+    ]
+    async with client_of(front) as client:
+        made = await client.conversations.create(items=sent)
+        listed: Any = await client.conversations.items.list(made.id, order="asc")
+        kinds = [item.type for item in listed.data]
+        assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
+        assert listed.data[0].content[0].image_url == url
+        assert (listed.data[2].arguments, listed.data[3].output) == ("{}", "seen")
+
+
+@with_front(llamacpp=SHORT)
+async def test_answers_over_a_websocket_become_a_part_of_it_too(front: FakeFront) -> None:
+    async with client_of(front) as client, client.responses.connect() as connection:
+        opened: Any = connection
+        made = await client.conversations.create()
+        await opened.response.create(model="m", input="one", conversation=made.id)
+        async for event in opened:
+            if event.type == "response.completed":
+                break
+        listed: Any = await client.conversations.items.list(made.id, order="asc")
+        assert texts(listed.data) == ["one", event.response.output_text]

@@ -121,3 +121,23 @@ def test_a_snippet_is_a_short_part_of_a_long_text() -> None:
     parts = snippet_of(text, ["needle"])
     assert [part.text for part in parts if part.is_hit] == ["needle"]
     assert sum(len(part.text) for part in parts) <= 160
+
+
+def test_an_index_that_was_not_there_is_made_of_everything_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "conversations.sqlite3"
+    with ConversationStore(path) as store:
+        store.trees.create(Conversation(conversation_id="c", created_at=1, updated_at=1), [said("a", "a walrus")])
+        for table in ("search", "search_rows"):
+            store.rows(f"DROP TABLE {table}")
+    with ConversationStore(path) as store:
+        assert found(store, "walrus") == ["c"]
+
+
+def test_what_was_deleted_where_there_was_no_index_is_not_found(tmp_path: Path) -> None:
+    with ConversationStore(tmp_path / "conversations.sqlite3") as store:
+        items = [said("a", "hello"), said("b", "a walrus")]
+        store.trees.create(Conversation(conversation_id="c", created_at=1, updated_at=1), items)
+        store.trees.search.is_there = False
+        store.trees.delete_item("c", "b")
+        store.trees.search.is_there = True
+        assert found(store, "walrus") == []
