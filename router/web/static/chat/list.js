@@ -1,5 +1,6 @@
 // The conversations at the side, and the search in them.
 import { html, signal, useEffect } from "../vendor/preact.js";
+import { needsKey } from "../core/api.js";
 import { addressOf, follow } from "../core/route.js";
 import { texts } from "../core/texts.js";
 import { Icon } from "../parts/icon.js";
@@ -14,7 +15,7 @@ const edited = signal(/** @type {Entry | null} */ (null));
 
 /** @param {{onChosen: () => void}} props */
 export function ConversationList({ onChosen }) {
-  useEffect(() => void refreshEntries(), [isArchiveShown.value]);
+  useEffect(() => void refreshEntries(), [isArchiveShown.value, needsKey.value]);
   const list = entries.value;
   return html`<section class="conversations" aria-label=${texts.list.label}>
     <input id="search" type="search" placeholder=${texts.list.search} aria-label=${texts.list.search} value=${query.value}

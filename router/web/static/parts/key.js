@@ -20,7 +20,7 @@ export function KeyDialog() {
     error.value = "";
     useKey(secret, form.get("remember") === "on");
   };
-  return html`<${Dialog} title=${texts.key.title} isOpen=${needsKey.value} onClose=${() => {}}>
+  return html`<${Dialog} title=${texts.key.title} isOpen=${needsKey.value} onClose=${() => (needsKey.value = false)}>
     <form onSubmit=${submit}>
       <label>${texts.key.label}<input name="key" type="password" autocomplete="off" required autofocus /></label>
       <label class="inline"><input name="remember" type="checkbox" /> ${texts.key.remember}</label>

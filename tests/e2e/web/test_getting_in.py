@@ -1,0 +1,106 @@
+"""Who gets in: a page with a key, and not the page of another program."""
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.web.test_page import ask
+from tests.support.browser import Visit
+from tests.support.gateway_process import GatewayProcess
+from tests.support.keyed_server import WRONG, KeyedServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tiny_gguf: Path) -> None:
+    server = KeyedServer(tmp_path, tiny_gguf)
+    opened = Visit(browser, server.gateway.url)
+    page = opened.page
+    page.goto(f"{opened.url}/ui/")
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_label("API key").fill(WRONG)
+    assert opened.accessibility() == []
+    dialog.get_by_role("button", name="Use it").click()
+    dialog.get_by_role("alert").wait_for()
+    dialog.get_by_label("API key").fill(server.secrets["inference"])
+    dialog.get_by_role("button", name="Use it").click()
+    page.wait_for_selector("#model option", state="attached")
+    ask(opened, "a question")
+    page.reload()
+    page.locator(".stats").wait_for()
+    assert page.locator(".conversations .title").inner_text() == "a question"
+    assert WRONG not in page.content()
+    assert page.evaluate("localStorage.getItem('mlxr.key')") is None
+    opened.close()
+    assert [each for each in opened.problems if "Failed to load resource" not in each] == []
+    assert server.gateway.stop() == 0
+
+
+class _Stranger(http.server.BaseHTTPRequestHandler):
+    """The page of another program."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>stranger</title>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        pass
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+_TRY = """async ([url, tries]) => {
+    const seen = [];
+    for (const [method, path, body] of tries) {
+        try {
+            const answer = await fetch(url + path, {method, body});
+            seen.push([method, path, answer.status, answer.ok ? await answer.text() : ""]);
+        } catch {
+            seen.push([method, path, 0, ""]);
+        }
+    }
+    return seen;
+}"""
+
+
+def test_a_page_on_another_port_reads_and_changes_no_conversation(
+    visit: Callable[..., Visit], gateway: GatewayProcess, browser: "Browser", stranger: str
+) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question in private")
+    kept = page.url.rpartition("/")[2]
+    before = gateway.get(f"/v1/mlxr/conversations/{kept}")
+    tries = [
+        ("GET", "/v1/mlxr/conversations", None),
+        ("GET", f"/v1/mlxr/conversations/{kept}", None),
+        ("GET", f"/v1/conversations/{kept}/items", None),
+        ("POST", f"/v1/conversations/{kept}/items", '{"items": [{"role": "user", "content": "mine"}]}'),
+        ("PATCH", f"/v1/mlxr/conversations/{kept}", '{"title": "mine"}'),
+        ("DELETE", f"/v1/conversations/{kept}", None),
+        ("DELETE", "/v1/mlxr/conversations", None),
+    ]
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(stranger)
+    seen = other.evaluate(_TRY, [gateway.url, tries])
+    context.close()
+    assert [(method, path) for method, path, status, _ in seen if status not in {0, 403}] == []
+    assert gateway.get(f"/v1/mlxr/conversations/{kept}") == before
