@@ -83,6 +83,30 @@ def test_over_a_unix_socket_any_sound_host_will_do() -> None:
 
 
 @pytest.mark.parametrize(
+    ("origin", "host", "is_encrypted", "is_own"),
+    [
+        ("http://127.0.0.1:11434", "127.0.0.1:11434", False, True),
+        ("http://box.lan:11434", "BOX.lan:11434", False, True),
+        ("https://box.lan", "box.lan", False, True),  # a proxy has spoken TLS
+        ("http://box.lan", "box.lan", True, False),
+        ("http://localhost:11434", "127.0.0.1:11434", False, False),
+        ("http://127.0.0.1:3000", "127.0.0.1:11434", False, False),
+        ("http://127.0.0.1", "127.0.0.1:11434", False, False),
+        ("app://obsidian.md", "127.0.0.1:11434", False, True),
+        ("null", "127.0.0.1:11434", False, False),
+        ("", "", False, False),
+    ],
+)
+def test_the_servers_own_pages_and_listed_ones_are_told_from_others_of_this_machine(
+    origin: str,
+    host: str,
+    is_encrypted: bool,  # noqa: FBT001 - a case's value
+    is_own: bool,  # noqa: FBT001 - a case's value
+) -> None:
+    assert DEFAULT.is_own_origin(origin, host, is_encrypted=is_encrypted) is is_own
+
+
+@pytest.mark.parametrize(
     "origin",
     ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173", "app://obsidian.md", "http://box.lan:11434"],
 )
