@@ -109,3 +109,16 @@ def test_colours_are_chosen_and_remembered(visit: Callable[..., Visit]) -> None:
     page.reload()
     page.wait_for_selector("#composer")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 23, 26)"
+
+
+def test_how_far_the_prompt_is_stands_where_the_answer_will_be(visit: Callable[..., Visit], gates: Path) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question")
+    gate = gates / "prefill"
+    gate.touch()
+    page.fill("#composer", "second-question")
+    page.keyboard.press("Enter")
+    page.locator(".bar", has_text="Reading the prompt").wait_for()
+    gate.unlink()
+    page.get_by_text("The second answer.").wait_for()

@@ -17,7 +17,7 @@ export function AnswerView({ answer }) {
   const hasEnded = isEnded(answer);
   return html`
     ${answer.parts.map((part, index) => part && html`<${PartView} key=${index} part=${part} text=${part.text} isWhole=${part.isDone || hasEnded} />`)}
-    ${!hasEnded && answer.firstAt === null && html`<${Waiting} answer=${answer} />`}
+    ${!hasEnded && answer.firstAt === null && html`<${Waiting} progress=${answer.progress} />`}
     ${answer.state === "failed" && html`<p class="error" role="alert">${texts.chat.failed}${answer.error}</p>`}
     ${answer.state === "cancelled" && html`<p class="note">${texts.chat.stopped}</p>`}
     ${answer.state === "incomplete" && !answer.isCutByLength && html`<p class="note">${texts.chat.brokenOff}</p>`}
@@ -38,10 +38,11 @@ function PartView({ part, text, isWhole }) {
   </details>`;
 }
 
-/** @param {{answer: Answer}} props */
-function Waiting({ answer }) {
-  if (answer.progress && answer.progress.total > 0) {
-    const { done, total } = answer.progress;
+// Whoever reads signals is drawn anew only when those or its props change: an answer that changes in place is neither.
+/** @param {{progress: Answer["progress"]}} props */
+function Waiting({ progress }) {
+  if (progress && progress.total > 0) {
+    const { done, total } = progress;
     return html`<${Bar} label=${texts.chat.prefill} share=${done / total} detail=${texts.chat.prefillTokens(count(done), count(total))} />`;
   }
   const state = chosenState.value;
