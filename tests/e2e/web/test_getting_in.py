@@ -21,26 +21,29 @@ pytestmark = pytest.mark.slow
 
 def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tiny_gguf: Path) -> None:
     server = KeyedServer(tmp_path, tiny_gguf)
-    opened = Visit(browser, server.gateway.url)
-    page = opened.page
-    page.goto(f"{opened.url}/ui/")
-    dialog = page.locator("dialog[open]")
-    dialog.get_by_label("API key").fill(WRONG)
-    assert opened.accessibility() == []
-    dialog.get_by_role("button", name="Use it").click()
-    dialog.get_by_role("alert").wait_for()
-    dialog.get_by_label("API key").fill(server.secrets["inference"])
-    dialog.get_by_role("button", name="Use it").click()
-    page.wait_for_selector("#model option", state="attached")
-    ask(opened, "a question")
-    page.reload()
-    page.locator(".stats").wait_for()
-    assert page.locator(".conversations .title").inner_text() == "a question"
-    assert WRONG not in page.content()
-    assert page.evaluate("localStorage.getItem('mlxr.key')") is None
-    opened.close()
-    assert [each for each in opened.problems if "Failed to load resource" not in each] == []
-    assert server.gateway.stop() == 0
+    try:
+        opened = Visit(browser, server.gateway.url)
+        page = opened.page
+        page.goto(f"{opened.url}/ui/")
+        dialog = page.locator("dialog[open]")
+        dialog.get_by_label("API key").fill(WRONG)
+        assert opened.accessibility() == []
+        dialog.get_by_role("button", name="Use it").click()
+        dialog.get_by_role("alert").wait_for()
+        dialog.get_by_label("API key").fill(server.secrets["inference"])
+        dialog.get_by_role("button", name="Use it").click()
+        page.wait_for_selector("#model option", state="attached")
+        ask(opened, "a question")
+        page.reload()
+        page.locator(".stats").wait_for()
+        assert page.locator(".conversations .title").inner_text() == "a question"
+        assert WRONG not in page.content()
+        assert page.evaluate("localStorage.getItem('mlxr.key')") is None
+        opened.close()
+        assert [each for each in opened.problems if "Failed to load resource" not in each] == []
+        assert server.gateway.stop() == 0
+    finally:
+        server.gateway.stop()
 
 
 class _Stranger(http.server.BaseHTTPRequestHandler):
