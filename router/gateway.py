@@ -1,6 +1,6 @@
 """The gateway process: registry, supervisor, HTTP server, config watcher, from start to clean end.
 
-Composition only; what each part does stands in its own module. Never imports an engine's library.
+What its parts are and how they are made stands in `composition.py`. Never imports an engine's library.
 """
 
 import asyncio
@@ -16,60 +16,40 @@ import msgspec
 
 from backends.machine.current import current_platform
 from registry.errors import RegistryError
-from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import Services, count_key_use, create_server
-from router.bench.machine.machine import machine_id
+from router.composition import Composition
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig, Overrides
 from router.config.capability import Capability
 from router.config.following import ConfigFollower
 from router.config.hub import hub_settings
-from router.config.instance import InstanceLock, RunningInstance, ServerFacts
+from router.config.instance import InstanceLock, RunningInstance
 from router.config.paths import Paths
-from router.config.roots import models_dir, scan_roots
+from router.config.roots import models_dir
 from router.errors import ConfigError
-from router.events.sources import EventSources
-from router.heat import HeatMonitor
 from router.http.exchange import RequestIdFilter
 from router.http.server import Addresses, HttpServer, run
 from router.jobs.background import end_cut_off
-from router.jobs.batches.runner import Batches
-from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Converter, ModelConversions
-from router.jobs.jobs import Jobs
-from router.jobs.pulls import PullAccess, open_pulls, weights_budget
+from router.jobs.conversions import Converter
+from router.jobs.pulls import open_pulls, weights_budget
 from router.jobs.shadow import Shadow, shadow_into
-from router.keys.administration import KeyAdministration
 from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
-from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 from router.keys.use import KeyUse
-from router.memory.monitor import MemoryMonitor
-from router.models.auto.learning import AutoLearning
-from router.models.directory import ModelDirectory
-from router.models.keeper import ModelKeeper
-from router.models.making import ModelMaking
-from router.models.vision import engines_that_cannot_see
-from router.placement.memory import read_budget, remember_working_set, this_machine
-from router.protocols.batches.execution import run_line
+from router.placement.memory import read_budget
 from router.protocols.control.status import health
 from router.protocols.serving import RequestService
 from router.readiness import SHUTDOWN, Readiness
-from router.requests.register import RequestRegister
 from router.service.notify import Notifier
 from router.signals import EXIT_STOPPED, on_signals
 from router.sleep.awake import keep_awake
-from router.stores.conversations import Conversations
-from router.suspension import Suspension, follow_sleep
-from router.telemetry.telemetry import Telemetry
+from router.suspension import follow_sleep
 from router.telemetry.tracing import open_tracing
 from router.tls.following import CertificateFollower
 from router.version import VERSION
-from router.workers.context_lengths import ContextLengths
 from router.workers.launch import WorkerLaunch, worker_environment
-from router.workers.memory_check import MemoryCheck
 from router.workers.preload import Preload
 from router.workers.supervisor import Supervisor
 
@@ -153,8 +133,17 @@ class _Gateway:
             Capability(paths.token_file) as capability,
         ):
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
-            serving = self._serving(registry)
-            services = self._services(serving, Readiness(partial(_registry_fault, registry)), keys)
+            parts = Composition(
+                config=self._config,
+                conditions=self._conditions,
+                paths=paths,
+                environment=self._environment,
+                models_dir=self._models_dir,
+                launch_for=self._options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
+            )
+            serving = parts.serving(registry)
+            readiness = Readiness(partial(_registry_fault, registry))
+            services = parts.services(serving, readiness=readiness, keys=keys, converter=self._converter)
             shadow = shadow_into(
                 registry.benches, self._config, serving.models, serving.supervisor, serving.requests, self._conditions
             )
@@ -172,89 +161,6 @@ class _Gateway:
                 await self._run_parts(services, server, shadow, key_use)
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
-
-    def _serving(self, registry: Registry) -> RequestService:
-        """Compose what answers requests: the models, the workers, and the requests that run."""
-        options = self._options
-        auto = AutoLearning(
-            registry.benches,
-            machine_id=machine_id(),
-            resident_of=lambda model: supervisor.resident_of(model),  # noqa: PLW0108 - which is made below
-        )
-        models = ModelDirectory(
-            registry,
-            current=self._config,
-            is_apple_silicon=this_machine().has_metal,
-            what_changed=what_changed,
-            auto=auto,
-            cannot_see=engines_that_cannot_see(),
-        )
-        read = partial(read_budget, options.paths.working_set_file)
-        contexts = ContextLengths(
-            self._config,
-            resolve=models.resolve,
-            artifact_of=models.artifact_of,
-            workers=lambda: supervisor.workers,
-            read=read,
-        )
-        supervisor = Supervisor(
-            self._config,
-            resolve=contexts.resolve,
-            context_of=contexts.of,
-            note_choice=models.note_choice,
-            launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
-            conditions=self._conditions,
-            check_load=MemoryCheck(models.artifact_of, contexts=contexts, read=read).check,
-            note_working_set=partial(remember_working_set, options.paths.working_set_file),
-            saved_caches_dir=options.paths.saved_caches_dir,
-        )
-        return RequestService(self._config, models, supervisor, RequestRegister(), contexts=contexts, read_budget=read)
-
-    def _services(self, serving: RequestService, readiness: Readiness, keys: KeyRing) -> Services:
-        """Compose what stands beside that."""
-        paths, config = self._options.paths, self._config.config
-        jobs = Jobs()
-        memory = MemoryMonitor(self._config, self._conditions, current_platform(), lambda: serving.supervisor.pids)
-        conversations = Conversations(paths.conversations_db, lambda: self._config.config.conversations)
-        run = partial(run_line, serving, conversations)
-        batches = Batches(paths.batches_dir, lambda: self._config.config, run, caller_for=keys.caller_for)
-        serving.images.read_file = batches.file_bytes
-        return Services(
-            server=ServerFacts(VERSION),
-            readiness=readiness,
-            serving=serving,
-            memory=memory,
-            heat=HeatMonitor(self._config, self._conditions, current_platform().thermal),
-            suspension=Suspension(
-                serving.supervisor,
-                self._conditions,
-                timeout_s=lambda: self._config.config.lifecycle.suspend_timeout_s,
-            ),
-            events=EventSources(serving.supervisor, self._conditions, jobs, batches.news).log,
-            telemetry=Telemetry(
-                serving.supervisor,
-                serving.requests,
-                jobs,
-                self._conditions,
-                version=VERSION,
-                is_on=config.telemetry.metrics,
-            ),
-            jobs=jobs,
-            keeper=ModelKeeper(
-                paths.registry_db,
-                scan_roots(config, paths),
-                is_watching=config.models.watch,
-                is_hashing=config.models.hash_files,
-                is_busy=lambda: self._conditions.is_background_paused or serving.supervisor.is_answering,
-            ),
-            making=ModelMaking(self._models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
-            pulls=PullAccess(),
-            conversions=ModelConversions(self._converter, jobs),
-            benches=BenchRuns(paths.registry_db, self._environment, jobs),
-            batches=batches,
-            conversations=conversations,
-            keys=KeyAdministration(paths.keys_db),
-        )
 
     async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow, key_use: KeyUse) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
