@@ -58,8 +58,8 @@ class GrowingAnswers:
             if turn.response_id not in self._trees.running(key):
                 return False
             ids = [item["id"] for item in items]
-            for item_id in self._output_ids(turn):
-                if item_id not in ids:  # of an answer that began once more
+            for item_id, is_output in self._item_ids(turn):
+                if is_output and item_id not in ids:  # of an answer that began once more
                     self._trees.drop(key, item_id, turn.asked_id)
             before = turn.asked_id
             for item in items:
@@ -82,14 +82,14 @@ class GrowingAnswers:
                 )
 
     def withdraw(self, turn: Turn) -> None:
-        """Forget a turn that nothing came of: its request was refused."""
+        """Forget a turn that nothing came of, as it was begun or was to be: its request was refused."""
         key = turn.conversation_id
         with self._database.write():
             if turn.response_id not in self._trees.running(key):
                 return
             self._database.rows("DELETE FROM conversation_answers WHERE response_id = ?", turn.response_id)
-            for item in reversed(turn.items):
-                self._trees.drop(key, item["id"], turn.after_item_id)
+            for item_id, _ in reversed(self._item_ids(turn)):
+                self._trees.drop(key, item_id, turn.after_item_id)
             self._trees.name(key)
 
     def end_cut_off(self) -> int:
@@ -120,13 +120,15 @@ class GrowingAnswers:
             )
         self._trees.search.put_item(conversation_id, item)
 
-    def _output_ids(self, turn: Turn) -> list[str]:
+    def _item_ids(self, turn: Turn) -> list[tuple[str, bool]]:
+        """Return the items that are kept of a turn, in order, and whether each is of its answer."""
         rows = self._database.rows(
-            "SELECT item_id FROM conversation_items WHERE conversation_id = ? AND response_id = ? AND is_output",
+            "SELECT item_id, is_output FROM conversation_items WHERE conversation_id = ? AND response_id = ? "
+            "ORDER BY id",
             turn.conversation_id,
             turn.response_id,
         )
-        return [item_id for (item_id,) in rows]
+        return [(item_id, bool(is_output)) for item_id, is_output in rows]
 
     def _move_head(self, turn: Turn, item_id: str | None, now: float) -> None:
         """Let the head go on with an answer, unless somebody has put it elsewhere meanwhile."""

@@ -3,6 +3,7 @@
 What belongs to another key is not there for whoever asks. Not here: what items look like, and how answers are made.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -216,7 +217,12 @@ class KeptConversations:
         Raises:
             ConversationLockedError: What it goes on from is still being written.
         """
-        return await self._on(turn.conversation_id, lambda store, _: store.growing.begin(turn))
+        try:
+            return await self._on(turn.conversation_id, lambda store, _: store.growing.begin(turn))
+        except asyncio.CancelledError:
+            # The thread may have begun it all the same, and nobody would end it.
+            self.withdraw(turn)
+            raise
 
     def write_answer(self, turn: Turn, items: Sequence[Item]) -> None:
         """Keep an answer as far as it has come; nobody waits for it."""

@@ -1,14 +1,18 @@
 """Kept conversations as trees in the file: branches, answers that grow, and what is left of what was deleted."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.config import ConversationsConfig
 from router.errors import ConversationItemNotFoundError, ConversationLockedError
-from router.stores.conversations import Conversation, ConversationStore, StoredResponse, Turn
+from router.stores.conversations import Conversation, Conversations, ConversationStore, StoredResponse, Turn
 from router.stores.conversations.records import Viewer
+from tests.support.waiting import WITHIN_S
 
 SECRET = "quokkaberry"
 EVERYBODY = Viewer(None, sees_all=True)
@@ -126,6 +130,32 @@ def test_a_refused_turn_leaves_nothing(store: ConversationStore) -> None:
     store.growing.withdraw(begun)
     assert (store.trees.found("c").head_item_id, store.trees.found("c").title) == before
     assert (path_of(store), store.trees.answers("c")) == (["a"], [])
+
+
+def test_a_refused_turn_leaves_nothing_of_an_answer_that_had_begun_nor_takes_what_has_its_ids(
+    store: ConversationStore,
+) -> None:
+    store.trees.create(conversation(), [said("a"), said("b")])
+    asked = turn("r", "b", said("a", "once more"))
+    store.growing.write_answer(store.growing.begin(asked), [said("x", role="assistant")], now=3)
+    store.growing.withdraw(asked)
+    assert [each.item_id for each in store.trees.tree("c")] == path_of(store) == ["a", "b"]
+
+
+async def test_a_turn_that_is_given_up_while_it_is_begun_is_not_left_running(path: Path) -> None:
+    conversations = Conversations(path, ConversationsConfig)
+    await conversations.kept.create("c", {}, [said("a")])
+    beginning = asyncio.create_task(conversations.kept.begin(turn("r", "a", said("b"))))
+    await asyncio.sleep(0)
+    has_begun = threading.Event()
+    conversations._thread.post(lambda _: has_begun.set(), "the event was not set")
+    assert has_begun.wait(WITHIN_S)  # the loop is held up: it does not know yet
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    branches = await conversations.kept.branches("c")
+    assert ([each.item_id for each in branches.items], branches.answers) == (["a"], [])
+    await conversations.close()
 
 
 def test_what_was_cut_off_is_incomplete_and_found(path: Path) -> None:
