@@ -149,7 +149,7 @@ def _on_started(server: ServerFacts, models: Sequence[Model]) -> None:
 
 def _print_banner(server: ServerFacts, models: Sequence[Model]) -> None:
     """Say where the server is, what it has, and what to try."""
-    print(f"mlxr {VERSION} serves on {server.url} (Ctrl-C stops it)")
+    print(f"mlxr {VERSION} serves on {server.url} (Ctrl-C stops it); in a browser: {server.url}/ui/")
     if not models:
         print("There are no models yet: `mlxr models pull ORG/REPO` gets one, also while the server runs.", flush=True)
         return

@@ -6,8 +6,10 @@ false) the system goes down"; systemd.io/INHIBITOR_LOCKS, "delay"; `InhibitDelay
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from router.sleep.base import PATIENCE_S, OnSleep, OnWake, SleepNotices
@@ -23,6 +25,9 @@ PATH: Final = "/org/freedesktop/login1"
 INTERFACE: Final = "org.freedesktop.login1.Manager"
 ENDING_SHARE: Final = 0.4
 """Of the time that logind waits, kept for ending the worker and for giving its memory back."""
+# Source: D-Bus specification, "Well-known Message Bus Instances", "System message bus".
+_ADDRESS_VARIABLE: Final = "DBUS_SYSTEM_BUS_ADDRESS"
+_SYSTEM_SOCKET: Final = Path("/var/run/dbus/system_bus_socket")
 _MICROSECONDS: Final = 1e6
 _ANSWER_S: Final = 1.0
 
@@ -50,7 +55,12 @@ class LogindNotices(SleepNotices):
 
     async def run(self) -> None:
         """Act on what logind tells until cancelled; return where there is none."""
-        from dbus_fast import BusType  # noqa: PLC0415 - 0.2 s, and only where there is a bus
+        if self._address is None and _ADDRESS_VARIABLE not in os.environ and not _SYSTEM_SOCKET.exists():
+            logger.info("the machine's sleep is not noticed: there is no system bus (%s)", _SYSTEM_SOCKET)
+            return
+        # Not on the event loop: the import takes 0.2 s, just when the first requests come.
+        await asyncio.to_thread(importlib.import_module, "dbus_fast.aio")
+        from dbus_fast import BusType  # noqa: PLC0415
         from dbus_fast.aio import MessageBus  # noqa: PLC0415
         from dbus_fast.errors import AuthError, DBusError, InvalidAddressError  # noqa: PLC0415
 

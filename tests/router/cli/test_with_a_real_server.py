@@ -72,7 +72,7 @@ def _until_started(out: IO[str] | None) -> str:
 
 def test_the_banner_names_address_models_and_a_line_to_try(banner: str, home: Path) -> None:
     url = json.loads(Paths.under(home).instance_file.read_text(encoding="utf-8"))["url"]
-    assert f"serves on {url} (Ctrl-C stops it)" in banner
+    assert f"serves on {url} (Ctrl-C stops it); in a browser: {url}/ui/\n" in banner
     assert "  tiny  llamacpp\n" in banner
     assert f"Try: curl {url}/v1/chat/completions" in banner
 
