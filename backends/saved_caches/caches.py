@@ -18,7 +18,7 @@ import numpy as np
 from backends.base import LoadedEngine
 from backends.cache_files import CacheHeader, CacheWriter, read_header
 from backends.errors import EngineError
-from backends.saved_caches.folder import SUFFIX, max_bytes_for, newest_first, prune, touch
+from backends.saved_caches.folder import SUFFIX, files_of, max_bytes_for, prune, touch
 
 MIN_TOKENS: Final = 64
 """Shorter beginnings are computed faster than they are worth a file."""
@@ -100,8 +100,8 @@ class SavedCaches:
         self._saved: list[_Saved] = []
         self._writing: tuple[CacheWriter, CacheHeader] | None = None
         self._last_id = 0
-        for path in newest_first(folder.glob(f"*{SUFFIX}"))[:_MAX_FILES]:
-            self._find(path)
+        for file in files_of(folder)[:_MAX_FILES]:
+            self._find(file.path)
 
     def next_id(self) -> int:
         """Return an id for a restored sequence; the gateway's are positive."""
@@ -135,15 +135,15 @@ class SavedCaches:
             The tokens that the new retired sequence holds; [] = there is no file for it, and no sequence.
         """
         while (best := self._best(token_ids, num_known, owner)) is not None:
-            started_at, held = self._clock(), [int(token_id) for token_id in best.token_ids]
+            started_at = self._clock()
+            held: list[int] = best.token_ids.tolist()
             num_loaded = self._engine.load_cache(best.path, sequence_id, held)
             if num_loaded:
                 touch(best.path)
                 self._count_loaded(best, num_loaded, started_at)
                 return held[:num_loaded]
             self._saved.remove(best)
-            if best.path.exists():
-                self._discard(best.path, "it is damaged")
+            self._discard(best.path, "it is damaged")
         return []
 
     @property
@@ -255,6 +255,8 @@ class SavedCaches:
             self.counts.loaded_bytes += saved.path.stat().st_size
 
     def _discard(self, path: Path, reason: str) -> None:
+        if not path.exists():
+            return  # another worker has deleted it, which is no damage
         self.counts.num_discarded += 1
         self.discarded.append(Discarded(path, reason))
         with contextlib.suppress(OSError):

@@ -35,9 +35,18 @@ class SavedFile(NamedTuple):
 
 
 def saved_files(root: Path) -> list[SavedFile]:
-    """Return all, the last used first."""
+    """Return those of all artifacts, the last used first."""
+    return _found(root.glob(f"*/*{SUFFIX}"))
+
+
+def files_of(folder: Path) -> list[SavedFile]:
+    """Return those of one artifact, whose folder it is, the last used first."""
+    return _found(folder.glob(f"*{SUFFIX}"))
+
+
+def _found(paths: Iterable[Path]) -> list[SavedFile]:
     found = []
-    for path in root.glob(f"*/*{SUFFIX}"):
+    for path in paths:
         with contextlib.suppress(OSError):  # somebody may just have deleted it
             status = path.stat()
             found.append(SavedFile(path, status.st_size, status.st_mtime))
@@ -89,15 +98,6 @@ def touch(path: Path) -> None:
     """Note that a file is used."""
     with contextlib.suppress(OSError):
         os.utime(path)
-
-
-def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """Return those that are there, the last used first."""
-    found = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            found.append((path.stat().st_mtime_ns, path))
-    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _stale_parts(root: Path) -> Iterator[Path]:
