@@ -372,10 +372,11 @@ class Batcher:
         return evicted
 
     def _evict(self, victim: LiveSequence) -> int:
+        sequence_id = victim.sequence.sequence_id
         self._live.send_back(victim)
-        self._shorten(victim.sequence, 0)
-        self._shared.release(victim.sequence.sequence_id)
-        return victim.sequence.sequence_id
+        self._shared.release(sequence_id)
+        self.checkpoints.book.truncate(sequence_id, 0)
+        return sequence_id
 
     def _shorten(self, sequence: Sequence, num_tokens: int) -> None:
         """Note that a live sequence's cache holds its first tokens only."""

@@ -22,7 +22,7 @@ class ThreadHistory:
             begun_at: Monotonic seconds.
             used: None = the engine does not tell.
         """
-        if used is None or used is self._now or used == self._now:
+        if used is None or used == self._now:
             return
         self._now = used
         self._changes.append((begun_at, used))
