@@ -128,6 +128,7 @@ class PowerNotices:
                 if core.CFRunLoopRunInMode(mode, _LOOK_S, 0) == _RUN_FINISHED:
                     raise OSError("the run loop has nothing to wait for")
         finally:
+            self._run_loop = None  # it goes with this thread
             iokit.IODeregisterForSystemPower(ctypes.byref(notifier))
             iokit.IOServiceClose(self._connection)
             iokit.IONotificationPortDestroy(port)
@@ -135,8 +136,9 @@ class PowerNotices:
     def stop(self) -> None:
         """End `run`, from any thread; notices that come meanwhile are answered at once."""
         self._is_stopped.set()
-        if self._run_loop is not None:
-            self._libraries.core_foundation.CFRunLoopStop(self._run_loop)
+        run_loop = self._run_loop
+        if run_loop is not None:
+            self._libraries.core_foundation.CFRunLoopStop(run_loop)
 
     def _on_message(self, _refcon: int | None, _service: int, message: int, argument: int | None) -> None:
         if message == SYSTEM_WILL_SLEEP:

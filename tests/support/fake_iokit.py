@@ -42,6 +42,7 @@ class FakePower:
     Attributes:
         allowed: The notices that were answered, in order.
         ended: What was given back at the end.
+        stopped: Run loops that were told to stop.
     """
 
     def __init__(self, *, is_refusing: bool = False, has_source: bool = True) -> None:
@@ -53,6 +54,7 @@ class FakePower:
         self.answered = threading.Condition()
         self.sources: list[tuple[Any, Any, Any]] = []
         self.ended: list[str] = []
+        self.stopped: list[Any] = []
         iokit = _Functions(
             IORegisterForSystemPower=self._register,
             IODeregisterForSystemPower=lambda _notifier: self.ended.append("notifier"),
@@ -65,7 +67,7 @@ class FakePower:
             CFRunLoopGetCurrent=lambda: RUN_LOOP,
             CFRunLoopAddSource=lambda *source: self.sources.append(source),
             CFRunLoopRunInMode=self._run,
-            CFRunLoopStop=lambda _loop: self._notices.put(None),
+            CFRunLoopStop=self._stop,
         )
         self.libraries = PowerLibraries(iokit, core_foundation, MODE)
 
@@ -98,3 +100,7 @@ class FakePower:
             message, notification = notice
             self._callback(None, 0, message, notification)
         return STOPPED
+
+    def _stop(self, run_loop: Any) -> None:
+        self.stopped.append(run_loop)
+        self._notices.put(None)

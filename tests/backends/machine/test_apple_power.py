@@ -100,5 +100,8 @@ def test_who_was_stopped_holds_nobody_up() -> None:
 
 @pytest.mark.parametrize("fake", [FakePower(is_refusing=True), FakePower(has_source=False)])
 def test_a_system_that_tells_nothing_is_an_os_error(fake: FakePower) -> None:
+    notices = PowerNotices(lambda _: None, lambda: None, fake.libraries)
     with pytest.raises(OSError, match=r"failed|nothing"):
-        PowerNotices(lambda _: None, lambda: None, fake.libraries).run()
+        notices.run()
+    notices.stop()
+    assert fake.stopped == [], "its run loop went with the thread"
