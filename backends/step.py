@@ -2,14 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from backends.embedding import Floats
 from backends.errors import BackendError
-from backends.logits import Likelihoods, TokenScore
+from backends.logits import Likelihoods, LogitsEditor, TokenScore
 from backends.sequence import EmbeddingSpan, Sequence
 
 
@@ -117,6 +117,24 @@ class StepResult:
         self.tokens.setdefault(sequence_id, []).append(token_id)
         if likelihoods is not None:
             self.likelihoods.setdefault(sequence_id, []).append(likelihoods)
+
+    def draw_along(self, chunk: Chunk, editor: LogitsEditor | None, draw: Callable[[int], bool]) -> int:
+        """Draw after a chunk and, as long as what is drawn is what its draft has, after the draft's tokens.
+
+        Args:
+            editor: Of the chunk's sequence; nothing is drawn after an answer that it calls complete.
+            draw: Draws after the chunk and so many tokens of its draft, and adds that here; returns whether it could.
+
+        Returns:
+            How many tokens of the draft were drawn.
+        """
+        num_right = 0
+        while draw(num_right) and num_right < len(chunk.draft):
+            drawn_id = self.tokens[chunk.sequence.sequence_id][-1]
+            if drawn_id != chunk.draft[num_right] or (editor is not None and editor.is_complete):
+                break
+            num_right += 1
+        return num_right
 
     def drawn(self, sequence_id: int) -> Iterable[tuple[int, Likelihoods | None]]:
         """Return a sequence's tokens with what goes with each."""

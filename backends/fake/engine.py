@@ -323,14 +323,12 @@ class LoadedFake(LoadedEngine):
 
     def _draw(self, chunk: Chunk, result: StepResult) -> None:
         """Draw as long as the chunk's draft is right, and once more; keep of its cells what was right."""
-        sequence, num_right = chunk.sequence, 0
-        token_ids = list(sequence.token_ids)
-        while self._draw_one(sequence, token_ids, result) and num_right < len(chunk.draft):
-            editor = self._live[sequence.sequence_id].editor
-            token_ids.append(result.tokens[sequence.sequence_id][-1])
-            if token_ids[-1] != chunk.draft[num_right] or (editor is not None and editor.is_complete):
-                break
-            num_right += 1
+        sequence = chunk.sequence
+        num_right = result.draw_along(
+            chunk,
+            self._live[sequence.sequence_id].editor,
+            lambda num: self._draw_one(sequence, [*sequence.token_ids, *chunk.draft[:num]], result),
+        )
         if chunk.draft:
             self._caches.cut(sequence.sequence_id, chunk.end + num_right)
         result.num_computed[sequence.sequence_id] = chunk.end + num_right

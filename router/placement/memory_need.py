@@ -129,7 +129,7 @@ def tower_keeps_scores(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> b
 
 
 def _has_flash_attention(facts: ModelFacts, spec: LoadSpec) -> bool:
-    # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
+    # Source: backends/llamacpp/caches.py: float32 weights get a float32 cache, and no flash attention.
     is_quantized = _element_bytes(facts, spec)[1] < KV_ELEMENT_BYTES["f16"]  # values that are need it
     return is_quantized or (spec.flash_attention != "off" and not _is_float32(facts))
 

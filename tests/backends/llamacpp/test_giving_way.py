@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.llamacpp.engine import LoadedLlamaCpp
+from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.llamacpp.threads import ThreadCount
 from backends.wire.load import LoadSpec
 from tests.support.bare_engine import load

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from backends.errors import LoadError
-from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
+from backends.llamacpp.engine import LlamaCppEngine
 from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.wire.load import LoadSpec
 from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header

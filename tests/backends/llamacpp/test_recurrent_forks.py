@@ -6,7 +6,7 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
-from backends.llamacpp.engine import LoadedLlamaCpp
+from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.wire.load import LoadSpec
 from tests.support import tiny_recurrent
 from tests.support.bare_engine import BareEngine, load, text_ids

@@ -7,7 +7,7 @@ import llama_cpp
 import pytest
 
 from backends.llamacpp.caches import num_slots_for
-from backends.llamacpp.engine import LoadedLlamaCpp
+from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.wire.load import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams
