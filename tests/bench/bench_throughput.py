@@ -87,9 +87,10 @@ def measure_sampling(
     whole: dict[str, list[float]] = {side: [] for side in urls}
     decode: dict[str, list[float]] = {side: [] for side in urls}
     kernels: list[tuple[float, float]] = []
+    seed = arguments.seed + 1000 * list(SAMPLINGS).index(sampling)  # no prompt of another sampling is in a cache
     for index, side in in_turns(list(urls), arguments.rounds):
         url, model = urls[side]
-        answers = stream_round(url, model, arguments.seed + index, num_streams, arguments.tokens, SAMPLINGS[sampling])
+        answers = stream_round(url, model, seed + index, num_streams, arguments.tokens, SAMPLINGS[sampling])
         whole_rate, decode_rate = rates(answers, arguments.tokens)
         whole[side].append(whole_rate)
         decode[side].append(decode_rate)

@@ -4,8 +4,9 @@ With greedy sampling both engines must give the same tokens on it.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,10 @@ TOOL_TEMPLATE = (
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Tensors = dict[str, Floats]
+Shapes = dict[str, tuple[int, ...]]
 
-# GGUF tensor name -> safetensors name, per layer.
+# GGUF tensor name -> safetensors name, of the model and of each layer.
+MODEL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
@@ -48,6 +51,20 @@ LAYER_NAMES = {
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
+}
+
+
+# Of a layer's attention and its feed-forward part, as most architectures have them: (rows, columns).
+ATTENTION_SHAPES: Shapes = {
+    "attn_q": (WIDTH, WIDTH),
+    "attn_k": (NUM_KV_HEADS * WIDTH // NUM_HEADS, WIDTH),
+    "attn_v": (NUM_KV_HEADS * WIDTH // NUM_HEADS, WIDTH),
+    "attn_output": (WIDTH, WIDTH),
+}
+FEED_FORWARD_SHAPES: Shapes = {
+    "ffn_gate": (FEED_FORWARD, WIDTH),
+    "ffn_up": (FEED_FORWARD, WIDTH),
+    "ffn_down": (WIDTH, FEED_FORWARD),
 }
 
 
@@ -65,31 +82,34 @@ def vocabulary() -> list[str]:
 def weights(seed: int = 0) -> Tensors:
     """Return the tensors under their GGUF names (without `.weight`), in numpy's shape order (rows, columns)."""
     rng = np.random.default_rng(seed)
-
-    def random(*shape: int, scale: float = 0.2) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return (rng.standard_normal(shape) * scale).astype(np.float32)
-
     num_tokens = len(vocabulary())
-    kv_width = NUM_KV_HEADS * WIDTH // NUM_HEADS
     tensors = {
-        "token_embd": random(num_tokens, WIDTH, scale=1.0),
-        "output_norm": np.ones(WIDTH, np.float32),
-        "output": random(num_tokens, WIDTH),
+        "token_embd": random_tensor(rng, (num_tokens, WIDTH), scale=1.0),
+        "output_norm": random_tensor(rng, (WIDTH,)),
+        "output": random_tensor(rng, (num_tokens, WIDTH)),
     }
+    norms: Shapes = {"attn_norm": (WIDTH,), "ffn_norm": (WIDTH,)}
     for layer in range(NUM_LAYERS):
-        prefix = f"blk.{layer}."
-        tensors |= {
-            prefix + "attn_norm": np.ones(WIDTH, np.float32),
-            prefix + "ffn_norm": np.ones(WIDTH, np.float32),
-            prefix + "attn_q": random(WIDTH, WIDTH),
-            prefix + "attn_k": random(kv_width, WIDTH),
-            prefix + "attn_v": random(kv_width, WIDTH),
-            prefix + "attn_output": random(WIDTH, WIDTH),
-            prefix + "ffn_gate": random(FEED_FORWARD, WIDTH),
-            prefix + "ffn_up": random(FEED_FORWARD, WIDTH),
-            prefix + "ffn_down": random(WIDTH, FEED_FORWARD),
-        }
+        tensors |= random_layer(rng, layer, norms | ATTENTION_SHAPES | FEED_FORWARD_SHAPES)
     return tensors
+
+
+def random_tensor(rng: np.random.Generator, shape: tuple[int, ...], *, scale: float = 0.2) -> Floats:
+    """Return random weights; those of a norm, which have one dimension, are 1."""
+    tensor = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * scale
+    return tensor.astype(np.float32)
+
+
+def random_layer(
+    rng: np.random.Generator,
+    layer: int,
+    shapes: Shapes,
+    scales: Mapping[str, float] = MappingProxyType({}),
+) -> Tensors:
+    """Return a layer's tensors, under their GGUF names, by their shapes; 0.2 is the scale of those not named."""
+    return {
+        f"blk.{layer}.{name}": random_tensor(rng, shape, scale=scales.get(name, 0.2)) for name, shape in shapes.items()
+    }
 
 
 def write_gguf(
@@ -102,24 +122,30 @@ def write_gguf(
     context_length: int = CONTEXT_LENGTH,
 ) -> Path:
     """Write the model as one GGUF file, with other weights where `tensors` are given."""
-    import gguf
-
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = begin_gguf(path, "llama", num_layers=NUM_LAYERS, context_length=context_length)
     writer.add_name(name)
-    writer.add_context_length(context_length)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(NUM_LAYERS)
-    writer.add_feed_forward_length(FEED_FORWARD)
-    writer.add_head_count(NUM_HEADS)
     writer.add_head_count_kv(NUM_KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(WIDTH // NUM_HEADS)
-    writer.add_vocab_size(len(vocabulary()))
-    writer.add_file_type(0)
     named = (weights(seed) if tensors is None else tensors).items()
     finish_gguf(writer, {f"{each}.weight": in_gguf_order(each, tensor) for each, tensor in named}, chat_template)
     return path
+
+
+def begin_gguf(path: Path, architecture: str, *, num_layers: int, context_length: int) -> Any:
+    """Return a GGUFWriter that has been told what these models have in common; `finish_gguf` follows."""
+    import gguf
+
+    writer = gguf.GGUFWriter(str(path), architecture)
+    writer.add_context_length(context_length)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(num_layers)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(NUM_HEADS)
+    writer.add_vocab_size(len(vocabulary()))
+    writer.add_file_type(0)
+    return writer
 
 
 def finish_gguf(writer: Any, tensors: Tensors, chat_template: str | None) -> None:
@@ -159,19 +185,11 @@ def write_mlx(
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "_name_or_path": name,
-        "hidden_size": WIDTH,
         "intermediate_size": FEED_FORWARD,
         "num_hidden_layers": NUM_LAYERS,
-        "num_attention_heads": NUM_HEADS,
-        "num_key_value_heads": NUM_KV_HEADS,
-        "max_position_embeddings": context_length,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
-        "vocab_size": len(vocabulary()),
         "tie_word_embeddings": False,
-        "torch_dtype": "float32",
-        "bos_token_id": BOS_ID,
-        "eos_token_id": EOS_ID,
     }
     return finish_mlx(folder, config, named, chat_template, context_length)
 
@@ -179,9 +197,20 @@ def write_mlx(
 def finish_mlx(
     folder: Path, config: dict[str, Any], tensors: Tensors, chat_template: str | None, context_length: int
 ) -> Path:
-    """Write a folder's config, tensors and tokenizer."""
+    """Write a folder's config, with what these models have in common, tensors and tokenizer."""
     from safetensors.numpy import save_file
 
+    config = {
+        "hidden_size": WIDTH,
+        "num_attention_heads": NUM_HEADS,
+        "num_key_value_heads": NUM_KV_HEADS,
+        "max_position_embeddings": context_length,
+        "vocab_size": len(vocabulary()),
+        "torch_dtype": "float32",
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+        **config,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(config))
@@ -245,13 +274,14 @@ def tokenizer_json(tokens: Sequence[str], control_ids: Iterable[int], merges: It
     }
 
 
-def mlx_name(gguf_name: str) -> str:
+def mlx_name(
+    gguf_name: str, names: Mapping[str, str] = MODEL_NAMES, layer_names: Mapping[str, str] = LAYER_NAMES
+) -> str:
     """Return the name in the safetensors form of a tensor that has this one in the GGUF, without its `.weight`."""
-    flat = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-    if gguf_name in flat:
-        return flat[gguf_name] + ".weight"
-    _, layer, part = gguf_name.split(".")
-    return f"model.layers.{layer}.{LAYER_NAMES[part]}.weight"
+    if gguf_name in names:
+        return f"{names[gguf_name]}.weight"
+    _, layer, part = gguf_name.split(".", 2)
+    return f"model.layers.{layer}.{layer_names[part]}.weight"
 
 
 def in_gguf_order(gguf_name: str, tensor: Floats) -> Floats:

@@ -88,14 +88,18 @@ def test_the_system_is_answered_also_where_nobody_gets_done_or_all_fails(caplog:
 
 
 def test_who_was_stopped_holds_nobody_up() -> None:
-    fake = FakePower()
-    notices = PowerNotices(lambda _may_sleep: None, lambda: None, fake.libraries)
+    fake, told = FakePower(), list[object]()
+    notices = PowerNotices(told.append, lambda: None, fake.libraries)
     notices.stop()
     notices.run()
-    with read(fake, lambda _may_sleep: None) as late:
+    assert fake.ended, "it has not waited for any notice"
+    with read(fake, told.append) as late:
+        fake.play(CAN_SYSTEM_SLEEP, 2)
+        fake.wait_allowed(1)  # so it reads
         late._is_stopped.set()
         fake.play(SYSTEM_WILL_SLEEP, 3)
-        fake.wait_allowed(1)
+        fake.wait_allowed(2)
+    assert (fake.allowed, told) == ([(CONNECTION, 2), (CONNECTION, 3)], [])
 
 
 @pytest.mark.parametrize("fake", [FakePower(is_refusing=True), FakePower(has_source=False)])

@@ -13,7 +13,7 @@ import msgspec
 import psutil
 
 ROWS_VARIABLE: Final = "MLXR_BENCH_ROWS"
-"""Environment variable: a file to which benchmarks append what they print, for `bench_compare`."""
+"""Environment variable: a file to which benchmarks append what they print, for `compare.py`."""
 
 IDLE_CORES: Final = 0.1
 """Cores that others may use where a machine still counts as idle."""
@@ -45,7 +45,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def note(finding: Row | float) -> None:
-    """Append a row, or the cores that others used during those before it, to the file of `bench_compare`."""
+    """Append a row, or the cores that others used during those before it, to the file of `compare.py`."""
     if path := os.environ.get(ROWS_VARIABLE):
         with Path(path).open("ab") as file:
             file.write(msgspec.json.encode(finding) + b"\n")
