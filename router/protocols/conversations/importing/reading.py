@@ -38,15 +38,22 @@ def read_conversations(body: bytes) -> Reading:
     found: list[Imported] = []
     problems: list[Problem] = []
     num_entries = 0
-    for text in _texts_of(body):
-        for entry in _entries_of(text):
+    for file_name, text in _texts_of(body):
+        try:
+            entries = _entries_of(text)
+        except UnreadableError as exc:
+            if file_name is None:
+                raise InvalidRequestError(f"The file cannot be read: {exc}.") from exc
+            problems.append(Problem(name=file_name, reason=str(exc)))
+            continue
+        for entry in entries:
             num_entries += 1
             try:
                 found.append(_read(entry))
-            except (UnreadableError, AttributeError, KeyError, TypeError, ValueError) as exc:
+            except (UnreadableError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
                 reason = str(exc) if isinstance(exc, UnreadableError) else "it is not of the form that it seems to be"
                 problems.append(Problem(name=_name_of(entry, num_entries), reason=reason))
-    if not num_entries:
+    if not num_entries and not problems:
         raise InvalidRequestError(f"The file has no conversations; those of {_FORMATS} can be read.")
     return Reading(conversations=found, problems=problems)
 
@@ -58,9 +65,10 @@ def _read(entry: Any) -> Imported:
     return reader(entry)
 
 
-def _texts_of(body: bytes) -> Iterator[bytes]:
+def _texts_of(body: bytes) -> Iterator[tuple[str | None, bytes]]:
+    """Yield what is to be read, with its name in an archive; None = it is none."""
     if not body.startswith(_ZIP):
-        yield body
+        yield None, body
         return
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -72,7 +80,7 @@ def _texts_of(body: bytes) -> Iterator[bytes]:
                 if _may_have_conversations(entry.filename):
                     text = _unpacked(archive, entry, num_left)
                     num_left -= len(text)
-                    yield text
+                    yield entry.filename, text
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as exc:
         raise InvalidRequestError(f"The archive cannot be read: {exc}.") from exc
 
@@ -107,7 +115,7 @@ def _lines_of(text: bytes) -> list[Any]:
     try:
         return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise InvalidRequestError(f"The file is neither JSON nor JSON Lines: {exc}.") from exc
+        raise UnreadableError(f"it is neither JSON nor JSON Lines: {exc}") from exc
 
 
 def _name_of(entry: Any, number: int) -> str:

@@ -107,6 +107,26 @@ def test_json_lines_and_archives_are_read() -> None:
     assert [each.source_id for each in read_conversations(packed.getvalue()).conversations] == ["chatgpt:g1"]
 
 
+def test_a_file_of_an_archive_that_cannot_be_read_costs_no_other() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.conversation.json", b'{"name": "cut o')
+        archive.writestr("two.conversation.json", msgspec.json.encode(LM_STUDIO))
+    reading = read_conversations(packed.getvalue())
+    assert [each.title for each in reading.conversations] == ["Colours"]
+    assert [(each.name, "neither JSON" in each.reason) for each in reading.problems] == [
+        ("one.conversation.json", True)
+    ]
+
+
+def nested() -> Any:
+    """Return texts within texts, deeper than Python calls."""
+    content: Any = "x"
+    for _ in range(400):
+        content = [{"text": content}]
+    return {"messages": [{"role": "user", "content": content}]}
+
+
 def circle() -> Any:
     entry = msgspec.json.decode(msgspec.json.encode(OPEN_WEBUI))
     entry["chat"]["history"]["messages"]["a"]["parentId"] = "b"
@@ -117,6 +137,7 @@ def circle() -> Any:
     ("entry", "reason"),
     [
         (circle(), "circle"),
+        (nested(), "not of the form"),
         ({"mapping": {}}, "no messages"),
         ({"mapping": {"a": 1}}, "not of the form"),
         ({"messages": [1]}, "not of the form"),
