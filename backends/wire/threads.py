@@ -13,7 +13,7 @@ class ThreadsReason(enum.StrEnum):
     CORES_FREE = "cores_free"
     """There are cores for so many."""
     CORES_BUSY = "cores_busy"
-    """Other programs use the other cores."""
+    """Other programs use the cores: there are fewer, or all, which sleep while they wait for each other."""
 
 
 class ThreadsUsed(msgspec.Struct, frozen=True, array_like=True):
