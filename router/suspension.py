@@ -66,7 +66,10 @@ class Suspension:
             ShuttingDownError: The server ends.
         """
         async with self._changing:
-            return await self._suspend(reason, timeout_s, is_holding=self._conditions.is_holding)
+            is_holding = self._conditions.is_holding
+            if is_holding:
+                self._reason_before_sleep = reason  # and so it stays when the machine is awake
+            return await self._suspend(reason, timeout_s, is_holding=is_holding)
 
     async def resume(self, *, is_reloading: bool = True) -> ResumeResponse:
         """End the suspension, and have loaded again in the background what it unloaded.

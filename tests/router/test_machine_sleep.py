@@ -152,6 +152,24 @@ async def test_who_was_suspended_before_stays_so_and_a_command_ends_the_wait(fro
         assert (await waiting).status_code == 200
 
 
+@with_front(config=sleeping_config())
+async def test_who_is_suspended_by_a_command_while_the_machine_is_let_go_stays_so(
+    front: FakeFront, address: str
+) -> None:
+    await front.chat()
+    async with followed(front, address) as logind:
+        logind.prepare_for_sleep(True)
+        await until(lambda: not logind.is_held, "the machine is let go")
+        await front.client.post("/v1/mlxr/suspend")
+        logind.prepare_for_sleep(False)
+        await until(lambda: len(logind.readers) == 2 and logind.is_held, "it is awake")
+        assert front.fleet.conditions.suspended == "suspended by command"
+        assert front.supervisor.workers == ()
+        assert not front.fleet.conditions.is_holding
+        assert json.loads((await front.client.post("/v1/mlxr/resume")).text)["loading"]
+        await front.fleet.until(lambda: front.fleet.state == "ready", "what was loaded before is loaded again")
+
+
 @with_front(config=sleeping_config(reload_on_wake=False))
 async def test_without_reload_on_wake_the_next_request_loads(front: FakeFront, address: str) -> None:
     await front.chat()
