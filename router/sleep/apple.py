@@ -7,15 +7,11 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from backends.machine.apple_power import ANSWER_WITHIN_S, PowerNotices
 from router.sleep.base import PATIENCE_S, OnSleep, OnWake, SleepNotices
 
 logger = logging.getLogger(__name__)
-
-ENDING_SHARE: Final = 0.4
-"""Of the time until the system is answered, kept for ending the worker and for giving its memory back."""
 
 MakeNotices = Callable[[Callable[[threading.Event], object], Callable[[], object]], PowerNotices]
 
@@ -54,7 +50,7 @@ class AppleNotices(SleepNotices):
         # A thread that nobody waits for: it may be in the system's own loop when the gateway ends.
         threading.Thread(target=self._read, args=(notices, loop), name="sleep-notices", daemon=True).start()
         try:
-            await self._act(ANSWER_WITHIN_S * (1 - ENDING_SHARE))
+            await self._act(ANSWER_WITHIN_S)
         finally:
             notices.stop()
 

@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 SERVICE: Final = "org.freedesktop.login1"
 PATH: Final = "/org/freedesktop/login1"
 INTERFACE: Final = "org.freedesktop.login1.Manager"
-ENDING_SHARE: Final = 0.4
-"""Of the time that logind waits, kept for ending the worker and for giving its memory back."""
 # Source: D-Bus specification, "Well-known Message Bus Instances", "System message bus".
 _ADDRESS_VARIABLE: Final = "DBUS_SYSTEM_BUS_ADDRESS"
 _SYSTEM_SOCKET: Final = Path("/var/run/dbus/system_bus_socket")
@@ -83,7 +81,7 @@ class LogindNotices(SleepNotices):
         ended = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
         ended.add_done_callback(lambda _: self._news.put_nowait(None))
         try:
-            await self._act(delay_s * (1 - ENDING_SHARE))
+            await self._act(delay_s)
         finally:
             ended.cancel()
             with contextlib.suppress(BaseException):
