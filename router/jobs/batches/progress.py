@@ -90,6 +90,7 @@ class BatchRun:
         self.num_tokens = 0
         self.first_failure: tuple[int, str] | None = None
         self._graph = LineGraph(())
+        self._num_lines = 0
         self._why: tuple[str, str] = ("", "")
 
     @property
@@ -102,10 +103,15 @@ class BatchRun:
         """Lines that have not ended, running ones among them."""
         return self._graph.num_open
 
+    @property
+    def share(self) -> float | None:
+        """Share of its lines that have ended, 0..1; None = it has none, or has not begun with them."""
+        return 1 - self.num_open / self._num_lines if self._num_lines else None
+
     def begin(self, lines: Sequence[Line], num_tokens: int) -> None:
         """Take over the lines as the store has them."""
         self._graph = LineGraph(lines)
-        self.num_lines = len(lines)
+        self._num_lines = len(lines)
         self.num_tokens = num_tokens
         failed = next((line for line in lines if line.is_ok is False), None)
         if failed is not None:

@@ -267,7 +267,7 @@ class Batches:
     async def _end(self, run: BatchRun, ends: list[LineEnd]) -> None:
         if ends:
             await self.store.call(lambda store: store.end_lines(run.batch.batch_id, ends))
-            self.news.tell(BatchNews(run.batch, share=1 - run.num_open / run.num_lines))
+            self.news.tell(BatchNews(run.batch, share=run.share))
 
     async def _finish(self, run: BatchRun) -> None:
         batch = run.batch
