@@ -6,7 +6,7 @@ The file is written to, and a running server sees that with its next request. No
 import sys
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table
 from router.cli.terminal.verbs import argument, option, verb
 from router.errors import InvalidRequestError
-from router.keys.key import GRANTED
+from router.keys.key import GrantedScope
 from router.keys.making import MAX_RATE, KeyRow, KeyWishes, key_rows, make_key
 from router.keys.store import KeyStore, KeyUsage, first_day
 
@@ -28,7 +28,7 @@ _key_argument: Final = argument("name", help="A key's name or id, as `mlxr keys 
 @argument("name", help="What it is for, e.g. laptop; it stands in logs and lists.")
 @option(
     "--scope",
-    type=click.Choice([str(scope) for scope in GRANTED]),
+    type=click.Choice(get_args(GrantedScope)),
     default="inference",
     help="What it allows: inference = ask models; models = also pull, load and remove them; admin = everything; "
     "metrics = only read the metrics.",

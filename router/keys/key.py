@@ -8,7 +8,7 @@ import re
 import secrets
 import string
 import time
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -29,7 +29,7 @@ _NUM_SECRET_CHARS: Final = 43  # of 62 each: 256 bits
 _ALPHABET: Final = string.ascii_letters + string.digits
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
-GRANTED: Final = (Scope.INFERENCE, Scope.MODELS, Scope.ADMIN, Scope.METRICS)
+GrantedScope = Literal["inference", "models", "admin", "metrics"]
 """Scopes that a key may have."""
 
 

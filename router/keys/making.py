@@ -10,7 +10,7 @@ from backends.wire.request import Priority
 from router.errors import InvalidRequestError
 from router.http.caller import Scope
 from router.keys.expiry import expiry
-from router.keys.key import Key, new_key
+from router.keys.key import GrantedScope, Key, new_key
 from router.keys.store import KeyStore
 
 MAX_RATE: Final = 1_000_000_000
@@ -33,7 +33,7 @@ class KeyWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
-    scope: Literal["inference", "models", "admin", "metrics"] = "inference"
+    scope: GrantedScope = "inference"
     models: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)] | None = None
     expires: Annotated[str, Meta(max_length=40)] = "never"
     priority: Priority | None = None
