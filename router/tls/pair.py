@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from router.errors import CertificateError
-from router.tls.trust import only_trusting
+from router.tls.trust import MAX_PEM_BYTES, only_trusting
 
 CERT_KEY: Final = "server.tls_cert_file"
 KEY_KEY: Final = "server.tls_key_file"
@@ -21,7 +21,6 @@ SOON_S: Final = 14 * 86_400.0
 """How long before its end a certificate is worth a word."""
 
 _DAY_S: Final = 86_400.0
-_MAX_FILE_BYTES: Final = 1 << 20
 _MODE_OF_OTHERS: Final = 0o007
 _NUM_FLIGHTS: Final = 8
 """More than a handshake takes. Source: RFC 8446, section 2; RFC 5246, section 7.3."""
@@ -111,7 +110,7 @@ def _check_file(path: Path, key: str, what: str, mark: bytes) -> None:
     """Refuse what OpenSSL would have no clear words for."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES)
+            data = file.read(MAX_PEM_BYTES)
     except OSError as exc:
         raise CertificateError(f"{key}: {path} cannot be read: {exc.strerror}.") from exc
     if mark in data:
@@ -145,9 +144,10 @@ def _reason(files: PairFiles, error: OSError) -> str:
 def _is_whole(cert_file: Path) -> bool:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cert_file)
+        data = cert_file.read_bytes()
     except OSError:
         return False
-    return cert_file.read_bytes().count(b"-----BEGIN ") == cert_file.read_bytes().count(b"-----END ")
+    return data.count(b"-----BEGIN ") == data.count(b"-----END ")
 
 
 def _facts(files: PairFiles, context: ssl.SSLContext) -> CertificateFacts:

@@ -8,7 +8,8 @@ from typing import Final
 from router.errors import CertificateError
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_MAX_FILE_BYTES: Final = 1 << 20
+MAX_PEM_BYTES: Final = 1 << 20
+"""Of a file; what stands behind is not read."""
 
 
 def only_trusting(cert_file: Path) -> ssl.SSLContext:
@@ -34,7 +35,7 @@ def only_trusting(cert_file: Path) -> ssl.SSLContext:
 def _first_certificate(cert_file: Path) -> str:
     try:
         with cert_file.open("rb") as file:
-            text = file.read(_MAX_FILE_BYTES).decode("latin-1")
+            text = file.read(MAX_PEM_BYTES).decode("latin-1")
     except OSError as exc:
         raise CertificateError(f"{cert_file} cannot be read: {exc.strerror}.") from exc
     found = _CERTIFICATE.search(text)
