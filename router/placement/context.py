@@ -52,9 +52,10 @@ def planned_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, budget:
     if engine is EngineKind.LLAMACPP:
         longest = min(longest, _ALLOCATED_TOKENS)
     limits = [budget.total_bytes * _SHARE]
-    limits += [float(limit) for limit in (config.memory.budget_bytes,) if limit is not None]
+    if config.memory.budget_bytes is not None:
+        limits.append(config.memory.budget_bytes)
     if engine is EngineKind.MLX and budget.wired_limit_bytes is not None:
-        limits.append(float(budget.wired_limit_bytes))
+        limits.append(budget.wired_limit_bytes)
     num_bytes = int(min(limits)) // config.generation.workers
     wished = replace(spec, context_length=longest)
     found = largest_context(facts, wished, machine, free_bytes=num_bytes, with_kept=True) or 0
