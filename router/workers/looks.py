@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from router.config import Config, CurrentConfig
 from router.models.auto.learning import Resident
+from router.models.targets import keep_alive_seconds
 from router.placement.keep_alive import expires_at
 from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import MemoryRelief, Swap
@@ -16,14 +18,28 @@ from router.workers.residency import ManagedWorker
 class Looks:
     """The part of the supervisor that shows what the other one owns."""
 
+    _current: CurrentConfig
     _fleet: Fleet
     _leasing: Leasing
     _relief: Relief
     _faults: WorkerFaults
     _clock: Callable[[], float]
 
+    @property
+    def _config(self) -> Config:
+        return self._current.config
+
     def _limits(self, now: float) -> PlacementLimits:
-        raise NotImplementedError
+        limits = self._config.limits
+        return self._relief.limits_under(
+            PlacementLimits(
+                limits.swap_max_wait_s,
+                limits.swap_drain_timeout_s,
+                limits.background_max_wait_s,
+                self._faults.num_workers(self._config, now),
+                keep_alive_seconds(limits.keep_alive_s),
+            )
+        )
 
     @property
     def workers(self) -> tuple[ManagedWorker, ...]:

@@ -19,11 +19,10 @@ from router.conditions import Conditions
 from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, Target, keep_alive_seconds
+from router.models.targets import Choice, Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
-from router.placement.situation import PlacementLimits
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.launch import WorkerLaunch
@@ -263,10 +262,6 @@ class Supervisor(Looks):
             case _:
                 assert_never(message)
 
-    @property
-    def _config(self) -> Config:
-        return self._current.config
-
     # ---- messages ---------------------------------------------------------------------------------------------------
 
     def _on_submit(self, ticket: Ticket) -> None:
@@ -389,18 +384,6 @@ class Supervisor(Looks):
         placement = next_deadline(self._leasing.queue.requests, self._fleet.placed, self._limits(now), now)
         if placement is not None:
             yield placement
-
-    def _limits(self, now: float) -> PlacementLimits:
-        limits = self._config.limits
-        return self._relief.limits_under(
-            PlacementLimits(
-                limits.swap_max_wait_s,
-                limits.swap_drain_timeout_s,
-                limits.background_max_wait_s,
-                self._faults.num_workers(self._config, now),
-                keep_alive_seconds(limits.keep_alive_s),
-            )
-        )
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work)
