@@ -40,4 +40,4 @@ bench-compare:
 	@.venv/bin/python tests/bench/compare.py $(QUICK)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf .venv .node router/web/node_modules router/web/vendor .mypy_cache .ruff_cache .pytest_cache build *.egg-info
