@@ -276,15 +276,7 @@ def _from_text(key: str, text: str) -> Any:
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as exc:
-        words = _words_of(kind)
-        also = f"; it may be a number or one of {', '.join(words)}" if words else ""
-        raise InvalidSettingError(f"{key}: {_sentence(exc)}{also}; you gave {text[:40]!r}.") from exc
-
-
-def _words_of(kind: Any) -> list[str]:
-    """Return the words that a type has beside its numbers."""
-    parts = typing.get_args(kind)
-    return list(parts) if typing.get_origin(kind) is Literal else [word for part in parts for word in _words_of(part)]
+        raise InvalidSettingError(f"{key}: {_sentence(exc)}{_choices(key)}; you gave {text[:40]!r}.") from exc
 
 
 def _seconds(text: str) -> float:
@@ -305,9 +297,18 @@ def _from_json(key: str, text: str) -> Any:
 
 
 def _choices(key: str) -> str:
-    """Name the words that a setting may have, where it has only these."""
-    plain = _PLAIN_TYPES[key]
-    return f"; choose one of {', '.join(typing.get_args(plain))}" if typing.get_origin(plain) is Literal else ""
+    """Name the words that a setting may have, alone or beside numbers."""
+    words = _words_of(_TYPES[key])
+    if not words:
+        return ""
+    has_only_words = typing.get_origin(_PLAIN_TYPES[key]) is Literal
+    return f"; {'choose' if has_only_words else 'it may be a number or'} one of {', '.join(words)}"
+
+
+def _words_of(kind: Any) -> list[str]:
+    """Return the words that a type has, by itself or beside others."""
+    parts = typing.get_args(kind)
+    return list(parts) if typing.get_origin(kind) is Literal else [word for part in parts for word in _words_of(part)]
 
 
 def _sentence(exc: msgspec.ValidationError) -> str:
