@@ -30,6 +30,26 @@ def file_signature(path: Path) -> FileSignature | None:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
+class Polling:
+    """The time between two looks at something; whoever asks has the next one at once."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._is_asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Let the next look be now."""
+        self._is_asked.set()
+
+    async def next(self) -> bool:
+        """Wait for the next look; tell whether somebody asked for it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_asked.wait(), self._interval_s)
+        is_asked = self._is_asked.is_set()
+        self._is_asked.clear()
+        return is_asked
+
+
 class ConfigWatcher:
     """Watches one file on the running event loop.
 
@@ -45,14 +65,13 @@ class ConfigWatcher:
     ) -> None:
         self._path = path
         self._user_home = user_home
-        self._interval_s = interval_s
+        self._polling = Polling(interval_s)
         self._latest: Config | str = current
         self._is_present = False
-        self._is_asked = asyncio.Event()
 
     def read_now(self) -> None:
         """Read the file at once, and yield what it holds even if that is nothing new."""
-        self._is_asked.set()
+        self._polling.ask()
 
     async def changes(self) -> AsyncGenerator[Config | ConfigError, None]:
         """Yield each new content of the file until the iterating task is cancelled.
@@ -68,7 +87,7 @@ class ConfigWatcher:
         seen = file_signature(self._path)
         self._is_present = seen is not None
         while True:
-            is_asked = await self._asked()
+            is_asked = await self._polling.next()
             previous, seen = seen, file_signature(self._path)
             if not is_asked and (seen != previous or seen == read):
                 continue
@@ -76,14 +95,6 @@ class ConfigWatcher:
             result = await self._read(seen, is_asked=is_asked)
             if result is not None:
                 yield result
-
-    async def _asked(self) -> bool:
-        """Wait for the next look; tell whether somebody asked for it."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_asked.wait(), self._interval_s)
-        is_asked = self._is_asked.is_set()
-        self._is_asked.clear()
-        return is_asked
 
     async def _read(self, signature: FileSignature | None, *, is_asked: bool) -> Config | ConfigError | None:
         """Read what there is; None when it says nothing new and nobody asked."""

@@ -4,7 +4,6 @@ Not here: reading and checking a pair (`pair.py`).
 """
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from router.config.server import ServerConfig
-from router.config.watch import FileSignature, file_signature
+from router.config.watch import FileSignature, Polling, file_signature
 from router.errors import CertificateError
 from router.tls.pair import CertificateFacts, Pair, PairFiles, is_open_to_others, load_pair, notice
 
@@ -44,9 +43,8 @@ class CertificateFollower:
         self, files: PairFiles | None, *, interval_s: float = POLL_INTERVAL_S, now: Callable[[], float] = time.time
     ) -> None:
         self._files = files
-        self._interval_s = interval_s
+        self._polling = Polling(interval_s)
         self._now = now
-        self._is_asked = asyncio.Event()
         self._error: str | None = None
         self._num_looks_to_wait = 0
         self._noticed: str | None = None
@@ -92,7 +90,7 @@ class CertificateFollower:
 
     def read_now(self) -> None:
         """Read the files at once, also where they seem unchanged."""
-        self._is_asked.set()
+        self._polling.ask()
 
     async def run(self) -> None:
         """Follow the files until cancelled; return at once where there are none.
@@ -103,7 +101,7 @@ class CertificateFollower:
             return
         seen = self._read
         while True:
-            is_asked = await self._asked()
+            is_asked = await self._polling.next()
             previous, seen = seen, _signatures(self._files)
             if is_asked or (seen == previous and seen != self._read):
                 self._read = seen
@@ -114,14 +112,6 @@ class CertificateFollower:
                 self._num_looks_to_wait -= 1
                 self._complain()
             self._notice(self._files)
-
-    async def _asked(self) -> bool:
-        """Wait for the next look; tell whether somebody asked for it."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_asked.wait(), self._interval_s)
-        is_asked = self._is_asked.is_set()
-        self._is_asked.clear()
-        return is_asked
 
     async def _take(self, files: PairFiles) -> None:
         try:
