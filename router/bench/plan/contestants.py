@@ -58,11 +58,11 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
         """Return its settings and others as the header `X-Mlxr-Load` has them; empty without any."""
         return ", ".join(f"{key}={value}" for key, value in (more | self.settings).items())
 
-    def holds_threads(self, threads: str) -> bool:
+    def holds_threads(self, threads: int | str | None) -> bool:
         """Tell whether it is to be held at all threads, because nobody has said how many or that they are to move.
 
         Args:
-            threads: What the server says of loads that say nothing of them.
+            threads: What the server says of loads that say nothing of them; None = it does not say.
         """
         wanted, is_asked = self.threads or threads, "threads" in self.settings
         return self.engine is EngineKind.LLAMACPP and wanted == "auto" and not is_asked

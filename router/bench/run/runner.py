@@ -127,9 +127,9 @@ class _Run:
     async def _measure(self) -> None:
         state = self._state
         await state.residence.clear()
-        facts = state.residence.facts
+        threads = None if state.residence.facts is None else state.residence.facts.threads
         for measurer in self._measurers:
-            measurer.holds_threads = measurer.contestant.holds_threads(str(facts and facts.threads))
+            measurer.holds_threads = measurer.contestant.holds_threads(threads)
         names: tuple[str, ...] = tuple(scenario.name for scenario in self._scenarios)
         cycle, next_round, num_rounds = 0, 0, 1
         while names:

@@ -143,8 +143,9 @@ def test_a_model_that_sees_does_not_with_vision_off(text: str, of_model: VisionM
     [
         ("llamacpp", "auto", True),
         ("llamacpp ctx=4096", "auto", True),
-        ("llamacpp", "2", False),
-        ("llamacpp", "None", False),  # an older server, which does not know the word
+        ("llamacpp", 2, False),
+        ("llamacpp", "all", False),
+        ("llamacpp", None, False),  # an older server, which does not know the word
         ("llamacpp threads=auto", "auto", False),
         ("llamacpp threads=2", "auto", False),
         ("mlx", "auto", False),
@@ -152,7 +153,7 @@ def test_a_model_that_sees_does_not_with_vision_off(text: str, of_model: VisionM
 )
 def test_threads_are_held_unless_somebody_says_how_many_or_that_they_may_move(
     text: str,
-    server: str,
+    server: int | str | None,
     is_held: bool,  # noqa: FBT001
 ) -> None:
     first, *_ = found(text)
