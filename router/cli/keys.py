@@ -72,8 +72,11 @@ def create(
     try:
         with _store() as store:
             made = make_key(store, msgspec.convert(wishes, KeyWishes), time.time())
-    except (InvalidRequestError, msgspec.ValidationError) as exc:
+    except InvalidRequestError as exc:
         raise CommandError(f"--{exc}.", exit_code=2) from exc
+    except msgspec.ValidationError as exc:
+        problem, _, field = str(exc).removesuffix("`").partition(" - at `$.")
+        raise CommandError(f"{field}: {problem[:1].lower()}{problem[1:]}.", exit_code=2) from exc
     if is_json:
         print_json(made)
         return
