@@ -92,9 +92,9 @@ def _register(
     """
     registry.files.put_hashes(_proved(result.plan, folder))
     paths = list(dict.fromkeys(str(path) for path in result.paths))
-    if options.patterns is not None:
-        _check_nobody_elses(registry, paths, options.patterns)
     with registry.write():
+        if options.patterns is not None:
+            _check_nobody_elses(registry, paths, options.patterns)
         before = {summary.name for summary in registry.models.summaries()}
         name = options.name or result.plan.name
         models = [register_path(registry, path, name=name, is_owned=True) for path in paths]
