@@ -61,6 +61,16 @@ class BareEngine:
         target.num_computed = num_tokens
         return target
 
+    def forked_answer(
+        self, source: Sequence | int, num_tokens: int, token_ids: list[int], num_answered: int
+    ) -> list[int]:
+        """Return what a sequence gives that begins with so many tokens of another one's cache, and is gone then."""
+        fork = self.fork(source, num_tokens, token_ids)
+        assert fork is not None
+        (answer,) = self.run(fork, num_tokens=num_answered)
+        self.remove(fork)
+        return answer
+
     def step(self, *sequences: Sequence, max_tokens: int = 64, evicted: Iterable[int] = ()) -> StepResult:
         """Do one step with these sequences, after the rows that it needs were made; all others are held."""
         chunks = []

@@ -34,8 +34,8 @@ _MLX_NAMES = {"token_embd": "model.embed_tokens", "token_embd_norm": "model.embe
 def weights(seed: int = 0) -> Tensors:
     """Return the tensors under their GGUF names, without `.weight`."""
     rng = np.random.default_rng(seed)
-    shared: Shapes = {"attn_norm": (WIDTH,), "ffn_norm": (WIDTH,)} | tiny_model.FEED_FORWARD_SHAPES
-    attention: Shapes = tiny_model.ATTENTION_SHAPES | {"attn_q_norm": (HEAD_WIDTH,), "attn_k_norm": (HEAD_WIDTH,)}
+    shared: Shapes = {"attn_norm": (WIDTH,), "ffn_norm": (WIDTH,)} | tiny_model.feed_forward_shapes()
+    attention: Shapes = tiny_model.attention_shapes() | {"attn_q_norm": (HEAD_WIDTH,), "attn_k_norm": (HEAD_WIDTH,)}
     convolution: Shapes = {
         "shortconv.conv": (WIDTH, KERNEL),
         "shortconv.in_proj": (3 * WIDTH, WIDTH),

@@ -54,18 +54,20 @@ LAYER_NAMES = {
 }
 
 
-# Of a layer's attention and its feed-forward part, as most architectures have them: (rows, columns).
-ATTENTION_SHAPES: Shapes = {
-    "attn_q": (WIDTH, WIDTH),
-    "attn_k": (NUM_KV_HEADS * WIDTH // NUM_HEADS, WIDTH),
-    "attn_v": (NUM_KV_HEADS * WIDTH // NUM_HEADS, WIDTH),
-    "attn_output": (WIDTH, WIDTH),
-}
-FEED_FORWARD_SHAPES: Shapes = {
-    "ffn_gate": (FEED_FORWARD, WIDTH),
-    "ffn_up": (FEED_FORWARD, WIDTH),
-    "ffn_down": (WIDTH, FEED_FORWARD),
-}
+def attention_shapes() -> Shapes:
+    """Return (rows, columns) of a layer's attention, as most architectures have it."""
+    kv_width = NUM_KV_HEADS * WIDTH // NUM_HEADS
+    return {
+        "attn_q": (WIDTH, WIDTH),
+        "attn_k": (kv_width, WIDTH),
+        "attn_v": (kv_width, WIDTH),
+        "attn_output": (WIDTH, WIDTH),
+    }
+
+
+def feed_forward_shapes() -> Shapes:
+    """Return (rows, columns) of a layer's feed-forward part, as most architectures have it."""
+    return {"ffn_gate": (FEED_FORWARD, WIDTH), "ffn_up": (FEED_FORWARD, WIDTH), "ffn_down": (WIDTH, FEED_FORWARD)}
 
 
 def byte_characters() -> list[str]:
@@ -90,7 +92,7 @@ def weights(seed: int = 0) -> Tensors:
     }
     norms: Shapes = {"attn_norm": (WIDTH,), "ffn_norm": (WIDTH,)}
     for layer in range(NUM_LAYERS):
-        tensors |= random_layer(rng, layer, norms | ATTENTION_SHAPES | FEED_FORWARD_SHAPES)
+        tensors |= random_layer(rng, layer, norms | attention_shapes() | feed_forward_shapes())
     return tensors
 
 

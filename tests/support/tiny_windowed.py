@@ -35,12 +35,12 @@ def weights(seed: int = 0) -> Tensors:
     rng = np.random.default_rng(seed)
     shapes: Shapes = {
         "attn_norm": (WIDTH,),
-        **tiny_model.ATTENTION_SHAPES,
+        **tiny_model.attention_shapes(),
         "attn_q_norm": (HEAD_WIDTH,),
         "attn_k_norm": (HEAD_WIDTH,),
         "post_attention_norm": (WIDTH,),
         "ffn_norm": (WIDTH,),
-        **tiny_model.FEED_FORWARD_SHAPES,
+        **tiny_model.feed_forward_shapes(),
         "post_ffw_norm": (WIDTH,),
     }
     tensors = {

@@ -73,10 +73,7 @@ def test_a_fork_at_one_answers_as_if_it_had_computed_everything(
     text = PROMPT[:place] + OTHER
     expected = bare.fresh_answer(text, NUM)
     for _ in range(2):
-        fork = bare.fork(source, place, text)
-        assert fork is not None
-        assert bare.run(fork, num_tokens=NUM) == [expected]
-        bare.remove(fork)
+        assert bare.forked_answer(source, place, text, NUM) == expected
 
 
 def test_a_source_that_goes_on_is_not_disturbed(bare: BareEngine) -> None:
@@ -153,9 +150,7 @@ def test_a_prefill_that_was_given_up_begins_again_at_one(bare: BareEngine) -> No
     num_kept = bare.retire(source)
     assert num_kept > 120
     text = PROMPT[:130] + OTHER
-    fork = bare.fork(source, 120, text)
-    assert fork is not None
-    assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+    assert bare.forked_answer(source, 120, text, NUM) == bare.fresh_answer(text, NUM)
 
 
 def test_a_step_that_was_given_up_goes_back_to_the_last_one(bare: BareEngine, kind: Kind) -> None:
@@ -223,9 +218,7 @@ def test_a_file_has_them_too(bare: BareEngine, tmp_path: Path) -> None:
     assert bare.engine.checkpoints_of(loaded_id) == held
     for place in PLACES:
         text = PROMPT[:place] + OTHER
-        fork = bare.fork(loaded_id, place, text)
-        assert fork is not None
-        assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+        assert bare.forked_answer(loaded_id, place, text, NUM) == bare.fresh_answer(text, NUM)
 
 
 def test_a_file_has_those_that_are_wanted(bare: BareEngine, tmp_path: Path) -> None:

@@ -51,9 +51,7 @@ def test_a_loaded_cache_is_the_beginning_of_the_same_text(
     expected = bare.fresh_answer(text, NUM)
     loaded_id = bare.new_id()
     assert bare.engine.load_cache(path, loaded_id, [*token_ids, 65]) == len(token_ids)
-    fork = bare.fork(loaded_id, num_tokens, text)
-    assert fork is not None
-    assert bare.run(fork, num_tokens=NUM) == [expected]
+    assert bare.forked_answer(loaded_id, num_tokens, text, NUM) == expected
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -65,9 +63,7 @@ def test_another_engine_of_the_kind_can_load_it(loaded: EngineUnderTest, bare: B
     other = BareEngine(with_other_limits)
     loaded_id = other.new_id()
     assert other.engine.load_cache(tmp_path / "cache", loaded_id, token_ids) == len(token_ids)
-    fork = other.fork(loaded_id, len(token_ids), token_ids + OTHER)
-    assert fork is not None
-    assert other.run(fork, num_tokens=NUM) == [expected]
+    assert other.forked_answer(loaded_id, len(token_ids), token_ids + OTHER, NUM) == expected
     other.close()
     with_other_limits.close()
 

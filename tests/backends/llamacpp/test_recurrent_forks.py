@@ -45,10 +45,7 @@ def test_a_whole_state_begins_another_sequence(bare: BareEngine, *, is_retired: 
     text = source.token_ids + OTHER
     expected = bare.fresh_answer(text, NUM)
     for _ in range(2):
-        fork = bare.fork(source, num_tokens, text)
-        assert fork is not None
-        assert bare.run(fork, num_tokens=NUM) == [expected]
-        bare.remove(fork)
+        assert bare.forked_answer(source, num_tokens, text, NUM) == expected
 
 
 def test_a_source_that_goes_on_does_not_change_its_fork(bare: BareEngine) -> None:
@@ -78,9 +75,7 @@ def test_anything_but_the_whole_is_refused_and_leaves_all_sound(
     num_tokens = bare.retire(source) if is_retired else source.num_computed
     text = source.token_ids + OTHER
     assert bare.fork(source, num_tokens + surplus, text) is None
-    fork = bare.fork(source, num_tokens, text)
-    assert fork is not None
-    assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+    assert bare.forked_answer(source, num_tokens, text, NUM) == bare.fresh_answer(text, NUM)
 
 
 def test_held_sequences_go_on_where_they_were(bare: BareEngine) -> None:
@@ -102,9 +97,7 @@ def test_a_saved_state_is_the_beginning_of_the_same_text(bare: BareEngine, tmp_p
     text = source.token_ids + OTHER
     loaded_id = bare.new_id()
     assert bare.engine.load_cache(tmp_path / "state", loaded_id, text) == num_tokens
-    fork = bare.fork(loaded_id, num_tokens, text)
-    assert fork is not None
-    assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+    assert bare.forked_answer(loaded_id, num_tokens, text, NUM) == bare.fresh_answer(text, NUM)
 
 
 def test_more_are_kept_than_there_are_slots_for_states(bare: BareEngine) -> None:
