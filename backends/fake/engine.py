@@ -5,7 +5,6 @@ It has a byte vocabulary, so its texts are real text, and obeys the same contrac
 
 import os
 import random
-import re
 import signal
 import time
 import zlib
@@ -21,19 +20,14 @@ from backends.cache_files import ExportedCache
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FINGERPRINT, FakeCaches
+from backends.fake.tokenizer import IM_END, NUM_BYTES, FakeTokenizer
 from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence, Tile
 from backends.step import Chunk, PromptScores, StepPlan, StepResult
-from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
-_NUM_BYTES = 256
-_IM_START = 256
-_IM_END = 257
-_CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
-_CONTROLS = re.compile(r"(<\|im_start\|>|<\|im_end\|>)")
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
 _UNLIKELY_LOGIT = -30.0
 _GREEDY_LEAD = 3.0
@@ -41,10 +35,6 @@ _END_LEAD = 1000.0
 _DEFAULT_STEP_TOKENS = 512
 _SLICE_S = 0.005
 VECTOR_WIDTH = 8
-_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +83,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return what is set to be answered, or None."""
         if not self.answers:
             return None
-        prompt = bytes(token_id for token_id in sequence.token_ids if token_id < _NUM_BYTES).decode(errors="replace")
+        prompt = bytes(token_id for token_id in sequence.token_ids if token_id < NUM_BYTES).decode(errors="replace")
         answer = next((answer for text, answer in self.answers if text in prompt), None)
         if answer is None:
             return None
@@ -111,32 +101,6 @@ class _Live(NamedTuple):
     generator: random.Random
     editor: LogitsEditor | None
     answer: bytes | None
-
-
-class FakeTokenizer(Tokenizer):
-    """One token per byte, and two control tokens."""
-
-    vocab_size = _NUM_BYTES + len(_CONTROL_TEXTS)
-    adds_bos = False
-    bos_text = "<|im_start|>"
-    eos_text = "<|im_end|>"
-    chat_template: str | None = _TEMPLATE
-    max_token_bytes = len("<|im_start|>")
-    bos_id = _IM_START
-    infill: InfillTokens | None = None
-    end_ids = frozenset({_IM_END})
-    control_ids = _CONTROL_TEXTS
-
-    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
-        if not parse_control:
-            return list(text.encode())
-        token_ids: list[int] = []
-        for part in _CONTROLS.split(text):
-            token_ids += [_CONTROL_TEXTS[part]] if part in _CONTROL_TEXTS else part.encode()
-        return token_ids
-
-    def _bytes_of(self, token_id: int) -> bytes:
-        return bytes([token_id]) if token_id < _NUM_BYTES else b""
 
 
 class FakeEncoder(Encoder):
@@ -309,8 +273,8 @@ class LoadedFake(LoadedEngine):
         """Return the token that is set to come after that many of the output, or None."""
         answer = self._live[sequence.sequence_id].answer
         if answer is not None and num_output >= 0:
-            return answer[num_output] if num_output < len(answer) else _IM_END
-        return _IM_END if num_output == self._options.answer_tokens else None
+            return answer[num_output] if num_output < len(answer) else IM_END
+        return IM_END if num_output == self._options.answer_tokens else None
 
     def _commit_faults(self, num_output_tokens: int) -> None:
         if num_output_tokens == self._options.crash_at_token:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.output.answer import RunningAnswer
 from backends.row_ids import row_ids, tile_digest
 from backends.sequence import EmbeddingSpan, Grid, PlacedImage, Sequence, Tile

@@ -1,6 +1,6 @@
 """What is told of a prompt: each token once and in order, its text with the first."""
 
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.logits import Candidate, Likelihoods, TokenScore
 from backends.output.prompt_report import PromptReport
 from backends.step import PromptScores

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backends.errors import UnsupportedByModelError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.prompting.image_places import ContentForms, probe_forms
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Tile

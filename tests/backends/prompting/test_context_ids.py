@@ -3,7 +3,7 @@
 import pytest
 
 from backends.errors import PromptError, UnsupportedByModelError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.output.answer import RunningAnswer
 from backends.prompting.intake import Intake
 from backends.prompting.renderer import ChatRenderer

@@ -3,7 +3,7 @@
 import pytest
 
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.tokenizer import InfillTokens
 from backends.wire.load import LoadedModel

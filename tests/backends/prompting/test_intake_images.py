@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.images.prompt_image import PromptImage
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.row_ids import row_ids

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backends.errors import ContextLengthError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.prompting.intake import ANSWER_SHARE, Intake, shorter_conversations
 from backends.wire.messages import Generate
 from backends.wire.prompts import ChatPrompt, PromptMessage

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from backends.errors import PromptError, UnsupportedByModelError
-from backends.fake.engine import FakeTokenizer
+from backends.fake.tokenizer import FakeTokenizer
 from backends.prompting.control_text import Piece
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Tile
