@@ -5,7 +5,7 @@ from typing import Final
 from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.saved_caches.caches import SavedCounts
-from backends.wire.messages import Stats
+from backends.wire.stats import Stats
 
 STATS_INTERVAL_S: Final = 1.0
 

@@ -42,10 +42,10 @@ from backends.wire.messages import (
     PromptShown,
     Resume,
     Shutdown,
-    Stats,
     Terminal,
 )
 from backends.wire.prompts import ForkPrompt
+from backends.wire.stats import Stats
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
 from router.sleep.awake import awake_timeout
 from router.workers.base import WorkerLink

@@ -8,9 +8,10 @@ import pytest
 
 from backends.batching.repeats import MIN_TOKENS
 from backends.saved_caches.folder import SUFFIX
-from backends.wire.messages import CacheDiscarded, Delta, Generate, Pause, Stats
+from backends.wire.messages import CacheDiscarded, Delta, Generate, Pause
 from backends.wire.prompts import TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
+from backends.wire.stats import Stats
 from tests.support import tiny_model
 from tests.support.bare_engine import text_ids
 from tests.support.engine_driver import Answer
