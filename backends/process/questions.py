@@ -1,9 +1,14 @@
-"""Answers about the loaded model from its tokenizer and its template, without a step of the engine."""
+"""Answers about the loaded model and about what is kept for it, without a step of the engine."""
 
+import os
+from pathlib import Path
 from typing import assert_never
 
+from backends.batching.runner import BatchRunner
 from backends.errors import PromptError
+from backends.machine.current import current_platform
 from backends.prompting.intake import Intake
+from backends.tile_cache import TileCache
 from backends.tokenizer import Tokenizer
 from backends.wire.questions import (
     MAX_TEXT_BYTES,
@@ -13,6 +18,12 @@ from backends.wire.questions import (
     Describe,
     Description,
     Detokenize,
+    EraseCache,
+    GiveBackMemory,
+    GivenBack,
+    Question,
+    RestoreCache,
+    SaveCache,
     Text,
     TextQuestion,
     TokenCount,
@@ -21,7 +32,66 @@ from backends.wire.questions import (
 )
 
 
-def answer_to(question: TextQuestion, tokenizer: Tokenizer, intake: Intake) -> Answer:
+class Questions:
+    """Answers them for one loaded model.
+
+    Args:
+        batch: Has the caches that are asked about.
+        slot_files_dir: Where clients have caches of this artifact saved, or None.
+
+    Attributes:
+        is_memory_short: What was said of the machine's memory last.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, intake: Intake, batch: BatchRunner, tiles: TileCache, slot_files_dir: Path | None
+    ) -> None:
+        self.is_memory_short = False
+        self._tokenizer = tokenizer
+        self._intake = intake
+        self._batch = batch
+        self._tiles = tiles
+        self._slot_files_dir = slot_files_dir
+
+    def answer_to(self, question: Question) -> Answer:
+        """Return the answer.
+
+        Raises:
+            EngineError: A cache cannot be written.
+            PromptError: Caches are not saved here, or a file cannot be used; else as in `_answer_to_text`.
+        """
+        match question:
+            case SaveCache(sequence_id=sequence_id, file_name=name, owner=owner):
+                return self._batch.save_file(sequence_id, self._slot_file(name, owner), owner)
+            case RestoreCache(file_name=name, owner=owner):
+                return self._batch.read_file(self._slot_file(name, owner), owner)
+            case EraseCache(sequence_id=sequence_id, owner=owner):
+                return self._batch.erase(sequence_id, owner)
+            case GiveBackMemory():
+                return self._give_back(question)
+            case _:
+                return _answer_to_text(question, self._tokenizer, self._intake)
+
+    def _give_back(self, wish: GiveBackMemory) -> GivenBack:
+        """Give back what is kept for reuse, and measure what came of it."""
+        self.is_memory_short = wish.is_short
+        system = current_platform()
+        before = system.footprint_of(os.getpid())
+        if wish.dropped_share >= 1:
+            self._tiles.clear()
+        num_caches = self._batch.give_back(wish.dropped_share)
+        system.give_back_free_memory()
+        after = system.footprint_of(os.getpid())
+        freed_bytes = 0 if before is None or after is None else before.rss_bytes - after.rss_bytes
+        return GivenBack(num_caches, freed_bytes)
+
+    def _slot_file(self, name: str, owner: str | None) -> Path:
+        if self._slot_files_dir is None:
+            raise PromptError("filename: caches are not saved here", param="filename")
+        return self._slot_files_dir / name if owner is None else self._slot_files_dir / owner / name
+
+
+def _answer_to_text(question: TextQuestion, tokenizer: Tokenizer, intake: Intake) -> Answer:
     """Return the answer to a question about the loaded model, from its tokenizer and template.
 
     Raises:

@@ -3,7 +3,6 @@
 Not the process and not the load (`worker`), not what a step does (`batching`).
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,14 +14,13 @@ from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.batching.saving import Saving
 from backends.batching.tile_encoding import TileEncoding
-from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
-from backends.machine.current import current_platform
+from backends.errors import BackendError, FrameError, UnsupportedByModelError
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission, Admitted
 from backends.process.embedding_queue import EmbeddingQueue
 from backends.process.image_loader import ImagePreparer
+from backends.process.questions import Questions
 from backends.process.stats import StatsReporter
-from backends.process.text_questions import answer_to
 from backends.step import StepPlan, StepResult
 from backends.tile_cache import TileCache
 from backends.wire.channel import Channel, ChannelClosedError
@@ -48,16 +46,7 @@ from backends.wire.messages import (
     Shutdown,
 )
 from backends.wire.prompts import images_of
-from backends.wire.questions import (
-    Answer,
-    CountTokens,
-    EraseCache,
-    GiveBackMemory,
-    GivenBack,
-    Question,
-    RestoreCache,
-    SaveCache,
-)
+from backends.wire.questions import CountTokens
 
 ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
@@ -94,16 +83,15 @@ class Serving:
         clock: Callable[[], float] = time.monotonic,
         images: ImagePreparer | UnsupportedByModelError | None = None,
     ) -> None:
-        self._slot_files_dir = slot_files_dir
         self._channel = channel
         self._engine = engine
         self._can_generate = model.can_generate
-        self._tiles = tiles = TileCache()
-        self._is_memory_short = False
+        tiles = TileCache()
         self._clock = clock
         self._admission = Admission(engine.tokenizer, model, images, tiles)
         self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saving, clock)
+        self._questions = Questions(engine.tokenizer, self._admission.intake, self._batch, tiles, slot_files_dir)
         self._batcher = batcher
         self._stats = StatsReporter(batcher, engine, None if saving is None else saving.saved.counts)
         self._encoding = TileEncoding(engine, batcher, tiles, clock)
@@ -215,42 +203,11 @@ class Serving:
                 self._start(count)
             return
         try:
-            reply = self._answer_to(message.question)
+            reply = self._questions.answer_to(message.question)
         except BackendError as exc:
             self._outbox.append(Failed.of(message.sequence_id, exc))
         else:
             self._outbox.append(Answered(message.sequence_id, reply))
-
-    def _answer_to(self, question: Question) -> Answer:
-        match question:
-            case SaveCache(sequence_id=sequence_id, file_name=name, owner=owner):
-                return self._batch.save_file(sequence_id, self._slot_file(name, owner), owner)
-            case RestoreCache(file_name=name, owner=owner):
-                return self._batch.read_file(self._slot_file(name, owner), owner)
-            case EraseCache(sequence_id=sequence_id, owner=owner):
-                return self._batch.erase(sequence_id, owner)
-            case GiveBackMemory():
-                return self._give_back(question)
-            case _:
-                return answer_to(question, self._engine.tokenizer, self._admission.intake)
-
-    def _give_back(self, wish: GiveBackMemory) -> GivenBack:
-        """Give back what is kept for reuse, and measure what came of it."""
-        self._is_memory_short = wish.is_short
-        system = current_platform()
-        before = system.footprint_of(os.getpid())
-        if wish.dropped_share >= 1:
-            self._tiles.clear()
-        num_caches = self._batch.give_back(wish.dropped_share)
-        system.give_back_free_memory()
-        after = system.footprint_of(os.getpid())
-        freed_bytes = 0 if before is None or after is None else before.rss_bytes - after.rss_bytes
-        return GivenBack(num_caches, freed_bytes)
-
-    def _slot_file(self, name: str, owner: str | None) -> Path:
-        if self._slot_files_dir is None:
-            raise PromptError("filename: caches are not saved here", param="filename")
-        return self._slot_files_dir / name if owner is None else self._slot_files_dir / owner / name
 
     def _admit_pending(self) -> None:
         """Start what has waited for pictures or a constraint; end the process when a compilation never ends."""
@@ -279,8 +236,8 @@ class Serving:
         if running is None:
             self._outbox += self._embeddings.cancel(sequence_id)
         else:
-            self._forget(sequence_id, is_sound=not self._is_memory_short)
-            if self._is_memory_short:
+            self._forget(sequence_id, is_sound=not self._questions.is_memory_short)
+            if self._questions.is_memory_short:
                 self._engine.clear_pool()
             self._outbox.append(Aborted(sequence_id, running.usage))
 
