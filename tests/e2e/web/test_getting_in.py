@@ -39,6 +39,13 @@ def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tin
         assert page.locator(".conversations .title").inner_text() == "a question"
         assert WRONG not in page.content()
         assert page.evaluate("localStorage.getItem('mlxr.key')") is None
+        page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", server.secrets["revoked"])
+        page.reload()
+        dialog.get_by_label("API key").fill(server.secrets["inference"])
+        dialog.get_by_label("Keep it in this browser").check()
+        dialog.get_by_role("button", name="Use it").click()
+        page.locator(".stats").wait_for()
+        assert page.evaluate("localStorage.getItem('mlxr.key')") == server.secrets["inference"]
         opened.close()
         assert [each for each in opened.problems if "Failed to load resource" not in each] == []
         assert server.gateway.stop() == 0

@@ -58,6 +58,48 @@ def test_a_reload_in_mid_answer_goes_on_reading(visit: Callable[..., Visit], gat
     assert page.locator(".markdown p").count() == 60
 
 
+def test_a_conversation_that_cannot_be_opened_costs_nothing_of_the_answer_that_runs(
+    visit: Callable[..., Visit], gates: Path
+) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question in vain")
+    page.get_by_role("button", name="New chat", exact=True).click()
+    first, second = gates / "token-60", gates / "token-400"
+    first.touch()
+    second.touch()
+    page.fill("#composer", "show-long")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 0").wait_for()
+    page.route("**/v1/mlxr/conversations/conv_*", lambda route: route.abort(), times=1)
+    page.get_by_role("link", name="first-question in vain").click()
+    page.locator(".toast").wait_for()
+    first.unlink()
+    page.get_by_text("Paragraph 5 ").wait_for()
+    assert "Paragraph 0" in page.inner_text(".markdown")
+    second.unlink()
+    page.locator(".stats").wait_for()
+    assert page.locator(".markdown p").count() == 60
+    forget_broken_requests(opened)
+
+
+def test_a_chat_that_could_not_be_begun_is_kept_the_next_time(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    page.route("**/v1/conversations", lambda route: route.abort(), times=1)
+    page.fill("#composer", "first-question")
+    page.keyboard.press("Enter")
+    page.locator(".message .error").wait_for()
+    page.click("button[aria-label='Answer again']")
+    page.get_by_text("The first answer.").wait_for()
+    assert "/ui/c/" in page.url
+    forget_broken_requests(opened)
+
+
+def forget_broken_requests(visit: Visit) -> None:
+    visit.problems[:] = [each for each in visit.problems if "Failed to load resource" not in each]
+
+
 def test_conversations_are_found_renamed_pinned_and_deleted(
     visit: Callable[..., Visit], gateway: GatewayProcess
 ) -> None:

@@ -1,11 +1,12 @@
 // The conversations that the server keeps: their list, and what is done with one.
 import { signal } from "../vendor/preact.js";
-import { ask, askJson } from "../core/api.js";
+import { ApiError, ask, askJson } from "../core/api.js";
 import { complain } from "../core/status.js";
 
 const LIST = "/v1/mlxr/conversations";
 const NUM_LISTED = 100;
 const TYPING_MS = 200;
+const UNAVAILABLE = 503;
 
 /**
  * @typedef {{id: string, title: string, is_pinned: boolean, is_archived: boolean,
@@ -16,8 +17,7 @@ const TYPING_MS = 200;
 export const entries = signal(null);
 export const query = signal("");
 export const isArchiveShown = signal(false);
-/** Whether the server keeps conversations at all. */
-export const canKeep = signal(true);
+let canKeep = true; // as far as is known
 
 let asked = 0;
 
@@ -46,11 +46,12 @@ export function search(text) {
 
 /** Begin one; null where the server keeps none. @returns {Promise<string | null>} */
 export async function createConversation() {
-  if (!canKeep.value) return null;
+  if (!canKeep) return null;
   try {
     return (await askJson("/v1/conversations", { body: {} })).id;
   } catch (error) {
-    canKeep.value = false;
+    if (!(error instanceof ApiError && error.status === UNAVAILABLE)) throw error;
+    canKeep = false;
     complain(error);
     return null;
   }

@@ -3,7 +3,7 @@ import { computed, effect, signal, untracked } from "../vendor/preact.js";
 import { isEnded, newAnswer, textOf } from "../lib/answer.js";
 import { add, newThread, path, show, siblings } from "../lib/thread.js";
 import { threadOf } from "../lib/tree.js";
-import { ApiError } from "../core/api.js";
+import { ApiError, needsKey } from "../core/api.js";
 import { conversationInAddress, go } from "../core/route.js";
 import { chosenState } from "../core/server.js";
 import { engine, model } from "../core/settings.js";
@@ -53,9 +53,10 @@ export function startChat({ incognito = false } = {}) {
   document.getElementById("composer")?.focus();
 }
 
-// The address says what is open: after a link, after "back", and at a reload.
+// The address says what is open: after a link, after "back", at a reload, and when the key for it has come.
 effect(() => {
   const wanted = conversationInAddress();
+  if (needsKey.value) return;
   untracked(() => {
     if (wanted === conversationId.value) return;
     if (wanted === null) startChat();
@@ -74,6 +75,7 @@ async function load(id) {
   } catch (error) {
     complain(error);
     if (error instanceof ApiError && error.status === 404) go(null);
+    return; // what is open stays, and is read already where it runs
   } finally {
     isLoading.value = false;
   }

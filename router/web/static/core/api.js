@@ -27,6 +27,7 @@ function key() {
 
 /** @param {string} value @param {boolean} isKept Whether also when the browser is closed. */
 export function useKey(value, isKept) {
+  forgetKey(); // one of the other storage might go before it
   (isKept ? localStorage : sessionStorage).setItem(KEY, value);
   needsKey.value = false;
 }
