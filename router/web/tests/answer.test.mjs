@@ -28,7 +28,7 @@ const EVENTS = [
 ].map((event, index) => ({ ...event, sequence_number: index }));
 
 const after = (events) => {
-  const answer = newAnswer(0);
+  const answer = newAnswer();
   events.forEach((event, index) => applyEvent(answer, event, index));
   return answer;
 };

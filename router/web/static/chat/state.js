@@ -86,7 +86,6 @@ async function load(id) {
 /** Read an answer that runs, from its beginning. @param {Message} answering @param {Answer} answer */
 function readAgain(answering, answer) {
   answer.parts = [];
-  answer.began = performance.now();
   return run(answering, answer, (onChange) => readOn(answer, onChange));
 }
 
@@ -112,7 +111,7 @@ export function answerAgain(said) {
 /** @param {Message} said @param {object[]} input Of it, what the server does not have yet. */
 function answer(said, input) {
   const answering = message(said.id, "assistant");
-  answering.answer = newAnswer(performance.now());
+  answering.answer = newAnswer();
   add(thread, answering);
   touch();
   run(answering, answering.answer, async (onChange) => {

@@ -9,11 +9,10 @@ const KEY = "mlxr.key";
 export const needsKey = signal(false);
 
 export class ApiError extends Error {
-  /** @param {string} message @param {number | null} status Of HTTP; null = no server. @param {number | null} retryAfter In s. */
-  constructor(message, status = null, retryAfter = null) {
+  /** @param {string} message @param {number | null} status Of HTTP; null = no server. */
+  constructor(message, status = null) {
     super(message);
     this.status = status;
-    this.retryAfter = retryAfter;
   }
 }
 
@@ -45,10 +44,10 @@ export function hasKey() {
  * Ask, and return the answer when it has begun.
  *
  * @param {string} path
- * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ * @param {{method?: string, body?: unknown, headers?: Record<string, string>}} [options]
  * @returns {Promise<Response>}
  */
-export async function ask(path, { method, body, headers, signal } = {}) {
+export async function ask(path, { method, body, headers } = {}) {
   const secret = key();
   let response;
   try {
@@ -60,10 +59,8 @@ export async function ask(path, { method, body, headers, signal } = {}) {
         ...(secret === null ? {} : { Authorization: `Bearer ${secret}` }),
         ...headers,
       },
-      signal,
     });
-  } catch (error) {
-    if (signal?.aborted) throw error;
+  } catch {
     throw new ApiError(texts.error.network);
   }
   if (response.ok) return response;
@@ -75,8 +72,7 @@ export async function ask(path, { method, body, headers, signal } = {}) {
 async function errorOf(response) {
   const body = await response.json().catch(() => null);
   const message = body?.error?.message ?? body?.error ?? texts.error.unknown;
-  const wait = Number(response.headers.get("Retry-After"));
-  return new ApiError(String(message), response.status, wait > 0 ? wait : null);
+  return new ApiError(String(message), response.status);
 }
 
 /** @param {string} path @param {Parameters<typeof ask>[1]} [options] @returns {Promise<any>} */
@@ -95,8 +91,7 @@ export async function follow(path, options, onEvent) {
   const response = await ask(path, options);
   try {
     if (response.body) await readEvents(response.body, onEvent);
-  } catch (error) {
-    if (options?.signal?.aborted) throw error;
+  } catch {
     throw new ApiError(texts.error.network);
   }
 }

@@ -18,16 +18,12 @@ export const models = signal(null);
 /** @type {import("../vendor/preact.js").Signal<Map<string, ModelStatus>>} */
 export const states = signal(new Map());
 export const isConnected = signal(true);
-/** The engine that `auto` has loaded last, or null. */
-export const resident = computed(
-  () => [...states.value.values()].find((each) => ["ready", "generating", "loading"].includes(each.state)) ?? null,
-);
 export const chosen = computed(() => models.value?.find((each) => each.id === model.value) ?? null);
 /** Where the chosen model stands on the chosen engine, or on any for `auto`. */
 export const chosenState = computed(() => stateOf(model.value, engine.value));
 
 /** @param {string} name @param {string} wanted @returns {ModelStatus | null} */
-export function stateOf(name, wanted) {
+function stateOf(name, wanted) {
   const all = [...states.value.values()].filter((each) => each.model === name);
   const fitting = all.filter((each) => wanted === "auto" || each.engine === wanted);
   return fitting.find((each) => each.state !== "idle") ?? fitting[0] ?? null;

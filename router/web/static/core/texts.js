@@ -3,7 +3,6 @@
 export const texts = {
   appName: "mlxr",
   skip: "Skip to the content",
-  nav: { label: "Pages", chat: "Chat" },
   menu: { open: "Open the menu", close: "Close the menu" },
   theme: { label: "Colours", system: "As the system", light: "Light", dark: "Dark" },
   /** @type {Record<string, string>} */

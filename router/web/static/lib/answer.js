@@ -5,6 +5,7 @@
  * @typedef {Schemas["openai.Timings"]} Timings
  * @typedef {"waiting" | "prefill" | "writing" | "completed" | "incomplete" | "failed" | "cancelled"} AnswerState
  * @typedef {{kind: "thinking" | "text" | "call", text: string, name: string, id: string, isDone: boolean, began: number, ended: number | null}} Part
+ * @typedef {{input: number, output: number, cached: number, reasoning: number}} Usage In tokens.
  * @typedef {object} Answer
  * @property {string | null} responseId
  * @property {AnswerState} state
@@ -12,15 +13,14 @@
  * @property {(Part | undefined)[]} parts By output index.
  * @property {{done: number, total: number, cached: number} | null} progress Of the prompt, in tokens.
  * @property {Timings | null} timings
- * @property {{input: number, output: number, cached: number, reasoning: number} | null} usage In tokens.
+ * @property {Usage | null} usage
  * @property {string | null} error
  * @property {boolean} isCutByLength
- * @property {number} began In ms, of the page's clock.
- * @property {number | null} firstAt When the first text came.
+ * @property {number | null} firstAt When the first text came, in ms of the page's clock.
  */
 
-/** @param {number} now @returns {Answer} */
-export function newAnswer(now) {
+/** @returns {Answer} */
+export function newAnswer() {
   return {
     responseId: null,
     state: "waiting",
@@ -31,7 +31,6 @@ export function newAnswer(now) {
     usage: null,
     error: null,
     isCutByLength: false,
-    began: now,
     firstAt: null,
   };
 }
@@ -79,18 +78,24 @@ function applyResponse(answer, response, progress, now) {
   answer.timings = response.timings ?? answer.timings;
   answer.error = response.error?.message ?? null;
   answer.isCutByLength = response.incomplete_details?.reason === "max_output_tokens";
-  const usage = response.usage;
-  answer.usage = usage && {
-    input: usage.input_tokens,
-    output: usage.output_tokens,
-    cached: usage.input_tokens_details.cached_tokens,
-    reasoning: usage.output_tokens_details.reasoning_tokens,
-  };
+  answer.usage = usageOf(response.usage);
   for (const part of answer.parts) if (part && !part.isDone) endPart(part, now);
 }
 
+/** @param {any} usage Of a response. @returns {Usage | null} */
+export function usageOf(usage) {
+  return (
+    usage && {
+      input: usage.input_tokens,
+      output: usage.output_tokens,
+      cached: usage.input_tokens_details.cached_tokens,
+      reasoning: usage.output_tokens_details.reasoning_tokens,
+    }
+  );
+}
+
 /** @type {Record<string, Part["kind"]>} */
-const KINDS = { reasoning: "thinking", message: "text", function_call: "call", custom_tool_call: "call" };
+export const KINDS = { reasoning: "thinking", message: "text", function_call: "call", custom_tool_call: "call" };
 
 /** @param {Answer} answer @param {any} event @param {number} now */
 function applyItem(answer, event, now) {

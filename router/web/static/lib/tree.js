@@ -1,5 +1,5 @@
 // A conversation as the server keeps it, as the tree that is shown. Pure.
-import { itemText, newAnswer } from "./answer.js";
+import { itemText, KINDS, newAnswer, usageOf } from "./answer.js";
 import { newThread } from "./thread.js";
 
 /**
@@ -10,9 +10,6 @@ import { newThread } from "./thread.js";
  * @typedef {{response_id: string, after_item_id: string | null, status: string, facts: any}} BranchAnswer
  * @typedef {{conversation: {head_item_id: string | null}, items: BranchItem[], answers: BranchAnswer[]}} Tree
  */
-
-/** @type {Record<string, Part["kind"]>} */
-const KINDS = { reasoning: "thinking", message: "text", function_call: "call", custom_tool_call: "call" };
 
 /** The tree of a kept conversation. @param {Tree} tree */
 export function threadOf(tree) {
@@ -57,20 +54,13 @@ function headOf(thread, head) {
 
 /** @param {BranchAnswer} kept @param {string | null} parent @returns {Message} */
 function answered({ response_id, status, facts }, parent) {
-  const answer = newAnswer(0);
+  const answer = newAnswer();
   answer.responseId = response_id;
   answer.state = status === "queued" || status === "in_progress" ? "waiting" : /** @type {any} */ (status);
   answer.timings = facts.timings ?? null;
   answer.error = facts.error?.message ?? null;
   answer.isCutByLength = facts.incomplete_details?.reason === "max_output_tokens";
-  if (facts.usage) {
-    answer.usage = {
-      input: facts.usage.input_tokens,
-      output: facts.usage.output_tokens,
-      cached: facts.usage.input_tokens_details.cached_tokens,
-      reasoning: facts.usage.output_tokens_details.reasoning_tokens,
-    };
-  }
+  answer.usage = usageOf(facts.usage);
   return { id: response_id, parent, role: "assistant", text: "", answer, model: facts.model, engine: "auto", itemId: null };
 }
 
@@ -82,6 +72,6 @@ function partOf(item) {
 /** A message that was put in; null for what is not shown. @param {BranchItem} each @param {string | null} parent @returns {Message | null} */
 function putIn({ item }, parent) {
   if (item.type !== "message" || !["user", "assistant"].includes(item.role)) return null;
-  const answer = item.role === "assistant" ? { ...newAnswer(0), state: /** @type {const} */ ("completed"), parts: [partOf(item)] } : null;
+  const answer = item.role === "assistant" ? { ...newAnswer(), state: /** @type {const} */ ("completed"), parts: [partOf(item)] } : null;
   return { id: item.id, parent, role: item.role, text: answer ? "" : (itemText(item) ?? ""), answer, model: "", engine: "auto", itemId: item.id };
 }
