@@ -51,6 +51,10 @@ class BatchLimits:
         """Tell whether a kept cache of so many tokens can begin forks at any place."""
         return self.can_cut_cache if self.num_cuttable_tokens is None else num_tokens <= self.num_cuttable_tokens
 
+    def can_cut_live(self, num_tokens: int) -> bool:
+        """Tell whether a live sequence's cache of so many tokens can, as long as the engine does not refuse it."""
+        return self.can_cut_cache or self.can_cut(num_tokens)
+
     @property
     def can_cut_all(self) -> bool:
         """Whether any cache can begin forks at any place."""

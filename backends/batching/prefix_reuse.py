@@ -110,7 +110,7 @@ class PrefixReuse:
             return 0
         num_computed = other.sequence.num_computed
         num_ready = sequence.num_separable(min(limit, num_computed))
-        is_free = num_ready == num_computed or self._limits.can_cut_cache or self._limits.can_cut(num_computed)
+        is_free = num_ready == num_computed or self._limits.can_cut_live(num_computed)
         return num_ready if is_free else self._checkpoints.best(source_id, num_ready)
 
     def _num_coming(self, sequence_id: int, limit: int, member: LiveSequence, ahead_ids: Collection[int]) -> int:
@@ -118,7 +118,7 @@ class PrefixReuse:
         other = self._live.get(sequence_id)
         if other is None or not self._is_coming(other, member, ahead_ids):
             return 0
-        if self._limits.can_cut_cache or self._limits.can_cut(limit):
+        if self._limits.can_cut_live(limit):
             return limit
         num_computed, places = other.sequence.num_computed, other.sequence.checkpoint_places
         return max((place for place in places if num_computed < place <= limit), default=0)
