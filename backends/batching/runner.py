@@ -112,11 +112,15 @@ class BatchRunner:
     def give_back(self, share: float) -> int:
         """Drop a share of the kept caches; return how many.
 
-        They are saved before where all of them go, and nobody waits for that or all are to be saved anyway.
+        They are saved before where all of them go, and nobody waits for that or all are to be saved anyway; otherwise
+        the one that is being saved, and in memory for that, goes too.
         """
         is_idle = self.batcher.num_running + self.batcher.num_waiting == 0
-        if share >= 1 and self.saving is not None and (is_idle or self.saving.saves_all):
-            self.save()
+        if share >= 1 and self.saving is not None:
+            if is_idle or self.saving.saves_all:
+                self.save()
+            else:
+                self.saving.saved.give_up()
         dropped_ids = self.batcher.drop_retired(share, self._clock())
         self._remove_all(dropped_ids)
         self._engine.clear_pool()

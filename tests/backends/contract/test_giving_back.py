@@ -71,8 +71,10 @@ def test_a_cancelled_answers_cache_is_kept_unless_memory_is_short(
 
 @pytest.mark.parametrize("saves_all", [False, True])
 def test_what_came_twice_is_saved_before_it_is_given_back_unless_somebody_would_wait_for_it(
-    keeping: EngineDriver, tmp_path: Path, *, saves_all: bool
+    keeping: EngineDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, saves_all: bool
 ) -> None:
+    monkeypatch.setattr("backends.batching.repeats.MIN_TOKENS", 64)
+    monkeypatch.setattr("backends.batching.saving._MIN_GROWTH_TOKENS", 64)
     saved = SavedCaches(keeping.engine, tmp_path / "model", 2**30)
     keeping.worker._batch.saving = Saving(keeping.engine, keeping.batcher, saved, saves_all=saves_all)
     beginning = [97] * 100
@@ -83,4 +85,18 @@ def test_what_came_twice_is_saved_before_it_is_given_back_unless_somebody_would_
     assert saved.counts.num_written == int(saves_all)
     keeping.run()
     give_back(keeping, 1.0)
+    assert saved.counts.num_written >= 1
     assert keeping.batcher.retired_ids == []
+
+
+def test_what_is_being_saved_goes_too_where_somebody_would_wait_for_it(keeping: EngineDriver, tmp_path: Path) -> None:
+    saved = SavedCaches(keeping.engine, tmp_path / "model", 2**30)
+    keeping.worker._batch.saving = Saving(keeping.engine, keeping.batcher, saved)
+    keeping.answer([97] * 100, max_tokens=2)
+    assert saved.begin(keeping.batcher.retired_ids[0])
+    keeping.submit("go on and on", max_tokens=4)
+    give_back(keeping, 0.5)
+    assert saved.is_writing
+    give_back(keeping, 1.0)
+    assert (saved.is_writing, list((tmp_path / "model").iterdir())) == (False, [])
+    keeping.run()
