@@ -30,7 +30,7 @@ from backends.machine.current import current_platform
 from backends.wire.load import LoadSpec
 from backends.wire.request import SamplingParams
 from tests.bench.support.models import bundled_gguf
-from tests.bench.support.report import print_ratio
+from tests.bench.support.report import busy_s, print_ratio
 from tests.bench.support.servers import PeerProcess, peer_tool, running, start_llama_server
 from tests.bench.support.streams import stream_completion
 from tests.support.bare_engine import BareEngine, load, text_ids
@@ -106,15 +106,13 @@ class Side:
         self.bare.remove(sequence)
         return rate
 
-    def close(self) -> None:
-        self.engine.close()
-
 
 class PeerSide:
     """A llama-server with a count of threads."""
 
     def __init__(self, peer: PeerProcess) -> None:
         self._peer = peer
+        self._prefill_rate = 0.0
 
     def rates(self, seed: int, box_s: float) -> tuple[float, float]:
         """Return tokens/s of decode, by the client's clock, and of prefill, by the server's."""
@@ -130,8 +128,6 @@ class PeerSide:
         self._prefill_rate = float(answer["timings"]["prompt_per_second"])
         return decode, self._prefill_rate
 
-    _prefill_rate = 0.0
-
 
 def others_used(begin: tuple[float, float, float]) -> float:
     """Return how many cores processes other than this one and its children used since `begin`."""
@@ -140,11 +136,10 @@ def others_used(begin: tuple[float, float, float]) -> float:
 
 
 def reading() -> tuple[float, float, float]:
-    times, own = psutil.cpu_times(), psutil.Process()
-    busy_s = times.user + times.system + times.nice
-    children = [child.cpu_times() for child in own.children()]
+    """Return the time, how long cores have worked since any moment, and how long for this process and its children."""
+    children = [child.cpu_times() for child in psutil.Process().children()]
     mine_s = time.process_time() + sum(child.user + child.system for child in children)
-    return time.monotonic(), busy_s, mine_s
+    return time.monotonic(), busy_s(), mine_s
 
 
 def main() -> None:
@@ -161,9 +156,10 @@ def main() -> None:
     most = current_platform().num_compute_threads()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with all processes that it started
     with contextlib.ExitStack() as stack:
-        sides: dict[str, Side | PeerSide] = {
-            name: Side(path, num) for name, num in {"1": 1, str(most): most, "auto": None}.items()
-        }
+        sides: dict[str, Side | PeerSide] = {}
+        for name, num_threads in {"1": 1, str(most): most, "auto": None}.items():
+            sides[name] = side = Side(path, num_threads)
+            stack.callback(side.engine.close)
         if not arguments.no_peer:
             tool = peer_tool("llama-server", arguments.peers)
             for num in (1, most):

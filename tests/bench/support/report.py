@@ -58,11 +58,11 @@ def machine_watch() -> Iterator[None]:
     The processes that the benchmark started must have ended by then: only ended children are known to the system by
     their times.
     """
-    started_at, busy_before, ours_before = time.monotonic(), _busy_s(), _ours_s()
+    started_at, busy_before, ours_before = time.monotonic(), busy_s(), _ours_s()
     load = os.getloadavg()[0]
     yield
     duration_s = time.monotonic() - started_at
-    others = max(0.0, _busy_s() - busy_before - (_ours_s() - ours_before)) / duration_s
+    others = max(0.0, busy_s() - busy_before - (_ours_s() - ours_before)) / duration_s
     note(others)
     print(
         f"machine: {os.cpu_count()} cores, load average {load:.2f} before; "
@@ -70,7 +70,8 @@ def machine_watch() -> Iterator[None]:
     )
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
+    """Return how long the machine's cores have worked since it was started, all together, seconds."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     counted_twice = getattr(times, "guest", 0.0) + getattr(

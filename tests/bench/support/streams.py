@@ -90,19 +90,29 @@ async def stream_chat(
         StreamError: The status is not 200, or the stream ended in an error or too early.
     """
     answer = answer or Answer(0.0)
-    host, _, port = url.removeprefix("http://").partition(":")
-    data = json.dumps(body).encode()
-    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {host}:{port}", "Content-Type: application/json"]
-    lines += [f"Content-Length: {len(data)}", "Connection: close", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    data = _request(url, "/v1/chat/completions", body, headers)
     answer.sent_at = time.perf_counter()
-    reader, writer = await asyncio.open_connection(host, int(port), limit=_LIMIT_BYTES)
+    reader, writer = await _connected(url)
     try:
-        writer.write("\r\n".join([*lines, "", ""]).encode() + data)
+        writer.write(data)
         async with asyncio.timeout(TIMEOUT_S):
             await _read_answer(reader, answer, on_text)
     finally:
         writer.transport.abort()
     return answer
+
+
+def _request(url: str, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:
+    """Return a request that is the only one of its connection."""
+    data = json.dumps(body).encode()
+    lines = [f"POST {path} HTTP/1.1", f"Host: {url.removeprefix('http://')}", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(data)}", "Connection: close", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+async def _connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return await asyncio.open_connection(host, int(port), limit=_LIMIT_BYTES)
 
 
 async def _read_answer(reader: asyncio.StreamReader, answer: Answer, on_text: Callable[[Answer], None] | None) -> None:
@@ -111,9 +121,8 @@ async def _read_answer(reader: asyncio.StreamReader, answer: Answer, on_text: Ca
     answer.headers_at = time.perf_counter()
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise StreamError(f"{head.decode(errors='replace')}{(await reader.read(2000)).decode(errors='replace')}")
-    is_chunked = b"transfer-encoding: chunked" in head.lower()
     is_done = False
-    async for line in _lines(_chunks(reader) if is_chunked else _reads(reader)):
+    async for line in _lines(_body(reader, head)):
         if line == b"data: [DONE]":
             is_done = True
         elif line.startswith(b"data: "):
@@ -121,6 +130,10 @@ async def _read_answer(reader: asyncio.StreamReader, answer: Answer, on_text: Ca
     answer.ended_at = time.perf_counter()
     if not is_done:
         raise StreamError(f"the stream ended without [DONE] after {len(answer.text_times)} chunks")
+
+
+def _body(reader: asyncio.StreamReader, head: bytes) -> AsyncIterator[bytes]:
+    return _chunks(reader) if b"transfer-encoding: chunked" in head.lower() else _reads(reader)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -170,19 +183,17 @@ async def stream_completion(url: str, body: dict[str, Any], box_s: float) -> lis
     Returns:
         When each token came in, seconds of `time.perf_counter`.
     """
-    host, _, port = url.removeprefix("http://").partition(":")
-    data = json.dumps({**body, "stream": True}).encode()
-    lines = ["POST /completion HTTP/1.1", f"Host: {host}:{port}", "Content-Type: application/json"]
-    reader, writer = await asyncio.open_connection(host, int(port), limit=_LIMIT_BYTES)
+    data = _request(url, "/completion", {**body, "stream": True})
+    reader, writer = await _connected(url)
     times: list[float] = []
     begin = time.perf_counter()
     try:
-        writer.write("\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data)
+        writer.write(data)
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise StreamError(head.decode(errors="replace"))
         async with asyncio.timeout(TIMEOUT_S):
-            async for line in _lines(_chunks(reader)):
+            async for line in _lines(_body(reader, head)):
                 if line.startswith(b"data: "):
                     times.append(time.perf_counter())
                     if times[-1] - begin >= box_s:
