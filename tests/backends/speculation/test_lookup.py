@@ -1,6 +1,8 @@
 """What is looked up, against a search through all of the tokens."""
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,12 +87,30 @@ def test_a_prompt_is_looked_up_as_by_a_search_through_all_of_it(token_ids: list[
         assert list(draft[: len(found)]) == found
 
 
+class Counted(list[int]):
+    """Tokens that count how many of them were read."""
+
+    num_reads = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        self.num_reads += len(range(*place.indices(len(self)))) if isinstance(place, slice) else 1
+        return super().__getitem__(place)
+
+    def __iter__(self) -> Iterator[int]:
+        self.num_reads += len(self)
+        return super().__iter__()
+
+
 def test_each_token_costs_the_same_however_many_there_are() -> None:
     rng = random.Random(1)
-    token_ids = [rng.randrange(1000) for _ in range(20_000)]
+    token_ids = Counted(rng.randrange(1000) for _ in range(20_000))
     lookup = TokenLookup()
     lookup.follow(token_ids)
-    assert len(lookup._ends) <= len(token_ids)
-    token_ids.append(1)
-    lookup.follow(token_ids)
-    assert len(lookup._ends) <= len(token_ids)
+    for token_id in (1, *token_ids[100 : 100 + KEY_TOKENS + 2]):
+        token_ids.append(token_id)
+        token_ids.num_reads = 0
+        lookup.follow(token_ids)
+        assert 1 <= token_ids.num_reads <= 3, (
+            "the token, that at the place it is compared with, the one that leaves the key"
+        )
+        assert len(lookup._ends) <= len(token_ids)
