@@ -4,6 +4,7 @@ Not here: reading a config (`load.py`). The shipped files are `configs/server.ya
 `configs/server.schema.json`.
 """
 
+import inspect
 import re
 from importlib import resources
 from pathlib import Path
@@ -19,7 +20,7 @@ from router.errors import ConfigError
 REFERENCE_NAME = "server.yaml"
 SCHEMA_NAME = "server.schema.json"
 
-_ATTRIBUTE = re.compile(r"^ {4,}(\w+): (.+)$")
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
 def reference_text() -> str:
@@ -57,9 +58,9 @@ def json_schema() -> bytes:
 
 def _describe(definition: dict[str, Any]) -> None:
     """Move the docstring's `Attributes:` to the properties that they describe."""
-    head, _, attributes = definition.get("description", "").partition("Attributes:")
+    head, _, attributes = inspect.cleandoc(definition.get("description", "")).partition("Attributes:")
     definition["description"] = " ".join(head.split())
-    described = {match[1]: match[2] for line in attributes.splitlines() if (match := _ATTRIBUTE.match(line))}
+    described = {match[1]: " ".join(match[2].split()) for match in _ATTRIBUTE.finditer(attributes)}
     for name, property_schema in definition.get("properties", {}).items():
         if name in described:
             property_schema["description"] = described[name]

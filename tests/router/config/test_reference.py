@@ -49,6 +49,8 @@ def test_the_schema_has_every_key_described_and_no_others() -> None:
     sections = [field.name for field in msgspec.structs.fields(Config)]
     of_values = set(KVTypePair.__struct_fields__)
     assert set(keys) == {path[-1] for path in key_paths()} | set(sections) | of_values
+    checkpoints = schema["$defs"]["CacheConfig"]["properties"]["checkpoint_bytes"]["description"]
+    assert checkpoints.endswith("None = by the machine's memory."), "all of its lines"
 
 
 def test_the_first_run_gives_the_user_the_commented_file_with_its_schema_beside_it(tmp_path: Path) -> None:
