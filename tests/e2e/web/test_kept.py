@@ -154,9 +154,29 @@ def test_what_is_not_kept_can_be_stopped(visit: Callable[..., Visit], gateway: G
     page.get_by_text("Paragraph 0").wait_for()
     page.keyboard.press("Escape")
     gate.unlink()
-    page.locator(".stats, .error").first.wait_for()
+    page.get_by_text("Stopped.", exact=True).first.wait_for()
     assert "Paragraph 0" in page.inner_text(".markdown")
     assert gateway.get("/v1/mlxr/requests")["requests"] == []
+
+
+def test_what_is_not_kept_can_be_stopped_before_its_first_word(
+    visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
+) -> None:
+    gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
+    opened = visit()
+    page = opened.open()
+    page.select_option("#model", "tiny")
+    page.get_by_role("button", name="New chat, not kept").click()
+    gate = gates / "load"
+    gate.touch()
+    page.fill("#composer", "first-question")
+    page.keyboard.press("Enter")
+    page.locator(".state.loading").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".message .note").get_by_text("Stopped.", exact=True).wait_for()
+    gate.unlink()
+    assert gateway.get("/v1/mlxr/requests")["requests"] == []
+    forget_broken_requests(opened)
 
 
 def free_port() -> int:

@@ -51,7 +51,7 @@ function reader(answer, onChange) {
  */
 export async function askAndRead(answering, answer, asked, onChange) {
   const onEvent = reader(answer, onChange);
-  const headers = { "X-Mlxr-Engine": answering.engine };
+  const headers = { "X-Mlxr-Engine": answering.engine, "X-Request-Id": answering.id };
   await follow("/v1/responses", { body: requestOf(answering, asked), headers }, onEvent).catch((error) => {
     if (answer.responseId === null || !asked.conversation) throw error;
   });
@@ -78,11 +78,13 @@ export async function readOn(answer, onChange) {
   }
 }
 
-/** Stop the engine; what came stays. @param {Answer} answer @param {boolean} isKept */
-export async function stopAnswer(answer, isKept) {
-  if (!answer.responseId) return;
+/** Stop the engine; what came stays. @param {Message} answering @param {Answer} answer @param {boolean} isKept */
+export async function stopAnswer(answering, answer, isKept) {
+  if (isKept && !answer.responseId) return;
+  answer.isStopped = true;
   try {
-    const path = isKept ? `/v1/responses/${answer.responseId}/cancel` : `/v1/mlxr/requests/${answer.responseId}/cancel`;
+    // What is not kept has no response to name before its stream begins, only its request.
+    const path = isKept ? `/v1/responses/${answer.responseId}/cancel` : `/v1/mlxr/requests/${answering.id}/cancel`;
     await ask(path, { method: "POST" });
   } catch (error) {
     complain(error);

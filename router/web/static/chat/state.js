@@ -180,6 +180,7 @@ async function run(answering, answer, read) {
     answer.state = "failed";
     answer.error = error instanceof Error ? error.message : String(error);
   }
+  if (answer.isStopped && answer.state === "failed") answer.state = "cancelled"; // as a request that is not kept says it
   await noteItems(answering, answer);
   const isShown = running.value === answering;
   if (isShown) running.value = null;
@@ -209,5 +210,5 @@ async function noteItems(answering, answer) {
 
 /** Stop the engine; what was said stays. */
 export async function stop() {
-  if (running.value?.answer) await stopAnswer(running.value.answer, conversationId.value !== null);
+  if (running.value?.answer) await stopAnswer(running.value, running.value.answer, conversationId.value !== null);
 }

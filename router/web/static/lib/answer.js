@@ -16,6 +16,7 @@
  * @property {Usage | null} usage
  * @property {string | null} error
  * @property {boolean} isCutByLength
+ * @property {boolean} isStopped Whether its reader has stopped it.
  * @property {number | null} firstAt When the first text came, in ms of the page's clock.
  */
 
@@ -31,6 +32,7 @@ export function newAnswer() {
     usage: null,
     error: null,
     isCutByLength: false,
+    isStopped: false,
     firstAt: null,
   };
 }
