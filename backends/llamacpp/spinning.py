@@ -57,9 +57,11 @@ class Spinning:
     def _idle(self, is_there: threading.Event, may_go: threading.Event) -> None:
         assert self._library is not None
         num = (os.cpu_count() or 1) + 1
-        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL) does nothing
-        self._library.GOMP_parallel(nothing, None, ctypes.c_uint(num), ctypes.c_uint(0))
-        is_there.set()
+        try:
+            nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL) does nothing
+            self._library.GOMP_parallel(nothing, None, ctypes.c_uint(num), ctypes.c_uint(0))
+        finally:
+            is_there.set()  # whatever happened: the step waits for it
         may_go.wait()
 
 
