@@ -15,8 +15,8 @@ from router.cli.terminal.verbs import argument, verb
 from router.config.reference import ensure_config_file, json_schema
 from router.config.schema import Config
 
-SECRET_NAME: Final = re.compile(r"token|key|secret|password", re.IGNORECASE)
-"""Keys whose values are never printed. Numbers and switches are no secrets: `max_tokens` is a count."""
+SECRET_NAME: Final = re.compile(r"(token|key|secret|password)(?!\w*_file$)", re.IGNORECASE)
+"""Keys whose values are never printed. Numbers, switches and paths are no secrets: `max_tokens`, `tls_key_file`."""
 
 
 @verb

@@ -30,9 +30,9 @@ def test_show_as_json_is_a_config(mlxr: Mlxr) -> None:
     assert msgspec.convert(json.loads(mlxr("config", "show", "--json").out), Config) == Config()
 
 
-def test_secrets_are_masked_and_counts_are_not() -> None:
+def test_secrets_are_masked_and_counts_and_paths_are_not() -> None:
     value = {
-        "hub": {"token": "hf_x", "api_keys": ["a", "b"], "key_file": None, "nested_secret": {"a": "b"}},
+        "hub": {"token": "hf_x", "api_keys": ["a", "b"], "key_file": "/k.pem", "nested_secret": {"a": "b"}},
         "password": "p",
         "generation": {"max_tokens": 5},
         "keepalive_s": 10,
@@ -42,7 +42,7 @@ def test_secrets_are_masked_and_counts_are_not() -> None:
         "hub": {
             "token": "********",
             "api_keys": ["********", "********"],
-            "key_file": None,
+            "key_file": "/k.pem",
             "nested_secret": {"a": "********"},
         },
         "password": "********",
