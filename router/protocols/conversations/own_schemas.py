@@ -1,11 +1,12 @@
 """Kept conversations as mlxr's own API shows and changes them: what OpenAI's has no word for. Pure."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from router.protocols.answers import AnswerBody
+from router.protocols.conversations.objects import shown_item
 from router.protocols.responses.answer_schemas import AnswerFacts, KeptItem
 from router.protocols.responses.schemas import ResponseId
 from router.stores.conversations import (
@@ -17,7 +18,8 @@ from router.stores.conversations import (
 )
 from router.stores.conversations.words import SnippetPart
 
-MAX_TITLE_CHARS = 200
+MAX_TITLE_CHARS: Final = 200
+"""Of a title that somebody gave."""
 Title = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS)]
 
 
@@ -98,7 +100,7 @@ class BranchItem(AnswerBody, frozen=True, kw_only=True):
             response_id=kept.response_id,
             is_output=kept.is_output,
             created_at=kept.created_at,
-            item=msgspec.json.decode(kept.body, type=KeptItem),
+            item=shown_item(kept),
         )
 
 

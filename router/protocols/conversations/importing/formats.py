@@ -19,6 +19,7 @@ from router.protocols.conversations.importing.base import (
     imported,
     message_node,
 )
+from router.protocols.conversations.own_schemas import MAX_TITLE_CHARS
 from router.protocols.responses.items import fresh_id
 from router.stores.conversations import OWN_SOURCE, ConversationAnswer
 
@@ -66,7 +67,7 @@ def _own(entry: Any) -> Imported:
         nodes,
         head_id=read.conversation.head_item_id,
         source_id=f"{OWN_SOURCE}{read.conversation.id}",
-        title=read.conversation.title if read.conversation.is_title_own else "",
+        title=_title(read.conversation.title) if read.conversation.is_title_own else "",
         created_at=float(read.conversation.created_at),
         is_pinned=read.conversation.is_pinned,
         is_archived=read.conversation.is_archived,
@@ -197,7 +198,7 @@ def _time(value: Any) -> float:
 
 
 def _title(value: Any) -> str:
-    return " ".join(value.split())[:200] if isinstance(value, str) else ""
+    return " ".join(value.split())[:MAX_TITLE_CHARS] if isinstance(value, str) else ""
 
 
 def _source(program: str, known: Any, entry: Any) -> str:
