@@ -1,7 +1,7 @@
 """What may be asked by pages of the server's own only: the guards say whose page asks, routes say what it may.
 
-Any page of this machine may ask models, whatever its port; the conversations that are kept are not for the pages of
-other programs. A request without an origin is no page's.
+Any page of this machine may ask models, whatever its port; the conversations that are kept, and keys, are not for the
+pages of other programs. A request without an origin is no page's.
 """
 
 from typing import Any, Final

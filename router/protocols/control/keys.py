@@ -38,13 +38,13 @@ class UsageList(msgspec.Struct, frozen=True, kw_only=True):
     usage: list[KeyUsage]
 
 
-@MLXR_API.get("/v1/mlxr/keys", KeyList, scope=Scope.ADMIN)
+@MLXR_API.get("/v1/mlxr/keys", KeyList, scope=Scope.ADMIN, is_private=True)
 async def list_keys(keys: KeysPart) -> ASGIApp:
     """List the API keys; never their secrets."""
     return json_reply(KeyList(keys=await keys.rows()))
 
 
-@MLXR_API.post("/v1/mlxr/keys", MadeKey, body=KeyWishes, scope=Scope.ADMIN)
+@MLXR_API.post("/v1/mlxr/keys", MadeKey, body=KeyWishes, scope=Scope.ADMIN, is_private=True)
 async def create_key(request: AnyRequest, serving: ServingPart, keys: KeysPart) -> ASGIApp:
     """Make an API key; its secret is shown this one time."""
     with noting_ignored("POST /v1/mlxr/keys", is_strict=True):  # a bound that is misspelt must not be none
@@ -53,13 +53,13 @@ async def create_key(request: AnyRequest, serving: ServingPart, keys: KeysPart) 
     return json_reply(made, headers=[(b"cache-control", b"no-store")])
 
 
-@MLXR_API.delete("/v1/mlxr/keys/{name:str}", Key, scope=Scope.ADMIN)
+@MLXR_API.delete("/v1/mlxr/keys/{name:str}", Key, scope=Scope.ADMIN, is_private=True)
 async def revoke_key(name: FromPath[str], keys: KeysPart) -> ASGIApp:
     """End an API key for good, by its name or id."""
     return json_reply(await keys.revoke(name))
 
 
-@MLXR_API.get("/v1/mlxr/keys/usage", UsageList, query=(_DAYS,), scope=Scope.ADMIN)
+@MLXR_API.get("/v1/mlxr/keys/usage", UsageList, query=(_DAYS,), scope=Scope.ADMIN, is_private=True)
 async def get_key_usage(request: AnyRequest, keys: KeysPart) -> ASGIApp:
     """Tell what each API key used, by day."""
     return json_reply(UsageList(usage=await keys.usage(_days(request))))
