@@ -467,7 +467,7 @@ class ConversationItemNotFoundError(RouterError, code="item_not_found"):
 
 
 class ConversationLockedError(RouterError, code="conversation_locked"):
-    """What a request goes on from is still being written."""
+    """What a request goes on from, or is to delete, is still being written."""
 
     def __init__(self, conversation_id: str, response_id: str) -> None:
         super().__init__(

@@ -196,7 +196,11 @@ class KeptConversations:
         )
 
     async def delete_item(self, conversation_id: str, item_id: str) -> Conversation:
-        """Forget an item; return its conversation."""
+        """Forget an item; return its conversation.
+
+        Raises:
+            ConversationLockedError: It is still being written, or waits for its answer.
+        """
 
         def delete(store: "ConversationStore", _: Conversation) -> Conversation:
             store.trees.delete_item(conversation_id, item_id)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from registry.sqlite import Database
-from router.errors import ConversationItemNotFoundError
+from router.errors import ConversationItemNotFoundError, ConversationLockedError
 from router.stores.conversations.records import (
     IN_PROGRESS,
     Conversation,
@@ -223,9 +223,12 @@ class ConversationTrees:
 
         Raises:
             ConversationItemNotFoundError: There is none of that id.
+            ConversationLockedError: It is still being written, or waits for its answer, which would go on from nothing.
         """
         with self._database.write():
             gone = self.item(conversation_id, item_id)
+            if gone.response_id in self.running(conversation_id):
+                raise ConversationLockedError(conversation_id, str(gone.response_id))
             self.drop(conversation_id, item_id, gone.parent_id)
             self._database.rows("DELETE FROM responses WHERE id = ?", gone.response_id)
             self.name(conversation_id)

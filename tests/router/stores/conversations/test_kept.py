@@ -183,6 +183,18 @@ def test_a_deleted_item_hands_its_followers_to_its_parent(store: ConversationSto
         store.trees.delete_item("c", "a")
 
 
+def test_an_item_is_not_deleted_while_its_answer_is_written(store: ConversationStore) -> None:
+    store.trees.create(conversation(), [said("a")])
+    begun = store.growing.begin(turn("r", "a", said("b")))
+    store.growing.write_answer(begun, [said("x", role="assistant")], now=3)
+    for item_id in ("b", "x"):
+        with pytest.raises(ConversationLockedError, match="r is still being written"):
+            store.trees.delete_item("c", item_id)
+    store.growing.end(begun, "completed", [said("x", role="assistant")], "{}", now=4)
+    store.trees.delete_item("c", "b")
+    assert path_of(store) == ["a", "x"]
+
+
 def test_the_title_is_the_beginning_of_the_first_message_until_it_has_its_own(store: ConversationStore) -> None:
     store.trees.create(conversation(), [said("s", "be kind", "system"), said("a", f"{SECRET}\n  is " + "x" * 90)])
     assert store.trees.found("c").title == f"{SECRET} is {'x' * 90}"[:60]
