@@ -21,7 +21,12 @@ LAST_EVENT_ID: Final = Parameter(
 
 
 @MLXR_API.get(
-    "/v1/mlxr/events", answers={}, stream=Stream(SSE, EVENT_TYPES), headers=(LAST_EVENT_ID,), scope=Scope.MODELS
+    "/v1/mlxr/events",
+    answers={},
+    stream=Stream(SSE, EVENT_TYPES),
+    headers=(LAST_EVENT_ID,),
+    scope=Scope.MODELS,
+    is_private=True,
 )
 async def follow_events(request: AnyRequest, serving: ServingPart, events: EventsPart, keys: KeysPart) -> ASGIApp:
     """Tell what happens: states of models, swaps, memory, heat, jobs."""

@@ -116,7 +116,7 @@ async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints:
     return json_reply(capability_report(endpoints, model, kind, is_strict=is_strict))
 
 
-@MLXR_API.get("/v1/mlxr/requests", RequestList, scope=Scope.INFERENCE)
+@MLXR_API.get("/v1/mlxr/requests", RequestList, scope=Scope.INFERENCE, is_private=True)
 async def list_requests(serving: ServingPart) -> ASGIApp:
     """List the requests that run or wait."""
     may_see = current_caller().may_see
@@ -125,7 +125,7 @@ async def list_requests(serving: ServingPart) -> ASGIApp:
     )
 
 
-@MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse, scope=Scope.INFERENCE)
+@MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse, scope=Scope.INFERENCE, is_private=True)
 async def cancel_request(request_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """End a request."""
     running = serving.requests.get(request_id)

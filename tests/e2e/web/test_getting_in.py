@@ -106,6 +106,8 @@ def test_a_page_on_another_port_reads_and_changes_no_conversation(
         ("PATCH", f"/v1/mlxr/conversations/{kept}", '{"title": "mine"}'),
         ("DELETE", f"/v1/conversations/{kept}", None),
         ("DELETE", "/v1/mlxr/conversations", None),
+        ("GET", "/v1/mlxr/requests", None),
+        ("GET", "/v1/mlxr/events", None),
     ]
     context = browser.new_context()
     other = context.new_page()
