@@ -38,6 +38,7 @@ class LlamaCppEngine(Engine):
         return EngineInfo({"llama-cpp-python": llama_cpp.__version__}, features)
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedLlamaCpp:
+        self._log.listen()  # the library's log may be another's since: the proof below would have heard nothing
         self._log.reset()
         looked = time.monotonic(), current_platform().idle_s(), time.process_time()
         with contextlib.ExitStack() as freeing:

@@ -13,9 +13,9 @@ _LINE_MAX_CHARS = 300
 _BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
 _TOWER = re.compile(rb"CLIP using (\S+) backend")
-_HEARD: Final[list[object]] = []
-"""Every callback that ever became the library's log: it may be called as long as the process lives, whatever became of
-the engine that set it. A worker has one."""
+_HEARD: Final[dict[int, object]] = {}
+"""Every callback that ever became the library's log, by its identity: it may be called as long as the process lives,
+whatever became of the engine that set it. A worker has one."""
 CPU_BUFFER_PREFIXES = ("CPU", "AMX")
 """Names of ggml buffer types in ordinary memory: CPU, CPU_Mapped, CPU_REPACK, CPU_AARCH64, AMX.
 
@@ -49,7 +49,7 @@ class LibraryLog:
 
     def listen(self) -> None:
         """Become the library's log, and initialise the library; the library has one log, the last that listened."""
-        _HEARD.append(self._callback)
+        _HEARD[id(self._callback)] = self._callback
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 

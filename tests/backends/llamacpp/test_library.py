@@ -82,6 +82,18 @@ def test_a_real_load_is_on_the_cpu_only(loaded_engines: Callable[[str], EngineUn
     assert all(device.startswith("CPU") for device in devices)
 
 
+def test_a_load_is_heard_although_another_took_the_librarys_log(tiny_gguf: Path) -> None:
+    quiet = LibraryLog()
+    engine = engine_of("llamacpp")
+    quiet.listen()
+    loaded = engine.load(LoadSpec(model_path=str(tiny_gguf), context_length=64), lambda _fraction: None)
+    try:
+        assert "CPU" in loaded.model.devices
+        assert quiet.devices == set()
+    finally:
+        loaded.close()
+
+
 def test_a_load_that_leaves_the_cpu_fails(tiny_gguf: Path) -> None:
     """A line of a Metal build, spoken in the middle of a real load."""
     engine = engine_of("llamacpp")

@@ -234,7 +234,8 @@ def test_gemmas_literals_become_the_json_they_mean(arguments: dict[str, Any]) ->
 @given(
     city=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")),
     family=st.sampled_from(["qwen_coder", "minimax", "glm"]),
-    other=JSON_VALUES.filter(lambda value: not isinstance(value, str)),
+    # A value that holds its own closing tag has no end that anybody could tell.
+    other=JSON_VALUES.filter(lambda value: not isinstance(value, str) and "</" not in json.dumps(value)),
 )
 def test_plain_values_come_back(city: str, family: str, other: Any) -> None:
     templates = {
