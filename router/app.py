@@ -13,6 +13,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from router.config.capability import AUTO, socket_path
 from router.config.instance import ServerFacts
 from router.config.paths import Paths
+from router.config.settings.administration import ConfigAdministration
 from router.events.log import EventLog
 from router.heat import HeatMonitor
 from router.http.hosts import HostRules
@@ -62,6 +63,7 @@ class Services:
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
         keys: Administers the API keys.
+        configuration: Changes the config file.
     """
 
     server: ServerFacts
@@ -81,6 +83,7 @@ class Services:
     batches: Batches
     conversations: Conversations
     keys: KeyAdministration
+    configuration: ConfigAdministration
 
 
 class _App(Litestar):

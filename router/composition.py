@@ -15,9 +15,11 @@ from router.app import Services
 from router.bench.machine.machine import machine_id
 from router.conditions import Conditions
 from router.config import CurrentConfig
+from router.config.following import ConfigFollower
 from router.config.instance import ServerFacts
 from router.config.paths import Paths
 from router.config.roots import scan_roots
+from router.config.settings.administration import ConfigAdministration
 from router.events.sources import EventSources
 from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
@@ -59,6 +61,7 @@ class Composition:
     """
 
     config: CurrentConfig
+    follower: ConfigFollower
     conditions: Conditions
     paths: Paths
     environment: Mapping[str, str]
@@ -147,4 +150,5 @@ class Composition:
             batches=batches,
             conversations=conversations,
             keys=KeyAdministration(paths.keys_db),
+            configuration=ConfigAdministration(self.config, self.follower),
         )

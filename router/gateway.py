@@ -135,6 +135,7 @@ class _Gateway:
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             parts = Composition(
                 config=self._config,
+                follower=self._follower,
                 conditions=self._conditions,
                 paths=paths,
                 environment=self._environment,

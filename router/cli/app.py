@@ -157,9 +157,10 @@ ROOT: Final = Group(
             epilog="Examples: `mlxr service install`, `mlxr service status`.",
         ),
         "config": Group(
-            "Show, check and find the config.",
+            "Show, set, check and find the config.",
             {
                 "show": "config:show",
+                "set": "config:set_keys",
                 "check": "config:check",
                 "path": "config:path",
                 "schema": LazyVerb("schema", "config:schema", is_hidden=True),

@@ -1,22 +1,21 @@
-"""`mlxr config …`: look at the config, check it, find it. Editing is the user's, or `mlxr engine`'s."""
+"""`mlxr config …`: look at the config, check it, find it, set keys of it."""
 
 import json
-import re
 import sys
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from registry.credentials import MASK, without_credentials
-from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
+from router.cli.terminal.context import CommandError, config_file, current_paths, file_in_use, read_config
 from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import bold, print_json, shown
 from router.cli.terminal.verbs import argument, verb
+from router.config.current import needs_restart
+from router.config.instance import read_instance
 from router.config.reference import ensure_config_file, json_schema
 from router.config.schema import Config
-
-SECRET_NAME: Final = re.compile(r"(token|key|secret|password)(?!\w*_file$)", re.IGNORECASE)
-"""Keys whose values are never printed. Numbers, switches and paths are no secrets: `max_tokens`, `tls_key_file`."""
+from router.config.settings.masking import masked
+from router.config.yaml_text import YAMLTextError, parse
 
 
 @verb
@@ -35,6 +34,49 @@ def show(config: str | None, is_json: bool) -> None:
     for (name, current), (_, usual) in zip(_flat(value), _flat(default), strict=True):
         line = f"{name}: {_yaml(current)}"
         print(line if current == usual else bold(f"{line}  # default: {_yaml(usual)}"))
+
+
+@verb
+@argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...", help="KEY= gives the key its default.")
+@config_option()
+@json_option()
+def set_keys(pairs: tuple[str, ...], config: str | None, is_json: bool) -> None:
+    """Set keys of the config file, all or none; comments stay. A running server follows.
+
+    Values are written as in the file: numbers, true, null, words, [lists].
+
+    Examples: `mlxr config set generation.temperature=0.7 limits.keep_alive_s=forever`,
+    `mlxr config set 'server.allowed_origins=["http://localhost:3000"]'`, `mlxr config set generation.temperature=`.
+    """
+    from router.config.settings.changes import change_file  # noqa: PLC0415 - the other verbs change nothing
+
+    given = dict(_pair(text) for text in pairs)
+    file = file_in_use(current_paths(), config)
+    has_changed = change_file(
+        file, {key: _value(key, text) for key, text in given.items() if text}, [key for key in given if not given[key]]
+    )
+    late = [key for key in given if needs_restart(tuple(key.split(".")))]
+    if is_json:
+        print_json({"file": str(file), "changed": has_changed, "needs_restart": late})
+        return
+    print(f"{shown(file)}: " + ("changed" if has_changed else "as before"))
+    if late and has_changed and read_instance(current_paths()) is not None:
+        print(f"A restart of the server is needed for {', '.join(late)}.")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandError(f"{text[:60]!r} sets nothing; write KEY=VALUE, or KEY= for the default.", exit_code=2)
+    return key, value
+
+
+def _value(key: str, text: str) -> Any:
+    """Read a value as the file has it."""
+    try:
+        return parse(f"value: {text}").value["value"]
+    except YAMLTextError as exc:
+        raise CommandError(f"{key}: {exc}; put texts with signs in quotes.", exit_code=2) from exc
 
 
 @verb
@@ -68,24 +110,6 @@ def path() -> None:
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     sys.stdout.write(json_schema().decode())
-
-
-def masked(value: Any, *, is_secret: bool = False) -> Any:
-    """Replace the values of keys that look like secrets.
-
-    Returns:
-        A copy; texts under such keys are masked, however deep, and in every address the user and password.
-    """
-    match value:
-        case str():
-            return MASK if is_secret else without_credentials(value)
-        case list():
-            return [masked(item, is_secret=is_secret) for item in value]
-        case dict():
-            names = {key: is_secret or SECRET_NAME.search(key) is not None for key in value}
-            return {key: masked(item, is_secret=names[key]) for key, item in value.items()}
-        case _:
-            return value
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

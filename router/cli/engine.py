@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ import msgspec
 from registry.engines import EngineSetting
 from router.bench.machine.machine import machine_id
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
-from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths, read_config
+from router.cli.terminal.context import CommandError, check_engine, current_paths, file_in_use, read_config
 from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import print_facts, print_json, print_table
 from router.cli.terminal.server import client_if_running
@@ -86,16 +85,8 @@ def engine(
         _set_model(paths, model, own, is_json=is_json)
 
 
-def _config_file(paths: Paths, given: str | None) -> Path:
-    """Give the file that counts: the named one, else the running server's, else mlxr's own."""
-    instance = read_instance(paths)
-    if given is None and instance is not None and instance.config_file is not None:
-        return Path(instance.config_file)
-    return config_file(paths, given)
-
-
 def _show(paths: Paths, config: str | None, model: str | None, *, is_json: bool) -> None:
-    file = _config_file(paths, config)
+    file = file_in_use(paths, config)
     facts: dict[str, Any] = {"engine": str(read_config(paths, str(file) if file.exists() else None).engine)}
     client = client_if_running(paths)
     if client is not None:
@@ -120,7 +111,7 @@ def _show(paths: Paths, config: str | None, model: str | None, *, is_json: bool)
 
 
 def _set_global(paths: Paths, config: str | None, setting: str, *, is_json: bool) -> None:
-    file = _config_file(paths, config)
+    file = file_in_use(paths, config)
     ensure_config_file(file)
     has_changed = set_value(file, ("engine",), setting)
     client = client_if_running(paths)

@@ -6,10 +6,18 @@ from msgspec.structs import replace
 
 from router.config.schema import Config
 from router.config.tiers import Tier, completed, settings_in_force, tier_for
+from router.config.yaml_text import KeyPath
 from router.status import MemorySetting
 
 READ_AT_START: Final = ("server", "models", "hub", "logging", "telemetry")
 """Sections of which a change takes effect after a restart."""
+
+_KEYS_READ_AT_START: Final = frozenset({("batches", "parallel")})
+
+
+def needs_restart(key: KeyPath) -> bool:
+    """Tell whether a change of a key takes effect after a restart only."""
+    return key[0] in READ_AT_START or key in _KEYS_READ_AT_START
 
 
 class CurrentConfig:
@@ -20,6 +28,7 @@ class CurrentConfig:
 
     Attributes:
         config: Completed by the defaults of the machine's tier; replaced as a whole.
+        at_start: What was in force when it was made.
         error: Why the last edit of the file was refused, or None.
     """
 
@@ -27,6 +36,7 @@ class CurrentConfig:
         self._total_bytes = total_bytes
         self._said = config
         self.config = self._completed(config)
+        self.at_start: Final = self.config
         self.error: str | None = None
 
     @property

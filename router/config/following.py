@@ -1,5 +1,6 @@
 """The config in force follows its file, and an order to read it now."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ class ConfigFollower:
         overrides: The command line's, which stay above every later edit.
         user_home: What a leading `~/` of a path in the file stands for.
         on_read: Called after each reading, also of a bad edit.
+
+    Attributes:
+        content: What the file said when it was read last and could be.
+        overrides: Those that still count.
     """
 
     def __init__(
@@ -38,10 +43,13 @@ class ConfigFollower:
         user_home: Path,
         on_read: Callable[[], None],
     ) -> None:
+        self.file: Final = file
+        self.user_home: Final = user_home
+        self.content = content
+        self.overrides = overrides
         self._current: Final = current
-        self._overrides = overrides
-        self._engine = content.engine
         self._on_read = on_read
+        self._has_read = asyncio.Event()
         self._watcher = ConfigWatcher(file, current=content, user_home=user_home)
         self.read_now: Final = self._watcher.read_now
 
@@ -60,6 +68,15 @@ class ConfigFollower:
             else:
                 on_applied()
             self._on_read()
+            self._has_read.set()
+            self._has_read = asyncio.Event()
+
+    async def until_read(self, content: Config) -> None:
+        """Read the file now, and return when it was read with that content."""
+        while self.content != content:
+            has_read = self._has_read
+            self.read_now()
+            await has_read.wait()
 
     def take(self, change: Config | ConfigError) -> None:
         """Put a new content into force; what only a restart can change is said in the log.
@@ -69,11 +86,11 @@ class ConfigFollower:
         """
         if isinstance(change, ConfigError):
             raise change
-        if change.engine is not self._engine:
+        if change.engine is not self.content.engine:
             # Who edits the engine now means it; what the command line said at the start is over.
-            self._overrides = msgspec.structs.replace(self._overrides, engine=None)
-            self._engine = change.engine
-        config = apply_overrides(change, self._overrides)
+            self.overrides = msgspec.structs.replace(self.overrides, engine=None)
+        self.content = change
+        config = apply_overrides(change, self.overrides)
         for section in self._current.take_over(config):
             logger.warning("changes under %s: take effect after a restart", section)
         logger.info("the config file was read: engine is %s", config.engine.value)

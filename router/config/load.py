@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import inspect
 
 from registry.credentials import without_credentials
 from registry.engines import EngineSetting
+from router.config.key_types import expected, is_section, key_paths
 from router.config.schema import Config
 from router.config.server import AbsolutePath, SocketPath
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
@@ -88,6 +88,27 @@ def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Co
     return config if user_home is None else _with_home(config, user_home)
 
 
+def check_key(path: KeyPath, value: Any) -> None:
+    """Refuse what a key cannot be; whether it goes with other keys, the whole file says.
+
+    Args:
+        path: 1 or 2 parts, of which the key need not exist.
+        value: As YAML and JSON have it.
+
+    Raises:
+        ConfigError: The message begins with the key.
+    """
+    nested = value
+    for part in reversed(path):
+        nested = {part: nested}
+    try:
+        msgspec.convert(nested, Config)
+    except msgspec.ValidationError as exc:
+        place, problem = _explain(str(exc), nested)
+        if place[: len(path)] == path:
+            raise ConfigError(problem, param=dotted(place)) from exc
+
+
 def apply_overrides(config: Config, overrides: Overrides) -> Config:
     """Return the file's config with what the command line says over it."""
     value: dict[str, Any] = msgspec.to_builtins(config)
@@ -110,12 +131,8 @@ def _without_empty_sections(value: Any) -> Any:
     """Read a section whose keys are all commented out, which YAML calls null, as an empty one."""
     if not isinstance(value, dict):
         return value
-    sections = {field.name for field in msgspec.structs.fields(Config) if _is_section(field.type)}
+    sections = {field.name for field in msgspec.structs.fields(Config) if is_section(field.type)}
     return {key: {} if item is None and key in sections else item for key, item in value.items()}
-
-
-def _is_section(field_type: Any) -> bool:
-    return isinstance(field_type, type) and issubclass(field_type, msgspec.Struct)
 
 
 def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
@@ -133,7 +150,7 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     name = dotted(path) or "the file"
     # Messages end up in logs. What is no address at all may be a password anywhere.
     got = "something else" if path[-1:] in {("token",), ("proxy",)} else _shown(reduce(getitem, path, value))
-    return path, f"{name}: expected {_expected(path)}, got {got}"
+    return path, f"{name}: expected {expected(path)}, got {got}"
 
 
 def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
@@ -145,71 +162,6 @@ def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
     advice = f"did you mean {hint}?" if hint else "`mlxr config show` lists the keys there are"
     path = tuple(part if isinstance(part, int) else _clean(part) for part in path)
     return path, f"{dotted(path)}: unknown key; {advice}"
-
-
-def key_paths() -> list[KeyPath]:
-    """List every key of the config as 1 or 2 parts, sections left out, in the order of the Structs."""
-    paths: list[KeyPath] = []
-    for field in msgspec.structs.fields(Config):
-        if _is_section(field.type):
-            paths += [(field.name, inner.name) for inner in msgspec.structs.fields(field.type)]
-        else:
-            paths.append((field.name,))
-    return paths
-
-
-def _expected(path: KeyPath) -> str:
-    """Say what a key takes: from the Structs, so that type and range are named whatever was wrong."""
-    info: Any = inspect.type_info(Config)
-    for part in path:
-        info = _child(info, part)
-    is_nullable = isinstance(info, inspect.UnionType) and any(isinstance(t, inspect.NoneType) for t in info.types)
-    described, info = _unwrapped(info)
-    return (described or _kind(info)) + (", or null" if is_nullable else "")
-
-
-def _kind(info: Any) -> str:
-    match info:
-        case inspect.EnumType() | inspect.LiteralType():
-            values = [member.value for member in info.cls] if isinstance(info, inspect.EnumType) else info.values
-            return "one of " + ", ".join(map(str, values))
-        case inspect.StructType():
-            return "keys and values"
-        case inspect.VarTupleType():
-            return "a list"
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.StrType():
-            return "text that is not empty" if info.min_length else "text"
-        case _:
-            return _number(info)
-
-
-def _number(info: Any) -> str:
-    kind = "int" if isinstance(info, inspect.IntType) else "number"
-    low = f" > {info.gt:g}" if info.gt is not None else "" if info.ge is None else f" >= {info.ge:.12g}"
-    high = "" if info.le is None else f"{' and' if low else ''} <= {info.le:.12g}"
-    return kind + low + high
-
-
-def _child(info: Any, part: str | int) -> Any:
-    _, info = _unwrapped(info)
-    if isinstance(info, inspect.StructType):
-        return next((field.type for field in info.fields if field.encode_name == part), info)
-    return info.item_type if isinstance(info, inspect.VarTupleType) else info
-
-
-def _unwrapped(info: Any) -> tuple[str | None, Any]:
-    """Look through `… | None` and `Annotated` to the type inside; give our description of it as well."""
-    description: str | None = None
-    while True:
-        if isinstance(info, inspect.Metadata):
-            description = (info.extra_json_schema or {}).get("description", description)
-            info = info.type
-        elif isinstance(info, inspect.UnionType):
-            info = next(kind for kind in info.types if not isinstance(kind, inspect.NoneType))
-        else:
-            return description, info
 
 
 def _shown(value: Any) -> str:
@@ -240,7 +192,7 @@ def _with_home(config: Config, user_home: Path) -> Config:
             if key.type in _PATH_TYPES
         }
         for section in msgspec.structs.fields(Config)
-        if _is_section(section.type)
+        if is_section(section.type)
     }
     replace = msgspec.structs.replace
     return replace(config, **{name: replace(getattr(config, name), **paths) for name, paths in sections.items()})

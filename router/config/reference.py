@@ -5,7 +5,6 @@ Not here: reading a config (`load.py`). The shipped files are `configs/server.ya
 """
 
 import inspect
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ import msgspec
 
 from registry.disk import make_private
 from router.config.edit import write_atomically
+from router.config.key_types import attributes_of
 from router.config.schema import Config
 from router.errors import ConfigError
 
 REFERENCE_NAME = "server.yaml"
 SCHEMA_NAME = "server.schema.json"
-
-_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
 def reference_text() -> str:
@@ -58,9 +56,9 @@ def json_schema() -> bytes:
 
 def _describe(definition: dict[str, Any]) -> None:
     """Move the docstring's `Attributes:` to the properties that they describe."""
-    head, _, attributes = inspect.cleandoc(definition.get("description", "")).partition("Attributes:")
-    definition["description"] = " ".join(head.split())
-    described = {match[1]: " ".join(match[2].split()) for match in _ATTRIBUTE.finditer(attributes)}
+    doc = inspect.cleandoc(definition.get("description", ""))
+    definition["description"] = " ".join(doc.partition("Attributes:")[0].split())
+    described = attributes_of(doc)
     for name, property_schema in definition.get("properties", {}).items():
         if name in described:
             property_schema["description"] = described[name]

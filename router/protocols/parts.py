@@ -6,6 +6,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 
 from router.config.instance import ServerFacts
+from router.config.settings.administration import ConfigAdministration
 from router.events.log import EventLog
 from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
@@ -42,6 +43,7 @@ PullsPart = NamedDependency[PullAccess]
 ConversionsPart = NamedDependency[ModelConversions]
 BenchesPart = NamedDependency[BenchRuns]
 BatchesPart = NamedDependency[Batches]
+ConfigPart = NamedDependency[ConfigAdministration]
 KeysPart = NamedDependency[KeyAdministration]
 ConversationsPart = NamedDependency[Conversations]
 EndpointsPart = NamedDependency[tuple[Endpoint, ...]]

@@ -18,8 +18,10 @@ from backends.machine.current import current_platform
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import Services, create_app
-from router.config import Config, ServerConfig
+from router.config import Config, Overrides, ServerConfig
+from router.config.following import ConfigFollower
 from router.config.instance import ServerFacts
+from router.config.settings.administration import ConfigAdministration
 from router.events.sources import EventSources
 from router.heat import HeatMonitor
 from router.http.hosts import HostRules
@@ -91,6 +93,7 @@ class FakeFront:
         await self.services.jobs.__aenter__()
         self._resuming = asyncio.create_task(self.services.suspension.run())
         self._batches = asyncio.create_task(self.services.batches.run())
+        self._following = asyncio.create_task(self._follower.run(self.supervisor.refresh))
         limits = HttpLimits()
         app = guarded(
             create_app(self.services),
@@ -110,6 +113,14 @@ class FakeFront:
 
     def _services(self) -> Services:
         current, jobs, database = self.fleet.current_config, Jobs(), self.registry.path
+        self._follower = ConfigFollower(
+            current,
+            database.with_name("server.yaml"),
+            Config(),
+            Overrides(),
+            user_home=database.parent,
+            on_read=lambda: None,
+        )
         serving = RequestService(current, self.models, self.supervisor, RequestRegister())
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
         models_dir = database.with_name("models")
@@ -146,6 +157,7 @@ class FakeFront:
             batches=batches,
             conversations=conversations,
             keys=KeyAdministration(database.with_name("keys.sqlite3")),
+            configuration=ConfigAdministration(current, self._follower),
         )
 
     @property
@@ -162,7 +174,8 @@ class FakeFront:
         await self.end_jobs()
         self._batches.cancel()
         self._resuming.cancel()
-        await asyncio.wait([self._batches, self._resuming])
+        self._following.cancel()
+        await asyncio.wait([self._batches, self._resuming, self._following])
         await self.services.conversations.close()
         await self.fleet.close()
 

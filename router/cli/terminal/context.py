@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from registry.engines import EngineSetting
+from router.config.instance import read_instance
 from router.config.load import load_config
 from router.config.paths import Paths, paths_from_env
 from router.config.schema import Config
@@ -41,6 +42,14 @@ def config_file(paths: Paths, given: str | None) -> Path:
     if not path.exists():
         raise CommandError(f"{path}: there is no such config file.", exit_code=2)
     return path
+
+
+def file_in_use(paths: Paths, given: str | None) -> Path:
+    """Give the config file that counts: the named one, else the running server's, else mlxr's own."""
+    instance = read_instance(paths)
+    if given is None and instance is not None and instance.config_file is not None:
+        return Path(instance.config_file)
+    return config_file(paths, given)
 
 
 def read_config(paths: Paths, given: str | None = None) -> Config:

@@ -14,6 +14,7 @@ from router.http.asgi import json_reply
 from router.http.caller import Scope, current_caller
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.capabilities import CapabilityReport, capability_report
+from router.protocols.control.config import CONFIG_ROUTES
 from router.protocols.control.events import EVENT_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.jobs import JOB_ROUTES
@@ -171,4 +172,5 @@ ROUTES: Final = (
     *JOB_ROUTES,
     *METRIC_ROUTES,
     *KEY_ROUTES,
+    *CONFIG_ROUTES,
 )

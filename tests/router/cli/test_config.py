@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.cli.config import masked
 from router.config import Config
 from router.config.paths import Paths
 from router.config.reference import json_schema, reference_text
+from router.config.settings.masking import masked
 from tests.router.cli.conftest import Mlxr
 
 
@@ -97,3 +97,33 @@ def test_check_accepts_the_good_and_refuses_the_bad(mlxr: Mlxr, tmp_path: Path, 
 
 def test_schema_prints_the_schema(mlxr: Mlxr) -> None:
     assert mlxr("config", "schema").out.encode() == json_schema()
+
+
+def test_set_writes_keys_and_keeps_what_is_written_beside_them(mlxr: Mlxr, paths: Paths) -> None:
+    mlxr("config", "path")
+    done = mlxr("config", "set", "generation.temperature=0.5", "limits.keep_alive_s=forever", "engine=mlx")
+    assert done.out == f"{paths.config_file}: changed\n"
+    changed = paths.config_file.read_text()
+    assert len(set(reference_text().splitlines()) - set(changed.splitlines())) == 3, "all else is as it was"
+    assert mlxr("config", "set", "generation.temperature=", "limits.keep_alive_s=", "engine=").exit_code == 0
+    assert paths.config_file.read_text() == reference_text()
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("generation.temperature=9", "generation.temperature: expected number >= 0 and <= 5, got 9"),
+        ("generation.temprature=1", "generation.temprature: unknown key; did you mean generation.temperature?"),
+        ("generation=1", "generation: this is a section; name one of its keys"),
+        ("limits.max_queue=[", "limits.max_queue: "),
+        ("engine", "'engine' sets nothing; write KEY=VALUE"),
+        ('hub.token="********"', "hub.token: ******** stands for what is not shown"),
+        ("server.tls_key_file=/k.pem", "server.tls_key_file is set and server.tls_cert_file is not"),
+    ],
+)
+def test_set_refuses_what_cannot_be(mlxr: Mlxr, paths: Paths, pair: str, said: str) -> None:
+    mlxr("config", "path")
+    done = mlxr("config", "set", "standby=true", pair)
+    assert done.exit_code != 0
+    assert said in done.err
+    assert paths.config_file.read_text() == reference_text(), "none of it"

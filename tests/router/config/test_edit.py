@@ -1,14 +1,17 @@
 import difflib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.engines import EngineSetting
-from router.config import load_config, parse_config
-from router.config.edit import edited, set_value
+from router.config import Config, load_config, parse_config
+from router.config.edit import edited, get_at, set_value, set_values
 from router.config.reference import reference_text
+from router.config.yaml_text import dotted, parse
 from router.errors import ConfigError
 
 
@@ -117,3 +120,76 @@ def test_a_folder_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="cannot be"):
         set_value(tmp_path / "file" / "server.yaml", ("engine",), "mlx")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value", "result"),
+    [
+        (
+            "models:\n  extra_folders: []  # mine\n",
+            ("models", "extra_folders"),
+            ["/a"],
+            'models:\n  extra_folders: ["/a"]  # mine\n',
+        ),
+        (
+            "models:\n  extra_folders:\n  - /a\n  - /b  # far away\n\n  # Next.\n  ollama: true\n",
+            ("models", "extra_folders"),
+            ["/c"],
+            'models:\n  extra_folders: ["/c"]  # far away\n\n  # Next.\n  ollama: true\n',
+        ),
+        ("models: {preload: none}\n", ("models", "preload"), ["tiny"], 'models: {preload: ["tiny"]}\n'),
+        (
+            "llamacpp:\n  kv_type:\n    k: q8_0\n    v: q4_0\n  mmap: true\n",
+            ("llamacpp", "kv_type"),
+            "f16",
+            "llamacpp:\n  kv_type: f16\n  mmap: true\n",
+        ),
+        ("llamacpp:\n  mmap: true\n", ("llamacpp", "kv_type"), {"k": "f16", "v": "q8_0"}, None),
+        ("models:\n  extra_folders: [/a]\n", ("models", "ollama"), False, None),
+    ],
+)
+def test_lists_and_pairs_are_written_in_one_line_where_they_stand(
+    text: str, key: tuple[str, ...], value: Any, result: str | None
+) -> None:
+    changed = edited(text, key, value)
+    assert result is None or changed == result
+    assert get_at(parse(changed).value, key) == value
+    parse_config(changed, source="x")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("standby",),
+        ("server", "allowed_origins"),
+        ("limits", "keep_alive_s"),
+        ("cache", "persist"),
+        ("models", "preload"),
+        ("telemetry", "otlp_endpoint"),
+    ],
+    ids=dotted,
+)
+def test_no_comment_of_the_shipped_file_is_lost_whichever_key_is_set(key: tuple[str, ...]) -> None:
+    usual = get_at(msgspec.to_builtins(Config()), key)
+    other = ["x"] if isinstance(usual, list) else not usual if isinstance(usual, bool) else "word"
+    changed = edited(reference_text(), key, other)
+    assert len(changed_lines(reference_text(), changed)) == 2, "one line out, one in"
+    assert edited(changed, key, usual) == reference_text()
+
+
+def test_several_keys_are_set_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text("# mine\nengine: auto\n")
+    with pytest.raises(ConfigError, match=r"server\.port"):
+        set_values(path, {("engine",): "mlx", ("server", "port"): 99_999})
+    assert path.read_text() == "# mine\nengine: auto\n"
+    assert set_values(path, {("engine",): "mlx", ("server", "port"): 99})
+    assert path.read_text() == "# mine\nengine: mlx\nserver:\n  port: 99\n"
+
+
+def test_what_is_right_only_together_is_set_together(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    pair: Any = {("server", "tls_cert_file"): "/a", ("server", "tls_key_file"): "/b"}
+    assert set_values(path, pair)
+    with pytest.raises(ConfigError, match="tls_cert_file"):
+        set_values(path, {("server", "tls_key_file"): None})

@@ -5,7 +5,7 @@ import pytest
 
 from registry.engines import EngineSetting
 from router.config import Config, Overrides, apply_overrides, load_config, parse_config
-from router.config.load import key_paths
+from router.config.key_types import key_paths
 from router.config.yaml_text import KeyPath, dotted
 from router.errors import ConfigError
 

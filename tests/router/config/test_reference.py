@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from router.config import Config, load_config, parse_config
-from router.config.load import key_paths
+from router.config.key_types import key_paths
 from router.config.reference import ensure_config_file, json_schema, reference_text
 from router.config.schema import KVTypePair
 from router.config.yaml_text import parse
