@@ -10,11 +10,46 @@ import pytest
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths, paths_from_env
-from tests.support import tiny_model
+from tests.support import npm, tiny_model
 from tests.support.gateway_process import GatewayProcess
+from tests.support.python_clients import PythonClients
 
 TOOLED_CONTEXT_LENGTH = 8192
 BUNDLED = "smollm2-135m-instruct"
+NODE_PACKAGES = (
+    *("openai@6", "@anthropic-ai/sdk@1", "ollama@0.6"),
+    *("ai@6", "@ai-sdk/openai-compatible@2", "ollama-ai-provider-v2@3", "zod@4"),
+)
+_SHARED = ("shared_gateway", "tooled_gateway", "real_gateway")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of one gateway beside each other, and of these those of one engine.
+
+    Else a process starts a gateway that another has already, and each test swaps the engines: as dear as the start of a
+    worker and the load of a model.
+    """
+    asking = [item for item in items if _gateway_of(item) is not None]
+    if not asking:
+        return
+    first = items.index(asking[0])
+    items[:] = [item for item in items if _gateway_of(item) is None]
+    items[first:first] = sorted(asking, key=lambda item: (_gateway_of(item), _place_of_engine(item)))
+
+
+def _gateway_of(item: pytest.Item) -> str | None:
+    """Return what tells the gateway of more than one test that a test asks, or None."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    shared = next((name for name in _SHARED if name in fixtures), None)
+    is_module_s = "gateway" in fixtures and "e2e" in item.path.parts and shared is None
+    return str(item.path) if is_module_s else shared
+
+
+def _place_of_engine(item: pytest.Item) -> int:
+    """Return 0 and 2 for the engines, 1 for what asks both or the one that is there."""
+    callspec = getattr(item, "callspec", None)
+    return {"llamacpp": 0, "mlx": 2}.get(callspec.params.get("engine"), 1) if callspec is not None else 1
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +69,18 @@ def tooled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         tiny_model.write_gguf(folder / "tooled.gguf", name="tooled", **options),
         tiny_model.write_mlx(folder / "tooled-mlx", name="tooled", **options),
     )
+
+
+@pytest.fixture(scope="session")
+def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PythonClients]:
+    with PythonClients(tmp_path_factory.mktemp("clients") / "stderr.txt") as clients:
+        yield clients
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages of all clients that run on Node; a test that wants them is skipped where they cannot be had."""
+    return npm.install(tmp_path_factory.mktemp("node"), *NODE_PACKAGES)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +140,7 @@ def tooled_gateway(
     with Registry(Paths.under(home).registry_db) as registry:
         for path in tooled:
             register_path(registry, path, name="tooled")
-    gateway = GatewayProcess(home, config={"standby": True})
+    gateway = GatewayProcess(home)
     yield gateway
     assert gateway.stop() == 0
 

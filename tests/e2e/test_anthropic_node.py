@@ -8,12 +8,6 @@ from tests.support import npm
 from tests.support.gateway_process import GatewayProcess
 
 SCRIPT = Path(__file__).parent / "clients" / "anthropic_client.mjs"
-PACKAGE = "@anthropic-ai/sdk@1"
-
-
-@pytest.fixture(scope="module")
-def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return npm.install(tmp_path_factory.mktemp("anthropic-node"), PACKAGE)
 
 
 @pytest.mark.parametrize("engine", ["llamacpp", "mlx"])

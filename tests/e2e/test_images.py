@@ -16,10 +16,9 @@ from PIL import Image
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
-from tests.e2e.test_clients import PYTHON, ROOT
-from tests.e2e.test_ollama_clients import results_of
 from tests.support.colour_model import QUESTIONS, painted
 from tests.support.gateway_process import GatewayProcess
+from tests.support.python_clients import PythonClients
 from tests.support.tiny_vision.model import VisionModel
 
 pytestmark = pytest.mark.slow
@@ -168,10 +167,8 @@ def test_ollamas_client(gateway: GatewayProcess, engine: str, tmp_path: Path) ->
 
 
 @ENGINES
-def test_litellm(gateway: GatewayProcess, engine: str) -> None:
-    assert PYTHON.exists(), "`scripts/setup --dev` makes .venv-clients"
-    script = ROOT / "tests" / "e2e" / "clients" / "litellm_image_client.py"
+def test_litellm(gateway: GatewayProcess, python_clients: PythonClients, engine: str) -> None:
     asked = [f"{gateway.url}/v1", f"colours@{engine}", uri(*["blue"] * 4), ONE.before, ONE.after]
-    results = results_of([PYTHON, "-P", script, *asked])
+    results = python_clients.results_of("litellm_image_client.py", *asked)
     assert "blue" in results["text"]
     assert results["image_tokens"] == 4

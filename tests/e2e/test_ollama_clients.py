@@ -1,6 +1,5 @@
 """Clients made for Ollama, unmodified, against both engines: nothing tells them that this is another server."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_clients import PYTHON, ROOT
 from tests.support import npm
 from tests.support.gateway_process import GatewayProcess
+from tests.support.python_clients import PYTHON, SCRIPTS, PythonClients
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
-CLIENTS = ROOT / "tests" / "e2e" / "clients"
-NODE_PACKAGES = ("ollama@0.6", "ollama-ai-provider-v2@3", "ai@6", "zod@4")
 OPENAI_BODY = {"messages": [{"role": "user", "content": "Name a colour."}], "temperature": 0, "max_tokens": 8}
 
 
@@ -23,22 +20,11 @@ def openais_text(gateway: GatewayProcess, model: str, **more: Any) -> str:
     return str(answer["choices"][0]["message"]["content"])
 
 
-def results_of(argv: list[str | Path], timeout_s: float = 240, **options: Any) -> Any:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False, **options)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def python_results(script: str, gateway: GatewayProcess, model: str) -> Any:
-    assert PYTHON.exists(), "`scripts/setup --dev` makes .venv-clients"
-    return results_of([PYTHON, "-P", CLIENTS / script, gateway.url, model])
-
-
 @ENGINES
-def test_ollamas_own_client(tooled_gateway: GatewayProcess, engine: str) -> None:
+def test_ollamas_own_client(tooled_gateway: GatewayProcess, python_clients: PythonClients, engine: str) -> None:
     model = f"tooled@{engine}"
     expected = openais_text(tooled_gateway, model)
-    results = python_results("ollama_client.py", tooled_gateway, model)
+    results = python_clients.results_of("ollama_client.py", tooled_gateway.url, model)
     for name in ("chat", "streamed", "text", "text_streamed"):
         assert results[name] == expected, name
     assert results["done_reasons"] == ["length", "length", "load", "unload"]
@@ -59,10 +45,10 @@ def test_ollamas_own_client(tooled_gateway: GatewayProcess, engine: str) -> None
 
 
 @ENGINES
-def test_langchain_and_llama_index(tooled_gateway: GatewayProcess, engine: str) -> None:
+def test_langchain_and_llama_index(tooled_gateway: GatewayProcess, python_clients: PythonClients, engine: str) -> None:
     model = f"tooled@{engine}"
     expected = openais_text(tooled_gateway, model)
-    results = python_results("ollama_frameworks.py", tooled_gateway, model)
+    results = python_clients.results_of("ollama_frameworks.py", tooled_gateway.url, model)
     langchain, llama_index = results["langchain"], results["llama_index"]
     assert langchain["whole"] == langchain["streamed"] == langchain["text"] == expected
     assert (langchain["usage"], langchain["done_reason"], langchain["num_vectors"]) == (8, "length", 2)
@@ -90,16 +76,11 @@ def test_llm_with_its_plugin(tooled_gateway: GatewayProcess, tmp_path: Path) -> 
         )
 
 
-@pytest.fixture(scope="session")
-def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return npm.install(tmp_path_factory.mktemp("ollama-node"), *NODE_PACKAGES)
-
-
 @ENGINES
 def test_the_npm_client_and_the_ai_sdk(tooled_gateway: GatewayProcess, node_folder: Path, engine: str) -> None:
     model = f"tooled@{engine}"
     expected = openais_text(tooled_gateway, model)
-    results = npm.results_of(node_folder, CLIENTS / "ollama_client.mjs", tooled_gateway.url, model)
+    results = npm.results_of(node_folder, SCRIPTS / "ollama_client.mjs", tooled_gateway.url, model)
     assert results["chat"] == results["streamed"] == results["text"] == expected
     # The provider sends `think: false` with every request.
     silent = openais_text(tooled_gateway, model, enable_thinking=False)

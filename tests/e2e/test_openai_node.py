@@ -8,13 +8,7 @@ from tests.support import npm
 from tests.support.gateway_process import GatewayProcess
 
 SCRIPT = Path(__file__).parent / "clients" / "openai_client.mjs"
-PACKAGES = ("openai@6", "@ai-sdk/openai-compatible@2", "ai@6")
 BODY = {"messages": [{"role": "user", "content": "Name a colour."}], "temperature": 0, "max_tokens": 8}
-
-
-@pytest.fixture(scope="module")
-def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return npm.install(tmp_path_factory.mktemp("openai-node"), *PACKAGES)
 
 
 @pytest.mark.parametrize("engine", ["llamacpp", "mlx"])

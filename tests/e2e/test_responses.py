@@ -221,13 +221,8 @@ def test_stored_responses_survive_a_restart_and_a_kill(start_gateway: StartGatew
         assert "server ended" in cut_off.error.message
 
 
-@pytest.fixture(scope="session")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return npm.install(tmp_path_factory.mktemp("node"), "openai@6")
-
-
-def test_the_npm_client_streams_goes_on_and_looks_up(tooled_gateway: GatewayProcess, node_modules: Path) -> None:
-    results = npm.results_of(node_modules, SCRIPT, f"{tooled_gateway.url}/v1", "tooled@llamacpp")
+def test_the_npm_client_streams_goes_on_and_looks_up(tooled_gateway: GatewayProcess, node_folder: Path) -> None:
+    results = npm.results_of(node_folder, SCRIPT, f"{tooled_gateway.url}/v1", "tooled@llamacpp")
     assert results["streamed"] == results["whole"] != ""
     assert results["cached"] > 0
     assert results["inputTexts"][0] == "Say hello."
