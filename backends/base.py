@@ -17,6 +17,7 @@ from backends.embedding import Encoder
 from backends.errors import LoadError
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence, Tile
+from backends.speculation.drafter import Drafter
 from backends.step import StepPlan, StepResult
 from backends.tokenizer import Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
@@ -102,9 +103,11 @@ class LoadedEngine(abc.ABC):
         cache_fingerprint: What the form of its saved caches depends on: engine and version, `|`, and the rest.
         threads: Of the last step; None = there was none, or the library does not tell.
         num_thread_changes: How often their number has moved.
+        drafter: A second model that drafts tokens for its sequences; None = there is none.
     """
 
     encodes_beside = False
+    drafter: Drafter | None = None
     threads: ThreadsUsed | None = None
     num_thread_changes: int = 0
     why_text_only: str | None = None

@@ -107,8 +107,9 @@ class Sequence:
         owner: Whose it is: an API key's id; None = nobody's key. Only sequences of one owner share caches.
         num_cached_tokens: Tokens of the prompt that were not computed for it, but taken from another one's cache.
         speculation: Whether tokens are drafted for it; None = as for all of its model.
-        num_drafted: Tokens that were.
+        num_drafted: Tokens that were, by whomever.
         num_accepted: Those of them that were drawn.
+        num_drafted_by_model: Those that a second model drafted; `num_accepted_by_model` likewise.
         checkpoint_places: Numbers of first tokens after which its state is to be kept, ascending; no chunk of its
             prompt goes over one.
     """
@@ -129,6 +130,8 @@ class Sequence:
     speculation: SpeculationMode | None = None
     num_drafted: int = 0
     num_accepted: int = 0
+    num_drafted_by_model: int = 0
+    num_accepted_by_model: int = 0
     checkpoint_places: tuple[int, ...] = ()
 
     @property

@@ -35,6 +35,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         least_threads: The fewest that it was computed with; None = the server did not say.
         num_drafted: Tokens that the server drafted; None = it did not say, or drafted none.
         num_accepted: Those of them that were right.
+        num_drafted_by_model: Those of them that a draft model drafted.
         answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
     """
 
@@ -60,6 +61,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     encode_ms: float | None = None
     num_drafted: int | None = None
     num_accepted: int | None = None
+    num_drafted_by_model: int | None = None
     answer_digest: str | None = None
     least_threads: int | None = None
 

@@ -37,8 +37,8 @@ KVType = Annotated[
 ]
 VisionMode = Literal["auto", "on", "off"]
 """Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
-SpeculationMode = Literal["auto", "lookup", "off"]
-"""Whether tokens are drafted: where that pays, wherever a text repeats itself, or never."""
+SpeculationMode = Literal["auto", "lookup", "draft", "off"]
+"""Whether tokens are drafted: where that pays, wherever a text repeats itself, always by a draft model, or never."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
@@ -104,6 +104,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         template: Jinja chat template in the place of the model's own.
         vision: Whether it sees, if it can; None = `auto`.
         speculation: Whether tokens are drafted for requests that do not say.
+        draft: Name of a smaller model with the same vocabulary, which may draft them.
     """
 
     context_length: Annotated[ContextLength, _FOR_ALL] | None = None
@@ -114,6 +115,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     template: Annotated[NonEmpty, LoadSetting(is_in_header=False)] | None = None
     vision: Annotated[VisionMode, LoadSetting()] | None = None
     speculation: Annotated[SpeculationMode, _FOR_LLAMACPP_OF_ALL_REQUESTS] | None = None
+    draft: Annotated[NonEmpty, LoadSetting(engine=EngineKind.LLAMACPP, is_in_header=False)] | None = None
 
 
 class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True):

@@ -91,14 +91,16 @@ class Composition:
             workers=lambda: supervisor.workers,
             read=read,
         )
+        memory_check = MemoryCheck(models.artifact_of, contexts=contexts, draft_of=models.draft_artifact_of, read=read)
         supervisor = Supervisor(
             self.config,
             resolve=contexts.resolve,
             context_of=contexts.of,
+            why_no_draft=memory_check.why_no_draft,
             note_choice=models.note_choice,
             launch_for=self.launch_for,
             conditions=self.conditions,
-            check_load=MemoryCheck(models.artifact_of, contexts=contexts, read=read).check,
+            check_load=memory_check.check,
             note_working_set=partial(remember_working_set, self.paths.working_set_file),
             saved_caches_dir=self.paths.saved_caches_dir,
         )

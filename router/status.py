@@ -71,6 +71,21 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     way_out: str | None = None
 
 
+class DraftStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The smaller model that is set to draft for a loaded one.
+
+    Attributes:
+        context_length: Tokens that one sequence may have in it; null = it is not loaded.
+        memory_bytes: What it takes of the worker's memory; null = it is not loaded.
+        why_not: Why it is not loaded; null = it is.
+    """
+
+    model: str
+    context_length: int | None
+    memory_bytes: int | None
+    why_not: str | None
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process.
 
@@ -88,6 +103,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         threads_reason: Why these.
         speculation: Whether tokens are drafted for requests that do not say; None = the engine has no such setting.
         why_no_drafts: Why none can be; None = they can, or nothing is loaded.
+        draft: What is set to draft them; null = nothing is, or nothing is loaded.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
         vision: How large it is shown pictures; null = it cannot see.
     """
@@ -121,6 +137,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     threads_reason: ThreadsReason | None = None
     speculation: str | None = None
     why_no_drafts: str | None = None
+    draft: DraftStatus | None = None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ class BatchCounts(msgspec.Struct):
         num_dropped: Kept caches of ended sequences that had to make room.
         num_drafted: Tokens that were drafted.
         num_accepted: Those of them that were drawn.
+        num_drafted_by_model: Those that a second model drafted; `num_accepted_by_model` likewise.
         num_checkpoints_made: Checkpoints that were made.
         num_checkpoints_dropped: Those that had to make room for others.
         num_checkpoint_forks: Sequences that began at one.
@@ -28,6 +29,8 @@ class BatchCounts(msgspec.Struct):
     num_dropped: int = 0
     num_drafted: int = 0
     num_accepted: int = 0
+    num_drafted_by_model: int = 0
+    num_accepted_by_model: int = 0
     num_checkpoints_made: int = 0
     num_checkpoints_dropped: int = 0
     num_checkpoint_forks: int = 0

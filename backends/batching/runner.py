@@ -48,7 +48,7 @@ class BatchRunner:
         self._clock = clock
         self._speculation: Speculation | None = None
         if engine.model.why_no_drafts is None:
-            self._speculation = Speculation(engine.limits, engine.speculation, engine.tokenizer.end_ids)
+            self._speculation = Speculation(engine.limits, engine.speculation, engine.tokenizer.end_ids, engine.drafter)
 
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Queue a sequence, after the saved cache that it could begin with was read."""
@@ -196,13 +196,18 @@ class BatchRunner:
         for sequence_id in sequence_ids:
             self._engine.remove(sequence_id)
 
+    def _note_drafts(self, speculation: Speculation) -> None:
+        counts = self.batcher.counts
+        counts.num_drafted, counts.num_accepted = speculation.num_drafted, speculation.num_accepted
+        counts.num_drafted_by_model = speculation.num_drafted_by_model
+        counts.num_accepted_by_model = speculation.num_accepted_by_model
+
     def _observe(self, plan: StepPlan, result: StepResult, duration_s: float, cpu_s: float) -> None:
         """Let those learn what a step took who decide by it; decode chunks come first in a plan."""
         if self._speculation is not None:
             threads = self._engine.threads
             self._speculation.on_step(plan, result, cpu_s, None if threads is None else threads.num)
-            counts = self.batcher.counts
-            counts.num_drafted, counts.num_accepted = self._speculation.num_drafted, self._speculation.num_accepted
+            self._note_drafts(self._speculation)
         if any(chunk.draft for chunk in plan.chunks):
             return  # it tells nothing of steps without drafts
         num_decoding = sum(chunk.sequence.is_decoding for chunk in plan.chunks)

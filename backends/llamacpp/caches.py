@@ -66,7 +66,7 @@ class SequenceCaches:
         self._positions = positions
         self._memory = llama_cpp.llama_get_memory(context)
         self._window = llama_cpp.llama_model_n_swa(model)
-        self.can_cut = not _has_states(model)
+        self.can_cut = not has_states(model)
         self._is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
         # Source: llama-kv-cache.cpp, `state_write`: "check the cell is not SWA-masked".
         self.num_cuttable_tokens = (self._window or None) if self.can_cut else 0
@@ -278,7 +278,7 @@ def num_slots_for(model: object, spec: LoadSpec, *, has_full_windows: bool) -> i
         model: A loaded `llama_model_p`.
         has_full_windows: Whether layers with a window have as many cells as the others.
     """
-    if _has_states(model) or (llama_cpp.llama_model_n_swa(model) > 0 and not has_full_windows):
+    if has_states(model) or (llama_cpp.llama_model_n_swa(model) > 0 and not has_full_windows):
         return spec.max_sequences
     num_slots = spec.max_sequences + spec.num_spare_slots
     return max(spec.max_sequences, min(num_slots, int(llama_cpp.llama_max_parallel_sequences())))
@@ -344,5 +344,6 @@ def fingerprint_of(model: object, context_params: "llama_cpp.llama_context_param
     return f"llamacpp {llama_cpp.__version__}|{name.value.decode(errors='replace')} {sizes} {cache}"
 
 
-def _has_states(model: object) -> bool:
+def has_states(model: object) -> bool:
+    """Tell whether a model's memory has states that cannot be cut behind any token."""
     return bool(llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))

@@ -15,6 +15,7 @@ from backends.base import Engine, EngineInfo
 from backends.errors import LoadError
 from backends.llamacpp.adapters import load_adapter
 from backends.llamacpp.caches import no_context_error
+from backends.llamacpp.drafting.loading import load_draft
 from backends.llamacpp.library import LibraryLog, cpu_features
 from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.llamacpp.loading import context_params, load_model, prepare_vision, vision_of
@@ -56,11 +57,14 @@ class LlamaCppEngine(Engine):
             if vision is not None:
                 freeing.callback(vision.close)
                 prepare_vision(vision, spec, params, self._log)
+            drafting = load_draft(spec, model, self._log)
+            if drafting.model is not None:
+                freeing.callback(drafting.model.close)
             if self._log.foreign_devices:
                 raise LoadError(
                     f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
                 )
-            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision)
+            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision, drafting)
             loaded.why_text_only = why_text_only
             loaded.note_cores(*looked)
             freeing.pop_all()  # the loaded engine's own business from now on

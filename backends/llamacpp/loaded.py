@@ -16,6 +16,7 @@ from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_kept_slots
+from backends.llamacpp.drafting.loading import WHY_NO_DRAFTS, LoadedDraft
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.loading import context_length, has_float32_weights
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 _ABORTABLE_TOKENS = 32
 """Steps with fewer prefill tokens end in milliseconds; asking Python at every graph node slows decode by some 2 %."""
 
-_WHY_NO_DRAFTS = "this model's cache cannot be cut behind a draft that turned out wrong"
-
 # Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
 _DECODE_OK = 0
 _DECODE_NO_SLOT = 1
@@ -63,6 +62,7 @@ class LoadedLlamaCpp(LoadedEngine):
         context: Its `llama_context_p`.
         params: The `llama_context_params` that this was made with.
         vision: How it sees; owned from now on.
+        drafting: What drafts for it; owned from now on.
     """
 
     encodes_beside = True
@@ -76,6 +76,7 @@ class LoadedLlamaCpp(LoadedEngine):
         params: Any,
         adapter: LoraAdapter | None,
         vision: "Vision | None",
+        drafting: LoadedDraft,
     ) -> None:
         self._log = log
         self._model = model
@@ -97,7 +98,9 @@ class LoadedLlamaCpp(LoadedEngine):
                 devices=tuple(sorted(log.devices)),
                 can_generate=not self._sees_whole_texts,
                 pooling=pooling_of(context),
-                why_no_drafts=None if self._caches.can_cut else _WHY_NO_DRAFTS,
+                why_no_drafts=None if self._caches.can_cut else WHY_NO_DRAFTS,
+                draft=drafting.described(spec),
+                why_no_draft_model=drafting.why_not,
             ),
             tokenizer,
             step_tokens=params.n_ubatch,
@@ -121,6 +124,9 @@ class LoadedLlamaCpp(LoadedEngine):
         )
         self._begun = 0.0, 0.0
         self._can_give_way = self._gives_way = self._is_watched = False
+        self.drafter = self._draft_model = drafting.model
+        if drafting.model is not None:
+            drafting.model.num_threads = lambda: self._threads.num
         self._watch = StepWatch(self._is_crowded)
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
@@ -223,9 +229,11 @@ class LoadedLlamaCpp(LoadedEngine):
         )
 
     def close(self) -> None:
-        """Free samplers, batch, context and model."""
+        """Free samplers, batch, contexts and models."""
         for sequence_id in list(self._live):
             self._forget(sequence_id)
+        if self._draft_model is not None:
+            self._draft_model.close()
         if self._vision is not None:
             self._vision.close()
         self._watch.close()

@@ -169,6 +169,8 @@ class RunningAnswer:
             sum(span.tile.size for span in sequence.spans),
             sequence.num_drafted,
             sequence.num_accepted,
+            sequence.num_drafted_by_model,
+            sequence.num_accepted_by_model,
         )
 
     def on_scheduled(self, now: float) -> list[Event]:

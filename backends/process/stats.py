@@ -45,6 +45,8 @@ class StatsReporter:
             num_dropped=counts.num_dropped,
             num_drafted=counts.num_drafted,
             num_accepted=counts.num_accepted,
+            num_drafted_by_model=counts.num_drafted_by_model,
+            num_accepted_by_model=counts.num_accepted_by_model,
             num_checkpoints_made=counts.num_checkpoints_made,
             num_checkpoints_dropped=counts.num_checkpoints_dropped,
             num_checkpoint_forks=counts.num_checkpoint_forks,

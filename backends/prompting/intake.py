@@ -7,6 +7,7 @@ constraint, is only begun here.
 import bisect
 import math
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -61,6 +62,8 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
     images: tuple[PlacedImage, ...] = ()
 
 
+NO_DRAFT_MODEL: Final = "no model drafts for it: `mlxr models set NAME draft=OTHER` on the llamacpp engine"
+
 Images = Mapping[ImagePart, PromptImage]
 """What is shown of each picture of a prompt."""
 
@@ -87,6 +90,7 @@ class Intake:
         self._context_length = model.context_length
         self._vocab_size = tokenizer.vocab_size
         self._why_no_drafts = model.why_no_drafts
+        self._why_no_draft_model = None if model.draft is not None else model.why_no_draft_model or NO_DRAFT_MODEL
         self._sees = image_facts is not None
         self._encoder = PromptEncoder(tokenizer, image_facts)
         self._tiles = TileCache() if tiles is None else tiles
@@ -149,9 +153,11 @@ class Intake:
 
     def _check_speculation(self, mode: SpeculationMode | None) -> None:
         """Refuse a request for drafts that there cannot be; AUTO leaves that open."""
-        if mode is SpeculationMode.LOOKUP and self._why_no_drafts is not None:
+        reasons = {SpeculationMode.LOOKUP: self._why_no_drafts, SpeculationMode.DRAFT: self._why_no_draft_model}
+        reason = None if mode is None else reasons.get(mode)
+        if reason is not None:
             raise UnsupportedByModelError(
-                f"speculation: {mode} cannot be had here: {self._why_no_drafts}; send auto or off, or leave it out",
+                f"speculation: {mode} cannot be had here: {reason}; send auto or off, or leave it out",
                 param="speculation",
             )
 

@@ -12,7 +12,7 @@ gains are in steps without drafts.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 SIZES: Final = (4, 8, 16)
@@ -53,8 +53,28 @@ class Offer(NamedTuple):
     credit: float = FIRST_CREDIT
 
 
+class Lengths(NamedTuple):
+    """How long drafts are to be.
+
+    Attributes:
+        tokens: Of each; 0 for none.
+        gain: What is expected of them: tokens by what they cost, 1 without any.
+        row_cost: What each of their rows costs.
+        is_sure: Whether what they cost was seen often enough.
+    """
+
+    tokens: list[int]
+    gain: float = 1.0
+    row_cost: float = 0.0
+    is_sure: bool = False
+
+
 _Key = tuple[int | None, int]
 """Threads and rows of a step."""
+
+
+def _for_free(_num_rounds: int) -> float:
+    return 0.0
 
 
 class DraftWorth:
@@ -62,6 +82,7 @@ class DraftWorth:
 
     Attributes:
         credit: What all sequences together may lose.
+        num_threads: Of the last step that was seen, where that is known.
     """
 
     def __init__(self) -> None:
@@ -70,8 +91,8 @@ class DraftWorth:
         self._seen_at: dict[_Key, int] = {}
         self._num_steps = 0
         self._num_since_plain = 0
-        self._num_threads: int | None = None
         self.credit = MAX_CREDIT
+        self.num_threads: int | None = None
 
     def observe(
         self,
@@ -81,6 +102,7 @@ class DraftWorth:
         cpu_s: float,
         num_threads: int | None = None,
         num_steps: int = 1,
+        drafting_s: float = 0.0,
     ) -> float:
         """Learn from a step in which all sequences decoded.
 
@@ -91,12 +113,13 @@ class DraftWorth:
             cpu_s: What the step took of the processors.
             num_threads: That computed it, where that is known.
             num_steps: For how many alike it stands, >= 1.
+            drafting_s: What the drafts took of the processors before it.
 
         Returns:
             What a step with so many drafts costs, 1 without any.
         """
         self._num_steps += num_steps
-        self._num_threads = num_threads
+        self.num_threads = num_threads
         num_rows = _size(num_sequences + num_drafted) if num_drafted else num_sequences
         self._note((num_threads, num_rows), max(cpu_s, _LEAST_S))
         if not num_drafted:
@@ -106,32 +129,53 @@ class DraftWorth:
         self._num_since_plain += 1
         in_proportion = num_rows / num_sequences
         cost = min(self._cost(num_rows, num_sequences) or in_proportion, in_proportion)
+        cost += self.in_steps(drafting_s, num_sequences)
         self.credit = credited(self.credit, num_tokens / num_sequences - cost)
         return cost
 
-    def lengths(self, offers: Sequence[Offer], max_rows: int) -> list[int]:
-        """Return how long each draft is to be, 0 for none.
+    def in_steps(self, cpu_s: float, num_sequences: int) -> float:
+        """Return what time of the processors is in steps without drafts, 0 where these are not known."""
+        step_s = self.step_s(num_sequences)
+        return 0.0 if step_s is None else cpu_s / step_s
+
+    def step_s(self, num_sequences: int) -> float | None:
+        """Return what a step without drafts takes; None = that is not known."""
+        return self._usual_s[self.num_threads, num_sequences] if self._fresh(num_sequences) else None
+
+    def charge(self, cpu_s: float, num_sequences: int) -> float:
+        """Take what drafts took that came to nothing; return it in steps."""
+        cost = self.in_steps(cpu_s, num_sequences)
+        self.credit = credited(self.credit, -cost)
+        return cost
+
+    def lengths(self, offers: Sequence[Offer], max_rows: int, drafting: Callable[[int], float] = _for_free) -> Lengths:
+        """Return how long each draft is to be.
 
         Args:
             offers: Of all sequences of the step, at least one.
             max_rows: The most that the step may have, with one for each sequence.
+            drafting: What drafts cost that are so many tokens long, the longest of them, before the step.
         """
         num = len(offers)
-        best, best_gain = [0] * num, MARGIN
-        affordable = self._affordable(num, min(offer.credit for offer in offers))
+        best = Lengths([0] * num)
+        affordable = self._affordable(num, min(offer.credit for offer in offers), drafting)
         for size, cost, least in self._costs(num):
             if size > affordable:
                 break
-            lengths, expected = _shared_out(offers, min(size, max_rows) - num)
-            if sum(lengths) <= sum(best):
+            tokens, expected = _shared_out(offers, min(size, max_rows) - num)
+            if sum(tokens) <= sum(best.tokens):
                 break
-            if least < cost and expected / num / least >= best_gain:
-                return lengths  # a try
-            if expected / num / cost >= best_gain:
-                best, best_gain = lengths, expected / num / cost
+            drafting_cost, needed = drafting(max(tokens)), max(MARGIN, best.gain)
+            gain_at_best = expected / num / (least + drafting_cost)
+            row_cost = (cost + drafting_cost - 1) / sum(tokens)
+            if least < cost and gain_at_best >= needed:
+                return Lengths(tokens, gain_at_best, row_cost)  # a try
+            gain = expected / num / (cost + drafting_cost)
+            if gain >= needed:
+                best = Lengths(tokens, gain, row_cost, is_sure=True)
         return best
 
-    def _affordable(self, num_sequences: int, credit: float) -> int:
+    def _affordable(self, num_sequences: int, credit: float, drafting: Callable[[int], float]) -> int:
         """Return the most rows that a step may have with drafts that turn out wrong; 0 = it is to have none.
 
         Args:
@@ -142,7 +186,11 @@ class DraftWorth:
         most_cost = 1 + min(self.credit, credit)
         if is_due or num_plain < _NUM_SURE:
             return 0
-        return max((size for size, cost, _ in self._costs(num_sequences) if cost <= most_cost), default=0)
+        costs = (
+            (size, cost + drafting(-(-(size - num_sequences) // num_sequences)))
+            for size, cost, _ in self._costs(num_sequences)
+        )
+        return max((size for size, cost in costs if cost <= most_cost), default=0)
 
     def _costs(self, num_sequences: int) -> Iterator[tuple[int, float, float]]:
         """Yield sizes with what a step of each costs, and what it costs at best where that is not sure."""
@@ -154,7 +202,7 @@ class DraftWorth:
             if cost is None:
                 yield size, known_cost * (1 + _ROW_COST * (size - known) / known), known_cost
             elif len(times_s) < _NUM_SURE:
-                yield size, cost, max(1.0, cost * min(times_s) / self._usual_s[self._num_threads, size]) - _SLIGHT
+                yield size, cost, max(1.0, cost * min(times_s) / self._usual_s[self.num_threads, size]) - _SLIGHT
             else:
                 known, known_cost = size, cost
                 yield size, cost, cost
@@ -163,7 +211,7 @@ class DraftWorth:
         """Return what a step of so many rows takes, in steps without drafts; None = that is not known."""
         if not (self._fresh(num_rows) and self._fresh(num_sequences)):
             return None
-        usual_s, threads = self._usual_s, self._num_threads
+        usual_s, threads = self._usual_s, self.num_threads
         return max(1.0, usual_s[threads, num_rows] / usual_s[threads, num_sequences])
 
     def _note(self, key: _Key, cpu_s: float) -> None:
@@ -178,7 +226,7 @@ class DraftWorth:
 
     def _fresh(self, num_rows: int) -> Sequence[float]:
         """Return what the last steps of so many rows took, where that is not too long ago."""
-        key = self._num_threads, num_rows
+        key = self.num_threads, num_rows
         if self._num_steps - self._seen_at.get(key, -MAX_AGE) >= MAX_AGE:
             self._times_s.pop(key, None)
         return self._times_s.get(key, ())

@@ -31,6 +31,24 @@ class VisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     is_preloaded: bool = False
 
 
+class DraftSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A second model that guesses what the main one draws next.
+
+    Attributes:
+        name: What users call it.
+        model_path: Its .gguf file, absolute.
+        context_length: Tokens that one sequence may have in it; lowered to its own limit.
+        kv_cells: Tokens of all sequences together.
+        why_not: Why it is not to be loaded after all, for people.
+    """
+
+    name: str
+    model_path: str = ""
+    context_length: int = 8192
+    kv_cells: int | None = None
+    why_not: str | None = None
+
+
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an engine needs to load one artifact.
 
@@ -65,6 +83,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
         vision: How it sees; None = it is a text model, or is to be one.
         speculation: Whether tokens are drafted for requests that do not say (llamacpp).
+        draft: A smaller model of the same vocabulary that may draft them; None = none (llamacpp).
     """
 
     model_path: str
@@ -94,6 +113,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     adapter_scale: float = 1.0
     vision: VisionSpec | None = None
     speculation: SpeculationMode = SpeculationMode.OFF
+    draft: DraftSpec | None = None
 
     @property
     def num_spare_slots(self) -> int:
@@ -107,6 +127,20 @@ def kv_types_of(kv_type: str) -> tuple[str, str]:
     return keys, values or keys
 
 
+class LoadedDraftModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that drafts for another one.
+
+    Attributes:
+        name: What users call it.
+        context_length: Tokens that one sequence may have in it.
+        memory_bytes: Its weights, and what its context took when it was made.
+    """
+
+    name: str
+    context_length: int
+    memory_bytes: int
+
+
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker knows about the model it has loaded.
 
@@ -118,6 +152,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         can_generate: Whether it can continue a text; an encoder can only embed it.
         pooling: How the model's makers want its embeddings pooled; None = they do not say.
         why_no_drafts: Why no tokens can be drafted for its sequences; None = they can.
+        draft: The model that may draft them; None = there is none.
+        why_no_draft_model: Why there is none, though one was wanted.
     """
 
     context_length: int
@@ -128,3 +164,5 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     can_generate: bool = True
     pooling: Pooling | None = None
     why_no_drafts: str | None = None
+    draft: LoadedDraftModel | None = None
+    why_no_draft_model: str | None = None

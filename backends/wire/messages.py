@@ -43,6 +43,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         num_image_tokens: Those of the prompt that are rows of pictures.
         num_drafted_tokens: Tokens that were drafted, right ones and wrong ones.
         num_accepted_tokens: Those of the answer that had been drafted.
+        num_drafted_by_model: Those of the drafted ones that a second model drafted; `num_accepted_by_model` likewise.
     """
 
     num_prompt_tokens: int
@@ -52,6 +53,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     num_image_tokens: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_drafted_by_model: int = 0
+    num_accepted_by_model: int = 0
 
     @property
     def num_tokens(self) -> int:

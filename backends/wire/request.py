@@ -69,11 +69,13 @@ class Priority(enum.Enum):
 class SpeculationMode(enum.StrEnum):
     """Whether tokens are drafted, to draw several in one step; what is drawn stays the same.
 
-    AUTO drafts where that was seen to pay, LOOKUP wherever the text repeats itself.
+    AUTO drafts where that was seen to pay, LOOKUP wherever the text repeats itself, DRAFT by a second model in all
+    steps that may have drafts.
     """
 
     AUTO = "auto"
     LOOKUP = "lookup"
+    DRAFT = "draft"
     OFF = "off"
 
 

@@ -36,6 +36,8 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     num_dropped: int
     num_drafted: int
     num_accepted: int
+    num_drafted_by_model: int = 0
+    num_accepted_by_model: int = 0
     num_checkpoints_made: int = 0
     num_checkpoints_dropped: int = 0
     num_checkpoint_forks: int = 0

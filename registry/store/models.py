@@ -19,6 +19,7 @@ from registry.facts import ArtifactFormat
 from registry.names import check_adapter_name, check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
 from registry.store.database import CatalogueDatabase, Part
+from registry.store.drafting import DRAFT_KEY, check_draft
 from registry.store.reading import read_models, read_summaries
 
 DEFAULT_TAG: Final = "latest"
@@ -73,9 +74,14 @@ class Models(Part):
             changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
 
         Raises:
-            InvalidSettingError: As from `check_settings`, or the model cannot see as it is to.
+            InvalidSettingError: As from `check_settings`, or the model cannot see as it is to, or another one cannot
+                draft for it.
         """
         checked = check_settings(changes)
+        if checked.get(DRAFT_KEY) is not None:
+            draft = self.get(checked[DRAFT_KEY])
+            check_draft(self.get(name), draft)
+            checked[DRAFT_KEY] = draft.name
         with self._write():
             model = self.get(name)
             if checked.get("vision") == "on":
@@ -107,6 +113,7 @@ class Models(Part):
                 raise ModelExistsError(f"The name {new_name!r} is taken.")
             self._rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
             self._rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
+            self._rename_draft(model.name, new_name)
             return self.get(new_name)
 
     def link(self, source: str, target: str) -> Model:
@@ -120,6 +127,7 @@ class Models(Part):
                 for artifact in model.artifacts:
                     check_format_is_free(into, artifact.format)
                     self.move_artifact(artifact.id, self.row_of(into.name))
+                self._rename_draft(model.name, into.name)
             return self.get(into.name)
 
     def unlink(self, name: str, artifact_format: ArtifactFormat) -> Model:
@@ -192,6 +200,11 @@ class Models(Part):
             "DELETE FROM models WHERE id = ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE model_id = models.id)",
             model_id,
         )
+
+    def _rename_draft(self, name: str, new_name: str) -> None:
+        """Have the models for which one drafts name it as it is called now."""
+        old, new = (msgspec.json.encode(each).decode() for each in (name, new_name))
+        self._rows("UPDATE settings SET value = ? WHERE key = ? AND value = ?", new, DRAFT_KEY, old)
 
     def _is_taken(self, name: str) -> bool:
         sql = "SELECT 1 FROM models WHERE name = ? UNION SELECT 1 FROM aliases WHERE alias = ?"

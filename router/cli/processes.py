@@ -62,6 +62,7 @@ def _print_status(status: Status) -> None:
         for worker in status.workers:
             if worker.threads_reason is ThreadsReason.CORES_BUSY:
                 print(f"{shown(worker.model or '')} computes with {_threads(worker)}: other programs use the cores.")
+        _print_drafts(status)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
     for model in status.models:
@@ -74,6 +75,15 @@ def _print_status(status: Status) -> None:
         left = plural(status.checksums.num_artifacts_left, "model")
         done, total = size(status.checksums.done_bytes), size(status.checksums.total_bytes)
         print(f"Computing checksums in the background: {done} of {total}, {left} left.")
+
+
+def _print_drafts(status: Status) -> None:
+    for worker in status.workers:
+        draft, name = worker.draft, shown(worker.model or "")
+        if draft is not None and draft.why_not is not None:
+            print(f"{name} runs without {shown(draft.model)}, which is to draft for it: {shown(draft.why_not)}.")
+        elif draft is not None:
+            print(f"{shown(draft.model)} drafts for {name}: {size(draft.memory_bytes)} of its memory.")
 
 
 def _threads(worker: WorkerStatus) -> str:

@@ -179,7 +179,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         mmap: Map the weights from the file instead of reading them.
         kv_type: Element type of the KV cache, or of keys and values apart; None = float16, float32 for float32 weights.
         flash_attention: auto lets llama.cpp decide by the model.
-        speculation: Whether tokens are drafted for requests that do not say.
+        speculation: Whether tokens are drafted for requests that do not say, and by what.
     """
 
     threads: Threads | None = "auto"

@@ -24,6 +24,7 @@ from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.defaults import RequestDefaults, recommended_in_force
+from router.models.draft import DraftSource, draft_source
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
@@ -84,6 +85,25 @@ class ModelDirectory:
         except (ModelNotFoundError, DatabaseError):
             return None
         return next((artifact for artifact in artifacts if artifact.id == target.source.artifact_id), None)
+
+    def draft_artifact_of(self, target: Target) -> Artifact | None:
+        """Return what drafts for a target; None = nothing does, or the registry has it no longer."""
+        draft = target.draft
+        if draft is None or draft.artifact_id is None:
+            return None
+        model = self._draft_model(draft.name)
+        artifacts = () if model is None else model.artifacts
+        return next((artifact for artifact in artifacts if artifact.id == draft.artifact_id), None)
+
+    def _draft(self, name: str) -> DraftSource:
+        return draft_source(name, self._draft_model(name))
+
+    def _draft_model(self, name: str) -> Model | None:
+        """Return a model that drafts for others, also for those who may not ask it themselves."""
+        try:
+            return self._get(name)
+        except (ModelNotFoundError, DatabaseError):
+            return None
 
     def get(self, name: str) -> Model:
         """Return a model by name or alias.
@@ -197,6 +217,7 @@ class ModelDirectory:
             adapter=model_request.adapter,
             picture=None if param is None else PictureNeed(param, self.model_that_sees, self._cannot_see),
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
+            find_draft=self._draft,
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.source.artifact_id:

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from backends.wire.load import LoadSpec
+from backends.wire.load import DraftSpec, LoadSpec
 from backends.wire.request import SpeculationMode
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.config.schema import KVTypePair
+from router.models.draft import draft_spec
 from router.models.load_settings import AS_CONFIGURED, settings_in_force
 from router.models.targets import Target
 from router.models.vision import VisionSource, vision_source, vision_spec
@@ -49,6 +50,7 @@ def load_spec(
     }
     del settings["workers"]  # each is told of itself alone
     mode = settings.pop("vision")
+    draft = settings.pop("draft", None)
     if config.cache.checkpoint_bytes is not None:
         settings["checkpoint_bytes"] = config.cache.checkpoint_bytes
     if "speculation" in settings:
@@ -60,6 +62,7 @@ def load_spec(
     settings["context_length"] = settings["context_length"] or UNPLANNED_CONTEXT
     return LoadSpec(
         vision=vision_spec(vision, mode),
+        draft=None if draft is None else DraftSpec(name=draft, why_not="only a load of the model itself finds it"),
         model_path=model_path,
         cache_slots=config.cache.slots,
         background_max_wait_s=config.limits.background_max_wait_s,
@@ -75,6 +78,7 @@ def load_spec_for(
     *,
     num_cores: int,
     context_length: int | None = None,
+    why_no_draft: str | None = None,
     saved_caches_dir: Path | None = None,
 ) -> LoadSpec:
     """Return the load of `target` under `config`.
@@ -83,11 +87,14 @@ def load_spec_for(
         config: In force; the target's own settings go before it.
         num_cores: Cores for all workers of a model together, >= 1.
         context_length: Tokens, as they were planned; None = as `load_spec` has it.
+        why_no_draft: Why what drafts for it is not to be loaded now; None = it is.
         saved_caches_dir: Where caches are saved, if the config wants that; beside it lie those that clients save.
     """
     spec = load_spec(target.source.path, target.engine.kind, config, target.load, target.source.vision)
     if context_length is not None:
         spec = replace(spec, context_length=context_length)
+    if target.draft is not None:
+        spec = replace(spec, draft=draft_spec(target.draft, spec, why_no_draft))
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
         spec = replace(spec, max_threads=max(1, num_cores // num_workers))

@@ -30,6 +30,7 @@ from registry.facts import ModelKind
 from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
+from router.models.draft import DraftSource, draft_source
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
 from router.models.vision import PictureNeed, VisionSource, artifacts_that_see, check_vision, vision_source
 
@@ -83,6 +84,7 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         load: What of the load is not as the config has it, by the model's settings and the request's own.
         adapter: What is laid over the model, or None.
+        draft: What drafts for it, or None.
     """
 
     model: str
@@ -90,6 +92,7 @@ class Target(msgspec.Struct, frozen=True):
     source: TargetSource
     load: LoadSettings = AS_CONFIGURED
     adapter: Adapter | None = None
+    draft: DraftSource | None = None
 
     @property
     def label(self) -> str:
@@ -126,6 +129,7 @@ def choose(
     adapter: str | None = None,
     picture: PictureNeed | None = None,
     pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
+    find_draft: Callable[[str], DraftSource] = lambda name: draft_source(name, None),
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -135,6 +139,7 @@ def choose(
         adapter: What is to be laid over the model, or None.
         picture: What a request with a picture needs; None = it has none.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
+        find_draft: Finds a draft model by its name.
 
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
@@ -161,7 +166,9 @@ def choose(
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
     _check_load(model.name, artifact, requested=load, load=loaded_with)
     source = LocalArtifact(artifact.id, artifact.path, artifact.version, vision_source(artifact))
-    target = Target(model.name, engine, source, loaded_with, adapters.get(engine.kind))
+    draft_name = loaded_with.draft if engine.kind is EngineKind.LLAMACPP else None
+    draft = None if draft_name is None else find_draft(draft_name)
+    target = Target(model.name, engine, source, loaded_with, adapters.get(engine.kind), draft)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
 

@@ -67,6 +67,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         kept_bytes: The same of ended answers, at most.
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
         vision_bytes: The projector, and what it computes a picture in; an MLX folder's tower is among the weights.
+        draft_bytes: All that the model takes that drafts for it.
     """
 
     engine: EngineKind
@@ -81,6 +82,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary_bytes: int
     runtime_bytes: int
     vision_bytes: int = 0
+    draft_bytes: int = 0
 
     @property
     def buffers_bytes(self) -> int:
@@ -90,12 +92,32 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def required_bytes(self) -> int:
         """The least with which it can run at full context."""
-        return self.weights_bytes + self.kv_bytes + self.vision_bytes + self.buffers_bytes
+        return self.weights_bytes + self.kv_bytes + self.vision_bytes + self.draft_bytes + self.buffers_bytes
 
     @property
     def total_bytes(self) -> int:
         """What it grows to when it keeps the caches of ended answers."""
         return self.required_bytes + self.kept_bytes
+
+
+def draft_bytes(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> int:
+    """Return what a draft model takes in the process of the main one, with full caches.
+
+    Args:
+        facts: Of its artifact.
+        spec: How the main one is loaded, with the draft.
+    """
+    if spec.draft is None or spec.draft.why_not is not None:
+        return 0
+    own = msgspec.structs.replace(
+        spec,
+        context_length=spec.draft.context_length,
+        kv_cells=spec.draft.kv_cells,
+        kv_type=None,
+        cache_slots=0,
+        vision=None,
+    )
+    return _llamacpp_need(facts, own, machine).required_bytes - RUNTIME_BYTES[EngineKind.LLAMACPP]
 
 
 def memory_need(

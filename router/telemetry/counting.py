@@ -29,8 +29,6 @@ _STATS: Final = (
     (table.PREEMPTIONS, "num_preemptions"),
     (table.FORKS, "num_forks"),
     (table.DROPPED, "num_dropped"),
-    (table.DRAFTED_TOKENS, "num_drafted"),
-    (table.ACCEPTED_TOKENS, "num_accepted"),
     (table.CHECKPOINTS_MADE, "num_checkpoints_made"),
     (table.CHECKPOINTS_DROPPED, "num_checkpoints_dropped"),
     (table.CHECKPOINT_FORKS, "num_checkpoint_forks"),
@@ -43,6 +41,12 @@ _STATS: Final = (
     (table.DISCARDED_CACHES, "num_discarded_caches"),
     (table.THREAD_CHANGES, "num_thread_changes"),
 )
+
+_DRAFTS: Final = (
+    (table.DRAFTED_TOKENS, "num_drafted", "num_drafted_by_model"),
+    (table.ACCEPTED_TOKENS, "num_accepted", "num_accepted_by_model"),
+)
+"""Of all sources, and of the draft model alone."""
 
 
 class Counting:
@@ -157,6 +161,15 @@ class Counting:
             total = getattr(stats, name)
             self._store.count(metric, total - known.get(name, 0), *on)
             known[name] = total
+
+        for metric, of_all, of_model in _DRAFTS:
+            by_model = getattr(stats, of_model)
+            for source, name, total in (
+                (table.DRAFT_MODEL, of_model, by_model),
+                (table.LOOKUP, of_all, getattr(stats, of_all) - by_model),
+            ):
+                self._store.count(metric, total - known.get(name, 0), *on, source)
+                known[name] = total
 
     def label_of(self, worker: ManagedWorker) -> tuple[str, str]:
         """Return the model and engine of a worker that has a target."""

@@ -131,8 +131,11 @@ PREEMPTIONS: Final = _counter(
 )
 FORKS: Final = _counter("mlxr_forks_total", "Sequences that began with another one's cache.", *_ON)
 DROPPED: Final = _counter("mlxr_dropped_caches_total", "Kept caches that had to make room.", *_ON)
-DRAFTED_TOKENS: Final = _counter("mlxr_drafted_tokens_total", "Tokens that were drafted.", *_ON)
-ACCEPTED_TOKENS: Final = _counter("mlxr_accepted_tokens_total", "Those of them that were drawn.", *_ON)
+LOOKUP: Final = "lookup"
+DRAFT_MODEL: Final = "draft"
+"""Sources of drafts."""
+DRAFTED_TOKENS: Final = _counter("mlxr_drafted_tokens_total", "Tokens that were drafted.", *_ON, "source")
+ACCEPTED_TOKENS: Final = _counter("mlxr_accepted_tokens_total", "Those of them that were drawn.", *_ON, "source")
 CHECKPOINTS_MADE: Final = _counter("mlxr_checkpoints_made_total", "Checkpoints that were made.", *_ON)
 CHECKPOINTS_DROPPED: Final = _counter("mlxr_checkpoints_dropped_total", "Those that had to make room for others.", *_ON)
 CHECKPOINT_FORKS: Final = _counter("mlxr_checkpoint_forks_total", "Sequences that began at one.", *_ON)

@@ -45,6 +45,7 @@ class Fleet:
     Args:
         launch_for: Name of an engine to how its worker is started.
         context_of: Target to its context in tokens; None = unknown.
+        why_no_draft: Target to why what drafts for it is not to be loaded now; None = it is.
         saved_caches_dir: Where caches are saved when the config wants that.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
@@ -63,9 +64,11 @@ class Fleet:
         saved_caches_dir: Path | None,
         clock: Callable[[], float],
         context_of: Callable[[Target], int | None] = lambda _target: None,
+        why_no_draft: Callable[[Target], str | None] = lambda _target: None,
     ) -> None:
         self._launch_for = launch_for
         self._context_of = context_of
+        self._why_no_draft = why_no_draft
         self._post = post
         self._saved_caches_dir = saved_caches_dir
         self._clock = clock
@@ -244,6 +247,7 @@ class Fleet:
             config,
             num_cores=num_cores,
             context_length=self._context_of(target),
+            why_no_draft=self._why_no_draft(target),
             saved_caches_dir=self._saved_caches_dir,
         )
         worker.client.load(spec)

@@ -14,15 +14,18 @@ from registry.catalogue import Artifact
 from registry.facts import ModelFacts
 from router.config import Config
 from router.models.adapters import facts_with
+from router.models.draft import draft_spec
 from router.models.load_spec import UNPLANNED_CONTEXT, load_spec_of
 from router.models.targets import Target
 from router.placement.context import fitting_context, is_planned
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
+from router.placement.memory_need import draft_bytes, memory_need
 from router.placement.vision_need import counted_side_px
 from router.workers.context_lengths import ContextLengths
 from router.workers.residency import ManagedWorker
 
+_MAX_NOTED: Final = 256
 VALID_S: Final = 1.0
 """A burst of requests for the same model is measured once."""
 
@@ -33,6 +36,7 @@ class MemoryCheck:
     Args:
         artifact_of: Target to its artifact, None when the registry has lost it.
         contexts: Plans contexts, and is told how much of one fits; None = all are as they are said.
+        draft_of: Target to what drafts for it, None when nothing does.
         read: Reads what the machine has.
         clock: Monotonic seconds.
     """
@@ -42,12 +46,15 @@ class MemoryCheck:
         artifact_of: Callable[[Target], Artifact | None],
         *,
         contexts: ContextLengths | None = None,
+        draft_of: Callable[[Target], Artifact | None] = lambda _target: None,
         read: Callable[[], MemoryBudget] = read_budget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact_of = artifact_of
         self._machine = this_machine()
         self._contexts = contexts
+        self._draft_of = draft_of
+        self._too_large: dict[Target, str] = {}
         self._read = read
         self._clock = clock
         self._fitting: dict[Target, float] = {}
@@ -71,10 +78,11 @@ class MemoryCheck:
             budget, reclaimable = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
             facts = facts_with(artifact.facts, target.adapter)
             available_bytes = min(budget.available_for(artifact.engine), _ceiling(config, reclaimable))
+            spec = self._spec(target, artifact, facts, config, available_bytes + reclaimable)
             error = refusal(
                 target.label,
                 facts,
-                self._spec(target, artifact, facts, config, available_bytes + reclaimable),
+                spec,
                 self._machine,
                 available_bytes=available_bytes,
                 reclaimable_bytes=reclaimable,
@@ -83,8 +91,30 @@ class MemoryCheck:
             )
             if error is not None:
                 raise error
+            self._note_draft(target, facts, spec, config, available_bytes + reclaimable)
             now = self._clock()
             self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
+
+    def why_no_draft(self, target: Target) -> str | None:
+        """Return why what drafts for a target had no place beside it at the last look; None = it had."""
+        return self._too_large.get(target)
+
+    def _note_draft(self, target: Target, facts: ModelFacts, spec: LoadSpec, config: Config, free_bytes: int) -> None:
+        """Note whether what drafts for a target fits beside it: it takes what the model itself leaves."""
+        self._too_large.pop(target, None)
+        draft = self._draft_of(target)
+        if draft is None or target.draft is None:
+            return
+        spec = replace(spec, draft=draft_spec(target.draft, spec))
+        need = memory_need(facts, spec, self._machine, image_side_px=counted_side_px(config.images))
+        left_bytes, wanted_bytes = free_bytes - need.required_bytes, draft_bytes(draft.facts, spec, self._machine)
+        if wanted_bytes > left_bytes:
+            if len(self._too_large) >= _MAX_NOTED:
+                self._too_large.clear()
+            self._too_large[target] = (
+                f"there is no memory for '{target.draft.name}': it needs {wanted_bytes / 1e9:.2f} GB, and "
+                f"{max(0, left_bytes) / 1e9:.2f} GB is left beside the model"
+            )
 
     def _spec(self, target: Target, artifact: Artifact, facts: ModelFacts, config: Config, free_bytes: int) -> LoadSpec:
         """Return how it would be loaded: where the context is planned, no longer than what fits now."""

@@ -63,6 +63,7 @@ class Supervisor(Looks):
         check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError),
             in its own time; None = whatever may be tried.
         context_of: Target to its context in tokens; None = unknown, it is as the config has it.
+        why_no_draft: Target to why what drafts for it is not to be loaded now; None = it is.
         note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
         conditions: Under which all work is done; None = they are always good.
         saved_caches_dir: Where caches are saved when the config wants that.
@@ -85,6 +86,7 @@ class Supervisor(Looks):
         note_choice: Callable[[ModelRequest, Choice], None] = lambda _request, _choice: None,
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None = None,
         context_of: Callable[[Target], int | None] = lambda _target: None,
+        why_no_draft: Callable[[Target], str | None] = lambda _target: None,
         note_working_set: Callable[[int], None] = lambda _bytes: None,
         conditions: Conditions | None = None,
         saved_caches_dir: Path | None = None,
@@ -104,6 +106,7 @@ class Supervisor(Looks):
             saved_caches_dir=saved_caches_dir,
             clock=clock,
             context_of=context_of,
+            why_no_draft=why_no_draft,
         )
         self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
         self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)

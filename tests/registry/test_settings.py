@@ -115,7 +115,7 @@ def test_what_is_no_preset_conversation_is_refused(text: str) -> None:
 
 
 def test_a_word_that_is_not_known_is_answered_with_those_that_are() -> None:
-    with pytest.raises(InvalidSettingError, match=r"'turbo'; choose one of auto, lookup, off\."):
+    with pytest.raises(InvalidSettingError, match=r"'turbo'; choose one of auto, lookup, draft, off\."):
         settings_from_text({"speculation": "turbo"})
     with pytest.raises(InvalidSettingError, match=r"'turbo'; it may be a number or one of auto, all"):
         settings_from_text({"threads": "turbo"})

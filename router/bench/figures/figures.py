@@ -50,6 +50,7 @@ IMAGE_KINDS: Final = (
 
 DRAFT_KINDS: Final = (
     FigureKind("accepted_drafts_percent", "drafted tokens that were right", "%", is_higher_better=None),
+    FigureKind("model_drafts_percent", "drafted tokens of a draft model", "%", is_higher_better=None),
 )
 """Of a scenario in which tokens were drafted; no other one has them."""
 
@@ -154,6 +155,12 @@ def accepted_drafts(samples: Sequence[BenchSample], _clock: Clock) -> float | No
     return 100 * sum(sample.num_accepted or 0 for sample in samples) / num_drafted if num_drafted else None
 
 
+def model_drafts(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the share of drafted tokens that a draft model drafted, percent; the others were looked up."""
+    num_drafted = sum(sample.num_drafted or 0 for sample in samples)
+    return 100 * sum(sample.num_drafted_by_model or 0 for sample in samples) / num_drafted if num_drafted else None
+
+
 ROUND_FIGURES: Final[dict[str, RoundFigure]] = {
     "ttft_p50_ms": ttft_ms,
     "prefill_tokens_per_s": prefill_rate,
@@ -172,7 +179,10 @@ IMAGE_FIGURES: Final[dict[str, RoundFigure]] = {
 """Those of a round of a scenario with pictures, beside `ROUND_FIGURES`."""
 
 
-DRAFT_FIGURES: Final[dict[str, RoundFigure]] = {"accepted_drafts_percent": accepted_drafts}
+DRAFT_FIGURES: Final[dict[str, RoundFigure]] = {
+    "accepted_drafts_percent": accepted_drafts,
+    "model_drafts_percent": model_drafts,
+}
 """Those of a round of a scenario with drafts."""
 
 ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES

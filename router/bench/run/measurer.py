@@ -154,6 +154,7 @@ class Measurer:
             least_threads=min((each["n"] for each in timings.get("threads") or ()), default=None),
             num_drafted=timings.get("draft_n"),
             num_accepted=timings.get("draft_n_accepted"),
+            num_drafted_by_model=timings.get("draft_n_model"),
             num_image_tokens=None if seen is None else seen.tokens,
             is_image_cached=None if seen is None else seen.cached,
             encode_ms=None if seen is None or seen.cached else seen.encode_ms,

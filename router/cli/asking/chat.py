@@ -213,7 +213,8 @@ def stats_line(timings: Timings) -> str:
     if timings.cache_n:
         parts.append(f"{timings.cache_n} of the prompt cached")
     if isinstance(timings.draft_n, int):
-        parts.append(f"{timings.draft_n_accepted} of {timings.draft_n} drafted tokens right")
+        by_model = f", {timings.draft_n_model} by a draft model" if isinstance(timings.draft_n_model, int) else ""
+        parts.append(f"{timings.draft_n_accepted} of {timings.draft_n} drafted tokens right{by_model}")
     if timings.engine is not None:
         parts.append(f"engine {timings.engine}")
     return ", ".join([*parts, f"load {timings.load_ms / 1000:.2f} s", f"queue {timings.queue_ms / 1000:.2f} s"])

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from backends.wire.load import LoadSpec, kv_types_of
 from registry.catalogue import Artifact, Model
 from registry.checksums.verification import read_facts
+from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.settings import VisionMode
 from router.cli.terminal.catalogue import open_registry_for_reading
@@ -19,11 +20,12 @@ from router.cli.terminal.options import engine_option, json_option, model_argume
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.cli.terminal.verbs import option, verb
 from router.models.adapters import facts_with, find_adapters
+from router.models.draft import draft_source, draft_spec
 from router.models.load_settings import load_settings_of
 from router.placement.context import planned_spec
 from router.placement.fit import largest_context
 from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
-from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
+from router.placement.memory_need import KV_ELEMENT_BYTES, draft_bytes, memory_need
 from router.placement.vision_need import counted_side_px
 
 EXIT_DOES_NOT_FIT = 1
@@ -48,6 +50,8 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     with open_registry_for_reading(paths) as registry:
         base, plus, adapter = name.partition("+")
         model = registry.models.get(base)
+        draft_name = model.settings.draft
+        draft = None if draft_name is None else registry.models.find(draft_name)
     artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
     artifacts = [_with_memory_facts(item) for item in artifacts]
     if plus:
@@ -58,7 +62,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     budget = read_budget(paths.working_set_file)
     specs = [planned_spec(item, config, load, machine=machine, budget=budget) for item in artifacts]
     reports = [
-        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images))
+        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images), draft)
         for item, spec in zip(artifacts, specs, strict=True)
     ]
     lines = [line for item in artifacts for line in _vision_lines(item, load.vision)]
@@ -104,16 +108,23 @@ def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | Non
 
 
 def _report(
-    artifact: Artifact, spec: LoadSpec, machine: Machine, budget: MemoryBudget, image_side_px: int
+    artifact: Artifact,
+    spec: LoadSpec,
+    machine: Machine,
+    budget: MemoryBudget,
+    image_side_px: int,
+    draft: Model | None,
 ) -> dict[str, Any]:
-    need = memory_need(artifact.facts, spec, machine, image_side_px=image_side_px)
+    alone = memory_need(artifact.facts, spec, machine, image_side_px=image_side_px)
+    need = replace(alone, draft_bytes=_draft_bytes(spec, machine, draft))
     available = budget.available_for(artifact.engine)
     report: dict[str, Any] = to_builtins(need)
     return report | {
         "required_bytes": need.required_bytes,
         "total_bytes": need.total_bytes,
         "available_bytes": available,
-        "fits": need.required_bytes <= available,
+        "fits": alone.required_bytes <= available,
+        "fits_with_draft": need.required_bytes <= available,
         "fits_with_kept_caches": need.total_bytes <= available,
         "largest_context": largest_context(
             artifact.facts, spec, machine, free_bytes=available, image_side_px=image_side_px
@@ -122,6 +133,15 @@ def _report(
         "sees": spec.vision is not None,
         "projector": artifact.mmproj_path,
     }
+
+
+def _draft_bytes(spec: LoadSpec, machine: Machine, draft: Model | None) -> int:
+    """Return what the model takes that would be loaded to draft, 0 without one."""
+    artifact = None if draft is None else draft.artifact_for(EngineKind.LLAMACPP)
+    if spec.draft is None or draft is None or artifact is None:
+        return 0
+    spec = replace(spec, draft=draft_spec(draft_source(draft.name, draft), spec))
+    return draft_bytes(_with_memory_facts(artifact).facts, spec, machine)
 
 
 def _vision_lines(artifact: Artifact, mode: VisionMode | None) -> Iterator[tuple[str, str]]:
@@ -143,6 +163,7 @@ def _print(reports: list[dict[str, Any]], budget: MemoryBudget, lines: list[tupl
         "WEIGHTS",
         "KV CACHE",
         "VISION",
+        "DRAFT",
         "BUFFERS",
         "NEEDS",
         "KEPT CACHES",
@@ -163,15 +184,18 @@ def _print(reports: list[dict[str, Any]], budget: MemoryBudget, lines: list[tupl
 
 
 def _row(report: dict[str, Any]) -> tuple[object, ...]:
-    vision = report["vision_bytes"]
-    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"] - vision
-    verdict = "yes" if report["fits_with_kept_caches"] else "tight" if report["fits"] else "no"
+    vision, draft = report["vision_bytes"], report["draft_bytes"]
+    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"] - vision - draft
+    verdict = "yes" if report["fits_with_kept_caches"] else "tight" if report["fits_with_draft"] else "no"
+    if verdict == "no" and report["fits"]:
+        verdict = "without draft"
     return (
         report["engine"],
         report["context_length"],
         size(report["weights_bytes"]),
         size(report["kv_bytes"]),
         size(vision) if vision else None,
+        size(draft) if draft else None,
         size(buffers),
         size(report["required_bytes"]),
         size(report["kept_bytes"]),

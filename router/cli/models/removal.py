@@ -3,6 +3,7 @@
 import sys
 
 from registry.removing.removal import RemovalReport, plan_removal, remove_model
+from registry.store.drafting import drafted_by
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option, model_argument
@@ -29,8 +30,11 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
         model = registry.models.get(name)
         check_not_served(paths, model.name)
         plan = plan_removal(registry, model.artifacts, is_deleting_foreign_files=files)
+        users = drafted_by(registry.models.list(), model.name)
         if not is_json:
             _print_plan(model.name, plan)
+            if users:
+                print(f"It drafts for {shown(', '.join(users))}: they run without it then, and say that it is gone.")
             for adapter in model.adapters:
                 print(
                     f"Its adapter {shown(adapter.name)} is forgotten as well; the files stay in {shown(adapter.path)}"
@@ -52,6 +56,10 @@ def check_not_served(paths: Paths, name: str) -> None:
         return
     with client:
         for worker in client.status().workers:
+            if worker.draft is not None and worker.draft.model == name and worker.draft.why_not is None:
+                raise CommandError(
+                    f"{name} drafts for {worker.model} in the running server; `mlxr stop {worker.model}` unloads both."
+                )
             if worker.model == name:
                 raise CommandError(
                     f"{name} is {worker.state} on {worker.engine} in the running server; `mlxr stop {name}` unloads it."

@@ -11,6 +11,7 @@ from msgspec.structs import asdict, replace
 
 from backends.machine.current import current_platform
 from backends.saved_caches.folder import max_bytes_for, saved_files
+from backends.wire.load import LoadedModel
 from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
@@ -30,6 +31,7 @@ from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.status import (
+    DraftStatus,
     Health,
     QueueStatus,
     RequestStatus,
@@ -165,6 +167,20 @@ def _worker(
         threads_reason=None if threads is None else threads.reason,
         speculation=None if worker.target is None else _speculation(worker.target, config),
         why_no_drafts=None if loaded is None else loaded.why_no_drafts,
+        draft=None if loaded is None or worker.target is None else _draft(worker.target, loaded),
+    )
+
+
+def _draft(target: Target, loaded: LoadedModel) -> DraftStatus | None:
+    """Return what is set to draft for a loaded model."""
+    if target.draft is None:
+        return None
+    draft = loaded.draft
+    return DraftStatus(
+        model=target.draft.name,
+        context_length=None if draft is None else draft.context_length,
+        memory_bytes=None if draft is None else draft.memory_bytes,
+        why_not=loaded.why_no_draft_model,
     )
 
 

@@ -97,7 +97,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     logits_all: Annotated[bool | None, refused("use logprobs", False)] = None
     embedding_only: Annotated[bool | None, refused("use POST /api/embed", False)] = None
     draft_num_predict: Annotated[
-        AnyInteger | None, refused("no draft model is used here; leave it out, or send 0", 0)
+        AnyInteger | None, refused("mlxr decides how much is drafted; leave it out, or send 0", 0)
     ] = None
     num_keep: Annotated[AnyInteger | None, LABEL] = None  # of a context that is shifted, which none is here
     mirostat: Annotated[AnyInteger | None, refused("neither engine has it; use temperature, top_p and min_p", 0)] = None

@@ -277,6 +277,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
     queue_ms = max((end.timings.queue_ms for end in ends), default=0.0)
     choice = generation.choice
     num_drafted = sum(end.usage.num_drafted_tokens for end in ends)
+    num_by_model = sum(end.usage.num_drafted_by_model for end in ends)
     return answers.Timings(
         cache_n=num_cached,
         prompt_n=num_prefilled,
@@ -294,6 +295,8 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         threads=_threads_of(ends),
         draft_n=num_drafted or UNSET,
         draft_n_accepted=sum(end.usage.num_accepted_tokens for end in ends) if num_drafted else UNSET,
+        draft_n_model=num_by_model or UNSET,
+        draft_n_model_accepted=sum(end.usage.num_accepted_by_model for end in ends) if num_by_model else UNSET,
     )
 
 

@@ -40,6 +40,8 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
         draft_n: Tokens that were drafted; absent where none were.
         draft_n_accepted: Those of them that were drawn.
+        draft_n_model: Those of the drafted ones that a draft model drafted, the others were looked up; absent where it
+            drafted none. `draft_n_model_accepted` likewise.
     """
 
     cache_n: int
@@ -58,6 +60,8 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     threads: list[ThreadsFrom] | UnsetType = UNSET
     draft_n: int | UnsetType = UNSET
     draft_n_accepted: int | UnsetType = UNSET
+    draft_n_model: int | UnsetType = UNSET
+    draft_n_model_accepted: int | UnsetType = UNSET
 
 
 class Usage(AnswerBody, frozen=True, kw_only=True):

@@ -82,5 +82,5 @@ class PeerFields(RequestFields, kw_only=True):
     truncate_prompt_tokens: Annotated[Refused, refused("shorten the prompt yourself; leave it out", -1)] = None
     lora: Annotated[Refused, refused("ask for the model NAME+ADAPTER", [])] = None
     adapters: Annotated[Refused, refused("ask for the model NAME+ADAPTER", "", [])] = None
-    draft_model: Annotated[Refused, refused("no draft model is used here; leave it out", "")] = None
+    draft_model: Annotated[Refused, refused("set it with `mlxr models set NAME draft=OTHER`", "")] = None
     num_draft_tokens: Annotated[int | None, LABEL] = None  # of draft_model

@@ -33,7 +33,7 @@ def gain_of(recorded: Recorded, machine: Machine, worth: DraftWorth) -> float:
     lookup, spent, credit = TokenLookup(), 0.0, FIRST_CREDIT
     while place < len(token_ids):
         draft = lookup.draft(token_ids[:place], min(15, len(token_ids) - place - 1))
-        (length,) = worth.lengths([Offer(len(draft), lookup.acceptance, credit)], 512)
+        (length,) = worth.lengths([Offer(len(draft), lookup.acceptance, credit)], 512).tokens
         num_right = 0
         while num_right < length and draft[num_right] == token_ids[place + num_right]:
             num_right += 1

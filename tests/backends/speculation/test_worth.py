@@ -48,7 +48,7 @@ def run(
     place, spent, acceptance, credit = 0, 0.0, 0.8, FIRST_CREDIT
     while place < num_tokens:
         offer = Offer(min(offered(place), num_tokens - place - 1), acceptance, credit)
-        (length,) = worth.lengths([offer], 512)
+        (length,) = worth.lengths([offer], 512).tokens
         num_right = 0
         while num_right < length and is_right(place + num_right):
             num_right += 1
@@ -98,9 +98,9 @@ def test_a_story_in_which_a_guess_is_rarely_right_costs_no_more_than_three_perce
 def test_nothing_is_drafted_before_the_cost_of_a_step_is_known() -> None:
     worth = DraftWorth()
     for _ in range(3):
-        assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512) == [0]
+        assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens == [0]
         worth.observe(1, 0, 1, 0.007)
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512) == [3]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens == [3]
 
 
 def test_a_step_goes_without_now_and_then() -> None:
@@ -109,7 +109,7 @@ def test_a_step_goes_without_now_and_then() -> None:
         worth.observe(1, 0, 1, 0.007)
     lengths: list[int] = []
     for _ in range(PLAIN_INTERVAL + 1):
-        lengths += worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512)
+        lengths += worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens
         worth.observe(1, lengths[-1], lengths[-1] + 1, 0.008)
     assert lengths.count(0) == 1
 
@@ -120,21 +120,21 @@ def test_costs_that_are_old_are_tried_again() -> None:
         worth.observe(1, 0, 1, 0.007)
     for _ in range(5):
         worth.observe(1, 3, 4, 0.070)
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512) == [0]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens == [0]
     for _ in range(MAX_AGE):
         worth.observe(1, 0, 1, 0.007)
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512) == [3]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens == [3]
 
 
 def test_costs_are_those_of_the_threads_that_compute() -> None:
     worth = DraftWorth()
     for _ in range(5):
         worth.observe(1, 0, 1, 0.004, 2)
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512) == [3]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 512).tokens == [3]
     for _ in range(3):
         worth.observe(1, 0, 1, 0.007, 1)
         worth.observe(1, 3, 4, 0.030, 1)
-    assert worth.lengths([Offer(15, 0.8, MAX_CREDIT)], 512) == [0]
+    assert worth.lengths([Offer(15, 0.8, MAX_CREDIT)], 512).tokens == [0]
 
 
 def test_rows_go_to_the_sequence_whose_draft_is_likelier() -> None:
@@ -144,7 +144,7 @@ def test_rows_go_to_the_sequence_whose_draft_is_likelier() -> None:
         worth.observe(2, 6, 8, 0.008)
         worth.observe(2, 2, 4, 0.0078)
         worth.observe(2, 14, 16, 0.020)
-    first, second = worth.lengths([Offer(15, 0.5, MAX_CREDIT), Offer(15, 0.95, MAX_CREDIT)], 512)
+    first, second = worth.lengths([Offer(15, 0.5, MAX_CREDIT), Offer(15, 0.95, MAX_CREDIT)], 512).tokens
     assert first < second
     assert first + second == 6
 
@@ -154,9 +154,9 @@ def test_no_draft_is_longer_than_what_is_offered_or_fits() -> None:
     for _ in range(5):
         for size in (1, 4, 8, 16):
             worth.observe(1, size - 1, size, 0.007)
-    assert worth.lengths([Offer(5, 1.0, MAX_CREDIT)], 512) == [5]
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 3) == [2]
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 1) == [0]
+    assert worth.lengths([Offer(5, 1.0, MAX_CREDIT)], 512).tokens == [5]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 3).tokens == [2]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT)], 1).tokens == [0]
 
 
 def test_a_sequence_without_a_draft_is_not_slowed_by_those_of_others() -> None:
@@ -165,5 +165,5 @@ def test_a_sequence_without_a_draft_is_not_slowed_by_those_of_others() -> None:
         worth.observe(2, 0, 2, 0.007)
         worth.observe(2, 6, 8, 0.014)
         worth.observe(2, 2, 4, 0.0138)
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT), Offer(0, 0.0, 0.9)], 8) == [0, 0]
-    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT), Offer(0, 0.0, 1.1)], 8) == [6, 0]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT), Offer(0, 0.0, 0.9)], 8).tokens == [0, 0]
+    assert worth.lengths([Offer(15, 1.0, MAX_CREDIT), Offer(0, 0.0, 1.1)], 8).tokens == [6, 0]

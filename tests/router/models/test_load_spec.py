@@ -11,6 +11,7 @@ from registry.facts import AdapterFacts, ArtifactFormat
 from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.config.load import parse_config
+from router.models.draft import DraftSource
 from router.models.load_spec import load_spec, load_spec_for
 from router.models.targets import LocalArtifact, Target
 from tests.router.models.test_vision import SOURCE
@@ -36,6 +37,7 @@ FOX = Adapter(
         weight_bytes=8,
     ),
 )
+SMALL = DraftSource(name="small", artifact_id=2, path="/small.gguf", version="v1", context_length=1000)
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0", speculation="lookup"),
@@ -110,7 +112,7 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
             CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True, max_bytes=1000)
         )
         source = LocalArtifact(1, "/m", vision=SOURCE)
-        target = Target("m", engine, source, load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
+        target = Target("m", engine, source, LoadSettings(template="{{ 1 }}", draft="small"), FOX, SMALL)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     # One of several workers, whose threads nobody has set.

@@ -9,13 +9,15 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from backends.machine.apple import ApplePlatform
+from registry.catalogue import Artifact
 from registry.engines import Engine, EngineKind
-from registry.facts import MemoryFacts
+from registry.facts import MemoryFacts, ModelFacts
 from registry.store import Registry
 from router.config import Config, CurrentConfig, LimitsConfig
 from router.config.memory import MemoryConfig
 from router.errors import InsufficientMemoryError, ShuttingDownError
 from router.models.directory import ModelDirectory
+from router.models.draft import DraftSource
 from router.models.model_request import ModelRequest
 from router.models.targets import LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
@@ -27,6 +29,24 @@ from tests.registry.catalogue_builder import make_draft
 from tests.router.placement.test_memory_need import GIB, facts
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 from tests.support.fake_libsystem import M3_PRO, FakeLibSystem, rusage_bytes
+
+
+def make_artifact(of: ModelFacts) -> Artifact:
+    return Artifact(
+        id=7,
+        model_name="small",
+        format=of.format,
+        path="/m/small.gguf",
+        files=("/m/small.gguf",),
+        mmproj_path=None,
+        size_bytes=1,
+        mtime_ns=1,
+        sha256=None,
+        status="ok",
+        reason=None,
+        is_owned=False,
+        facts=of,
+    )
 
 
 class Machine:
@@ -77,6 +97,28 @@ async def test_what_fits_passes_and_is_not_measured_again_at_once(
     machine.now += VALID_S
     with pytest.raises(InsufficientMemoryError, match="'big' on llamacpp needs"):
         await check.check(target, Config(), [])
+
+
+@pytest.mark.parametrize(("num_gib", "fits"), [(64, True), (None, False)])
+async def test_what_drafts_takes_what_the_model_leaves(
+    directory: ModelDirectory, machine: Machine, num_gib: int | None, *, fits: bool
+) -> None:
+    small = msgspec.structs.replace(facts(memory=MemoryFacts()), weight_bytes=20 * GIB)
+    draft = make_artifact(small)
+    check = MemoryCheck(
+        directory.artifact_of, draft_of=lambda _target: draft, read=machine.read, clock=lambda: machine.now
+    )
+    target = directory.resolve(ModelRequest("big")).target
+    source = DraftSource(name="small", artifact_id=7, path="/m/small.gguf")
+    target = msgspec.structs.replace(target, draft=source)
+    machine.available_bytes = 20 * GIB if num_gib is None else num_gib * GIB
+    await check.check(target, Config(), [])
+    told = check.why_no_draft(target)
+    if fits:
+        assert told is None
+    else:
+        assert told is not None
+        assert told.startswith("there is no memory for 'small': it needs 2")
 
 
 async def test_no_more_is_loaded_than_the_budget_allows_whatever_is_free(

@@ -214,8 +214,9 @@ def test_scenarios_without_pictures_have_no_figures_of_them() -> None:
 
 
 def test_drafts_have_a_figure_where_any_were_made() -> None:
-    drafted = make_sample(num_drafted=8, num_accepted=6)
+    drafted = make_sample(num_drafted=8, num_accepted=6, num_drafted_by_model=5)
     found = figures(make_record([drafted, make_sample(num_drafted=12, num_accepted=4)]))
     assert found["accepted_drafts_percent"].value == 50
+    assert found["model_drafts_percent"].value == 25
     (scenario, *_) = summarize(make_run()).scenarios
     assert "accepted_drafts_percent" not in scenario.contestants[0].figures

@@ -19,7 +19,7 @@ WORKER_KEYS = {
     *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions", "expires_at"),
     *("features", "path", "load", "num_threads", "adapter", "vision", "num_threads_now", "num_kept_tokens"),
     *("num_checkpoints", "checkpoint_bytes"),
-    *("threads_reason", "speculation", "why_no_drafts"),
+    *("threads_reason", "speculation", "why_no_drafts", "draft"),
 }
 
 

@@ -120,6 +120,10 @@ def test_drafts_are_told_where_there_were_any() -> None:
     drafted = SequenceEnd("stop", Usage(10, 4, 30, num_drafted_tokens=12, num_accepted_tokens=9), END.timings)
     timings = timings_of([drafted, END], served())
     assert (timings.draft_n, timings.draft_n_accepted) == (12, 9)
+    assert b"draft_n_model" not in msgspec.json.encode(timings)
+    by_model = SequenceEnd("stop", Usage(10, 4, 30, 0, 0, 12, 9, 8, 5), END.timings)
+    timings = timings_of([by_model, drafted], served())
+    assert (timings.draft_n, timings.draft_n_model, timings.draft_n_model_accepted) == (24, 8, 5)
     assert b"draft_n" not in msgspec.json.encode(timings_of([END], served()))
 
 
