@@ -4,21 +4,20 @@
 # Three tests at a time on two cores: half of them wait for a process, a disk or a timer.
 BESIDE = -n 3 --dist worksteal
 
-# The tests start some thousand processes; where Python is told not to write bytecode, each would compile all modules.
-COMPILE = .venv/bin/python -m compileall -q backends registry router tests
+BYTECODE = .venv/bin/python scripts/bytecode.py
 
 run: setup
 	@.venv/bin/mlxr serve
 
 test:
 	@scripts/setup --dev
-	@$(COMPILE)
+	@$(BYTECODE)
 	@.venv/bin/python -m pytest $(BESIDE)
 
 # After each change: what starts no worker or server and needs no real model, with fewer examples of each property.
 quick:
 	@scripts/setup --dev
-	@$(COMPILE)
+	@$(BYTECODE)
 	@.venv/bin/python -m pytest $(BESIDE) --hypothesis-profile=quick -q -m "not slow" tests/registry tests/backends tests/router tests/scripts tests/test_*.py
 
 setup:
