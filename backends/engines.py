@@ -4,6 +4,7 @@ import msgspec
 
 from backends.base import Engine
 from backends.errors import EngineUnavailableError
+from backends.mlx.transformers_index import quicken_transformers
 
 
 def create_engine(name: str, options: str = "{}") -> Engine:
@@ -23,6 +24,7 @@ def create_engine(name: str, options: str = "{}") -> Engine:
 
                 return LlamaCppEngine()
             case "mlx":
+                quicken_transformers()
                 from backends.mlx.engine import MLXEngine  # noqa: PLC0415 - a worker loads one library
 
                 return MLXEngine()

@@ -19,6 +19,7 @@ from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from backends.engines import create_engine
 from backends.errors import FOREIGN_ERRORS, BackendError, LoadError
 from backends.lifeline import end_with_stdin
+from backends.mlx.transformers_index import quicken_transformers
 from backends.wire.load import LoadSpec
 
 PARITY_CONTEXT_LENGTH = 512
@@ -102,6 +103,7 @@ def main() -> None:
     """Do what the command line says and print the reply."""
     arguments = _parsed()
     end_with_stdin()
+    quicken_transformers()
     reply_file = os.dup(1)
     os.dup2(2, 1)
     try:
