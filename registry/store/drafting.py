@@ -6,7 +6,6 @@ from registry.catalogue import Artifact, Model
 from registry.engines import EngineKind
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import ModelKind
-from registry.gguf.vocabulary import read_vocabulary, vocabulary_difference
 
 DRAFT_KEY = "draft"
 """The setting that names a draft model."""
@@ -18,6 +17,11 @@ def check_draft(model: Model, draft: Model) -> None:
     Raises:
         InvalidSettingError: With what is missing or differs.
     """
+    from registry.gguf.vocabulary import (  # noqa: PLC0415 - who only lists models need not read files
+        read_vocabulary,
+        vocabulary_difference,
+    )
+
     if model.name == draft.name:
         raise InvalidSettingError(f"{DRAFT_KEY}: {model.name} cannot draft for itself; name a smaller model.")
     ours, theirs = _gguf_of(model), _gguf_of(draft)

@@ -40,10 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _gateway_of(item: pytest.Item) -> str | None:
     """Return what tells the gateway of more than one test that a test asks, or None."""
+    if "e2e" not in item.path.parts:
+        return None
     fixtures: list[str] = getattr(item, "fixturenames", [])
-    shared = next((name for name in _SHARED if name in fixtures), None)
-    is_module_s = "gateway" in fixtures and "e2e" in item.path.parts and shared is None
-    return str(item.path) if is_module_s else shared
+    if "server" in fixtures and item.path.parent.name == "keys":
+        return "server"
+    return str(item.path) if "gateway" in fixtures else next((name for name in _SHARED if name in fixtures), None)
 
 
 def _place_of_engine(item: pytest.Item) -> int:

@@ -12,7 +12,6 @@ from router.models.model_request import ModelRequest
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.models.targets import EngineReason, usable_artifacts
 from router.protocols.answers import shared_fields
-from router.protocols.queries import number_in
 
 DEFAULT_PROMPT_TOKENS = 512
 MAX_TOKENS = 10_000_000
@@ -127,6 +126,8 @@ def _set_by(reason: EngineReason) -> str:
 
 
 def _tokens(text: str | None, name: str, default: int) -> int:
+    from router.protocols.queries import number_in  # noqa: PLC0415 - it brings the HTTP framework, and clients explain
+
     number = default if text is None else number_in(text, 1, MAX_TOKENS)
     if number is None:
         raise InvalidRequestError(f"{name}: {text!r:.40} is no number of tokens from 1 to {MAX_TOKENS}", name)

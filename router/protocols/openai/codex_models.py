@@ -6,11 +6,13 @@ codex-rs/protocol/src/openai_models.rs, `ModelInfo`.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from registry.catalogue import Model
-from router.protocols.abilities import Abilities
 from router.protocols.answers import AnswerBody
+
+if TYPE_CHECKING:
+    from router.protocols.abilities import Abilities  # it brings the HTTP framework, and clients read these answers
 
 _INSTRUCTIONS: Final = """\
 You are a coding agent in Codex CLI, a program in the user's terminal. You and the user share one folder of files.
@@ -83,7 +85,7 @@ class CodexModel(AnswerBody, frozen=True, kw_only=True):
     supports_search_tool: bool = False
 
 
-def codex_models(found: Sequence[tuple[Model, Abilities]]) -> list[CodexModel]:
+def codex_models(found: Sequence[tuple[Model, "Abilities"]]) -> list[CodexModel]:
     """Return what Codex can work with, by every name that requests may use."""
     chats = [(model, abilities) for model, abilities in found if "tools" in abilities.can]
     return [
@@ -94,7 +96,7 @@ def codex_models(found: Sequence[tuple[Model, Abilities]]) -> list[CodexModel]:
     ]
 
 
-def _described(name: str, model: Model, abilities: Abilities, priority: int) -> CodexModel:
+def _described(name: str, model: Model, abilities: "Abilities", priority: int) -> CodexModel:
     thinks = "thinking" in abilities.can
     context = abilities.context_length
     return CodexModel(

@@ -139,6 +139,23 @@ def test_models_list_and_help_import_nothing_heavy(home: Path) -> None:
         assert out.splitlines()[-1] == "LOADED [] 0", arguments
 
 
+def test_no_verb_but_serve_imports_the_http_framework_or_an_engine() -> None:
+    """Each import of it costs a client as much as all else together."""
+    script = (
+        "import importlib, pkgutil, sys, router.cli\n"
+        "for module in pkgutil.walk_packages(router.cli.__path__, 'router.cli.'):\n"
+        "    if module.name not in ('router.cli.serve', 'router.cli.__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "        loaded = [name for name in ('litestar', 'uvicorn', 'mlx', 'llama_cpp') if name in sys.modules]\n"
+        "        assert not loaded, (module.name, loaded)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_module_runs_as_a_program(home: Path) -> None:
     del home
     with mlxr_process("models", "show", "nope") as process:
