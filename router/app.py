@@ -25,13 +25,16 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.keys.authenticator import Authenticator
 from router.keys.ring import KeyRing
 from router.keys.use import KeyUse
 from router.memory.monitor import MemoryMonitor
+from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
+from router.placement.hub_search import HubSearch
 from router.protocols.access import check_access
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
@@ -77,8 +80,11 @@ class Services:
     jobs: Jobs
     keeper: ModelKeeper
     making: ModelMaking
+    editing: ModelEditing
+    hub_search: HubSearch
     pulls: PullAccess
     conversions: ModelConversions
+    verifications: Verifications
     benches: BenchRuns
     batches: Batches
     conversations: Conversations

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from backends.machine.current import current_platform
+from registry.hub import HubSettings
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import Services
@@ -27,14 +28,17 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.keys.ring import KeyRing
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
+from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.models.vision import engines_that_cannot_see
+from router.placement.hub_search import HubSearch
 from router.placement.memory import read_budget, remember_working_set, this_machine
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
@@ -58,6 +62,7 @@ class Composition:
         environment: That workers and other child processes get.
         models_dir: Where pulled, converted and made models go.
         launch_for: How the worker of an engine is started.
+        hub_settings: How the hub is reached.
     """
 
     config: CurrentConfig
@@ -67,6 +72,7 @@ class Composition:
     environment: Mapping[str, str]
     models_dir: Path
     launch_for: Callable[[str], WorkerLaunch]
+    hub_settings: Callable[[], HubSettings]
 
     def serving(self, registry: Registry) -> RequestService:
         """Make what answers requests: the models, the workers, and the requests that run."""
@@ -146,8 +152,11 @@ class Composition:
                 is_busy=lambda: self.conditions.is_background_paused or serving.supervisor.is_answering,
             ),
             making=ModelMaking(self.models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
+            editing=ModelEditing(paths.registry_db),
+            hub_search=HubSearch(self.hub_settings, partial(read_budget, paths.working_set_file)),
             pulls=PullAccess(),
             conversions=ModelConversions(converter, jobs),
+            verifications=Verifications(paths.registry_db, jobs),
             benches=BenchRuns(paths.registry_db, self.environment, jobs),
             batches=batches,
             conversations=conversations,

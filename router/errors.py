@@ -60,6 +60,7 @@ commands that do not serve may import it.
     ├── BatchNotFoundError               batch_not_found
     ├── ConversionError                  conversion_failed
     ├── ConversionNotFoundError          conversion_not_found
+    ├── VerificationNotFoundError        verification_not_found
     ├── BenchError                       invalid_bench
     │   └── BenchRunningError            bench_running
     └── StartupError                     startup_failed
@@ -506,6 +507,10 @@ class ConversionError(RouterError, code="conversion_failed"):
 
 class ConversionNotFoundError(RouterError, code="conversion_not_found"):
     """Nothing is being made of that model."""
+
+
+class VerificationNotFoundError(RouterError, code="verification_not_found"):
+    """Nothing is being verified for whoever asks."""
 
 
 class BenchError(RouterError, code="invalid_bench"):

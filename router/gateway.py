@@ -32,13 +32,13 @@ from router.http.exchange import RequestIdFilter
 from router.http.server import Addresses, HttpServer, run
 from router.jobs.background import end_cut_off
 from router.jobs.conversions import Converter
-from router.jobs.pulls import open_pulls, weights_budget
+from router.jobs.pulls import open_pulls
 from router.jobs.shadow import Shadow, shadow_into
 from router.keys.authenticator import Authenticator
 from router.keys.opening import open_keys
 from router.keys.store import KeyStore
 from router.keys.use import KeyUse
-from router.placement.memory import read_budget
+from router.placement.memory import read_budget, weights_budget
 from router.protocols.control.status import health
 from router.protocols.serving import RequestService
 from router.readiness import SHUTDOWN, Readiness
@@ -140,6 +140,7 @@ class _Gateway:
                 paths=paths,
                 environment=self._environment,
                 models_dir=self._models_dir,
+                hub_settings=partial(hub_settings, self._options.config, self._options.environment),
                 launch_for=self._options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
             )
             serving = parts.serving(registry)

@@ -7,13 +7,14 @@ background (`hashing.py`), and mending (`mlxr models pull`, `rm`).
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, all_files, combined_sha256, file_version
-from registry.checksums.sha256 import hash_file, sha256_of_blob_name
+from registry.checksums.sha256 import HashingStoppedError, hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.files import open_regular, pread_exact, size_and_time
@@ -64,11 +65,20 @@ def size_to_verify(artifacts: Iterable[Artifact]) -> int:
     )
 
 
-def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int], None] | None = None) -> Verified:
+def verify(
+    registry: Registry,
+    artifact: Artifact,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Verified:
     """Read one artifact again, record what was found, and mark it when it is not what it should be.
 
     Args:
         on_progress: Called with the number of bytes of each piece.
+
+    Raises:
+        HashingStoppedError: `should_stop` said so; nothing is recorded.
     """
     base = Verified(
         model_name=artifact.model_name,
@@ -88,7 +98,7 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
     if _looks_otherwise(artifact):
         problem = "its files were replaced or written to since the last scan; `mlxr models scan` reads them"
         return msgspec.structs.replace(base, state="changed", problem=problem)
-    return _read_again(registry, artifact, base, on_progress)
+    return _read_again(registry, artifact, base, partial(hash_file, on_progress=on_progress, should_stop=should_stop))
 
 
 def _looks_otherwise(artifact: Artifact) -> bool:
@@ -102,18 +112,20 @@ def _looks_otherwise(artifact: Artifact) -> bool:
 
 
 def _read_again(
-    registry: Registry, artifact: Artifact, base: Verified, on_progress: Callable[[int], None] | None
+    registry: Registry, artifact: Artifact, base: Verified, hash_one: Callable[[str], FileHash]
 ) -> Verified:
     known = _known_checksums(registry, artifact)
     computed: list[FileHash] = []
     problem: str | None = None
     try:
         for file in all_files(artifact):
-            computed.append(hash_file(file, on_progress=on_progress))
+            computed.append(hash_one(file))
             problem = problem or _contradiction(computed[-1], known.get(file))
         facts = read_facts(artifact)
         if problem is None and not _says_the_same(facts, artifact.facts):
             problem = "its header says other things than were recorded"
+    except HashingStoppedError:
+        raise
     except ArtifactError as exc:
         problem = problem or exc.reason
     num_bytes = sum(item.size_bytes for item in computed)

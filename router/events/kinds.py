@@ -51,7 +51,7 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """Long work has begun, gone on or ended.
 
     Attributes:
-        job: `pull`, `conversion`, `bench`, `batch` or `response` (in the background).
+        job: `pull`, `conversion`, `verification`, `bench`, `batch` or `response` (in the background).
         id: What its own endpoints call it by.
         subject: What is pulled, converted or measured; a batch's endpoint, a response's model.
         state: `running` until the last event, which has how it ended.

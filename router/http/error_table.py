@@ -59,6 +59,7 @@ from router.errors import (
     UnsupportedMediaTypeError,
     UpgradeRefusedError,
     URLTooLongError,
+    VerificationNotFoundError,
 )
 
 ErrorType = Literal[
@@ -139,6 +140,7 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     TooManyConnectionsError: ErrorRow(503, _UNAVAILABLE, closes=True),
     ConversionError: ErrorRow(409, _INVALID),
     ConversionNotFoundError: ErrorRow(404, _INVALID),
+    VerificationNotFoundError: ErrorRow(404, _INVALID),
     BenchError: ErrorRow(400, _INVALID),
     BenchRunningError: ErrorRow(409, _INVALID),
     ConfigError: ErrorRow(409, _INVALID),

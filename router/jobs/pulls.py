@@ -37,12 +37,8 @@ from router.jobs.pull_names import bounded
 from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
 from router.jobs.pulled import conclude
 from router.models.permission import check_may_name
-from router.placement.memory import MemoryBudget
 
 logger = logging.getLogger(__name__)
-
-WEIGHTS_SHARE: Final = 0.8
-"""Of the memory that an engine may have at most; the rest is for the cache, buffers and the system."""
 
 _T = TypeVar("_T")
 
@@ -64,15 +60,6 @@ class PullList(msgspec.Struct, frozen=True):
     """Body of GET /v1/mlxr/models/pulls, oldest first."""
 
     pulls: tuple[PullInfo, ...]
-
-
-def weights_budget(budget: MemoryBudget) -> int:
-    """Tell how large weights may be on this machine, whatever is loaded now.
-
-    Returns:
-        Bytes.
-    """
-    return int(WEIGHTS_SHARE * (budget.wired_limit_bytes or budget.total_bytes))
 
 
 class PullAccess:

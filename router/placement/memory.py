@@ -13,6 +13,9 @@ from backends.machine.base import Platform
 from backends.machine.current import current_platform
 from registry.engines import EngineKind
 
+WEIGHTS_SHARE: Final = 0.8
+"""Of the memory that an engine may have at most; the rest is for the cache, buffers and the system."""
+
 _LARGE_MAC_BYTES: Final = 36 << 30
 _SMALL_SHARE: Final = 2 / 3
 _LARGE_SHARE: Final = 3 / 4
@@ -83,6 +86,15 @@ def read_budget(working_set_file: Path | None = None, system: Platform | None = 
         available_bytes=memory.available_bytes,
         wired_limit_bytes=_wired_limit(memory.total_bytes, working_set_file, system) if system.has_metal else None,
     )
+
+
+def weights_budget(budget: MemoryBudget) -> int:
+    """Tell how large weights may be on this machine, whatever is loaded now.
+
+    Returns:
+        Bytes.
+    """
+    return int(WEIGHTS_SHARE * (budget.wired_limit_bytes or budget.total_bytes))
 
 
 def remember_working_set(file: Path, working_set_bytes: int, system: Platform | None = None) -> None:

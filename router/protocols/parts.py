@@ -14,10 +14,13 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.memory.monitor import MemoryMonitor
+from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
+from router.placement.hub_search import HubSearch
 from router.protocols.endpoint import Endpoint
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
@@ -39,8 +42,11 @@ MemoryPart = NamedDependency[MemoryMonitor]
 JobsPart = NamedDependency[Jobs]
 KeeperPart = NamedDependency[ModelKeeper]
 MakingPart = NamedDependency[ModelMaking]
+EditingPart = NamedDependency[ModelEditing]
+HubSearchPart = NamedDependency[HubSearch]
 PullsPart = NamedDependency[PullAccess]
 ConversionsPart = NamedDependency[ModelConversions]
+VerificationsPart = NamedDependency[Verifications]
 BenchesPart = NamedDependency[BenchRuns]
 BatchesPart = NamedDependency[Batches]
 ConfigPart = NamedDependency[ConfigAdministration]

@@ -5,12 +5,16 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from registry.catalogue import Model
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnknownFieldError
 from router.http.ignored import leave_out
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest
+from router.protocols.serving import RequestService
 
 MODEL: Final = Parameter(name="model", type=str, what="Its name; without it, the one that is loaded.")
+MODEL_NEEDED: Final = Parameter(name="model", type=str, what="Its name or an alias.", is_required=True)
 AFTER: Final = Parameter(name="after", type=str, what="Id of the entry that the page begins behind.")
 ORDER: Final = Parameter(name="order", type=Literal["asc", "desc"], what="The oldest or the newest first.")
 
@@ -30,6 +34,27 @@ def model_in_query(parameters: Mapping[str, str]) -> str | None:
     """
     model = parameters.get("model")
     return None if model is None else model.replace(" ", "+")
+
+
+def needed_model(request: AnyRequest, serving: RequestService) -> Model:
+    """Return the model that a query names.
+
+    Raises:
+        InvalidRequestError: It names none.
+        ModelNotFoundError: There is no such model, or it is not for whoever asks.
+    """
+    reference = model_in_query(request.query_params)
+    if not reference:
+        raise InvalidRequestError("model: it is missing; send ?model=NAME", "model")
+    return serving.models.named(reference)
+
+
+def engine_in(parameters: Mapping[str, str]) -> EngineKind | None:
+    """Return the parameter `engine` of a query, or None."""
+    text = parameters.get("engine")
+    if text is not None and text not in set(EngineKind):
+        raise InvalidRequestError(f"engine: {text!r:.40} is none; choose {' or '.join(EngineKind)}", "engine")
+    return None if text is None else EngineKind(text)
 
 
 def number_in(text: str, least: int, most: int) -> int | None:

@@ -93,6 +93,7 @@ class RequestService:
         read_budget: Reads what the machine has.
 
     Attributes:
+        read_budget: Reads what the machine has.
         admit: Counts a request that a model is to serve, or refuses it by an error.
     """
 
@@ -125,6 +126,7 @@ class RequestService:
         self.supervisor = supervisor
         self.requests = requests
         self.admit: Callable[[Caller], None] = lambda _: None
+        self.read_budget: Final = read_budget
         self._current_config = current_config
 
     @property

@@ -16,6 +16,7 @@ import pytest
 from backends.fake.engine import FakeOptions
 from backends.machine.current import current_platform
 from registry.facts import ArtifactFormat
+from registry.hub import HubSettings
 from registry.store import Registry
 from router.app import Services, create_app
 from router.config import Config, Overrides, ServerConfig
@@ -32,14 +33,18 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
+from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
+from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice
+from router.placement.hub_search import HubSearch
+from router.placement.memory import read_budget
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
@@ -70,6 +75,9 @@ class FakeFront:
     """A served app: `client` speaks to it.
 
     The registry has `m` with both formats, and `only-gguf`.
+
+    Attributes:
+        hub: Where it searches.
     """
 
     def __init__(self, registry: Registry, config: Config, scripts: dict[str, Any]) -> None:
@@ -86,6 +94,7 @@ class FakeFront:
             ),
         )
         self.registry = registry
+        self.hub = HubSettings(endpoint="http://127.0.0.1:9")
 
     async def __aenter__(self) -> Self:
         await self.fleet.__aenter__()
@@ -151,8 +160,11 @@ class FakeFront:
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),
+            editing=ModelEditing(database),
+            hub_search=HubSearch(lambda: self.hub, read_budget),
             pulls=PullAccess(),
             conversions=ModelConversions(Converter(database, models_dir, {}), jobs),
+            verifications=Verifications(database, jobs),
             benches=BenchRuns(database, {}, jobs),
             batches=batches,
             conversations=conversations,
@@ -240,6 +252,9 @@ def with_front(
                 registry.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
                 registry.artifacts.add(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
                 registry.aliases.set("nick", "m")
+                # SQLite keeps the descriptor of a connection that closes beside others, for the next one: the front's
+                # own connections take this one, and the fleet finds as many open as there were.
+                Registry(registry.path).close()
                 copies = {name: list(each) if isinstance(each, list) else each for name, each in scripts.items()}
                 async with FakeFront(registry, served, copies) as front, asyncio.timeout(2 * WITHIN_S):
                     await test(front, **arguments)

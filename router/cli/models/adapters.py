@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from registry.adapters.registration import register_adapter, remove_adapter
 from registry.catalogue import Adapter, Model
 from registry.scan.watch import what_changed
@@ -11,6 +13,7 @@ from router.cli.terminal.context import CommandError, check_engine, current_path
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import print_json, print_table, size
 from router.cli.terminal.verbs import argument, option, verb
+from router.models.adapter_report import adapter_report
 
 _HEAD = ("ADAPTER", "ENGINE", "METHOD", "RANK", "ALPHA", "SCALE", "SIZE", "STATUS", "PATH")
 
@@ -87,25 +90,9 @@ def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> No
 
 
 def description(adapter: Adapter) -> dict[str, Any]:
-    """Give what JSON says of an adapter; `problem` is why it cannot be used now, or null."""
-    facts = adapter.facts
-    return {
-        "model": adapter.model_name,
-        "name": adapter.name,
-        "reference": adapter.reference,
-        "engine": adapter.engine,
-        "format": adapter.format,
-        "method": facts.method,
-        "architecture": facts.architecture,
-        "rank": facts.rank,
-        "alpha": facts.alpha,
-        "own_scale": facts.scale,
-        "scale": adapter.scale,
-        "path": adapter.path,
-        "size_bytes": adapter.size_bytes,
-        "num_tensors": facts.num_tensors,
-        "problem": what_changed(adapter),
-    }
+    """Give what JSON says of an adapter."""
+    plain: dict[str, Any] = to_builtins(adapter_report(adapter, what_changed(adapter)))
+    return plain
 
 
 def adapter_facts(model: Model) -> list[tuple[str, object]]:

@@ -1,32 +1,21 @@
-"""`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_need`'s."""
+"""`mlxr models fit`: what a model takes per engine, and whether this machine has it. The report is `fit_report`'s."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from msgspec import to_builtins
-from msgspec.structs import replace
 
-from backends.wire.load import LoadSpec, kv_types_of
-from registry.catalogue import Artifact, Model
-from registry.checksums.verification import read_facts
-from registry.engines import EngineKind
-from registry.errors import ArtifactError
+from registry.catalogue import Artifact
 from registry.settings import VisionMode
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option, model_argument
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.cli.terminal.verbs import option, verb
-from router.models.adapters import facts_with, find_adapters
-from router.models.draft import draft_source, draft_spec
-from router.models.load_settings import load_settings_of
-from router.placement.context import planned_spec
-from router.placement.fit import largest_context
-from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
-from router.placement.memory_need import KV_ELEMENT_BYTES, draft_bytes, memory_need
-from router.placement.vision_need import counted_side_px
+from router.errors import InvalidRequestError
+from router.placement.fit_report import EngineFit, FitWishes, artifacts_for, fit_of
+from router.placement.memory import MemoryBudget, read_budget, this_machine
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -47,101 +36,38 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     """
     check_engine(engine)
     paths = current_paths()
+    wishes = _wishes(ctx, parallel, kv)
     with open_registry_for_reading(paths) as registry:
         base, plus, adapter = name.partition("+")
         model = registry.models.get(base)
-        draft_name = model.settings.draft
-        draft = None if draft_name is None else registry.models.find(draft_name)
-    artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
-    artifacts = [_with_memory_facts(item) for item in artifacts]
-    if plus:
-        artifacts = _under_adapter(model, adapter, artifacts)
+        draft = None if model.settings.draft is None else registry.models.find(model.settings.draft)
+    artifacts = artifacts_for(model, adapter if plus else None, engine)
     if not artifacts:
         raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
-    config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
     budget = read_budget(paths.working_set_file)
-    specs = [planned_spec(item, config, load, machine=machine, budget=budget) for item in artifacts]
-    reports = [
-        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget, counted_side_px(config.images), draft)
-        for item, spec in zip(artifacts, specs, strict=True)
-    ]
-    lines = [line for item in artifacts for line in _vision_lines(item, load.vision)]
-    if is_json:
-        print_json({"model": model.name + plus + adapter, "total_bytes": budget.total_bytes, "engines": reports})
-    else:
-        _print(reports, budget, lines)
-    return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
-
-
-def _with_memory_facts(artifact: Artifact) -> Artifact:
-    """Read the files again where an older mlxr left out what memory depends on; what cannot be read is estimated."""
-    if artifact.facts.memory is not None:
-        return artifact
-    try:
-        return replace(artifact, facts=read_facts(artifact))
-    except ArtifactError:
-        return artifact
-
-
-def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[Artifact]:
-    """Give the artifacts that an adapter of this name can change, with its weights among theirs."""
-    adapters = find_adapters(model, name)
-    return [
-        replace(item, facts=facts_with(item.facts, adapters[item.engine]))
-        for item in artifacts
-        if item.engine in adapters
-    ]
-
-
-def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | None) -> LoadSpec:
-    """Put the command line's options over the model's settings and the config."""
-    if kv is not None and not KV_ELEMENT_BYTES.keys() >= set(kv_types_of(kv)):
-        choice = f"choose {', '.join(KV_ELEMENT_BYTES)}, or two of them like q8_0/q4_0"
-        raise CommandError(f"There is no KV type {kv!r}; {choice}.", exit_code=2)
-    return replace(
-        spec,
-        context_length=ctx or spec.context_length,
-        max_sequences=parallel or spec.max_sequences,
-        kv_cells=None if ctx else spec.kv_cells,
-        kv_type=kv or spec.kv_type,
+    found = fit_of(
+        model,
+        artifacts,
+        wishes,
+        config=read_config(paths),
+        machine=this_machine(),
+        budget=budget,
+        adapter=adapter if plus else None,
+        draft=draft,
     )
+    lines = [line for item in artifacts for line in _vision_lines(item, model.settings.vision)]
+    if is_json:
+        print_json({"model": found.model, "total_bytes": budget.total_bytes, "engines": to_builtins(found.engines)})
+    else:
+        _print(found.engines, budget, lines)
+    return 0 if found.fits else EXIT_DOES_NOT_FIT
 
 
-def _report(
-    artifact: Artifact,
-    spec: LoadSpec,
-    machine: Machine,
-    budget: MemoryBudget,
-    image_side_px: int,
-    draft: Model | None,
-) -> dict[str, Any]:
-    alone = memory_need(artifact.facts, spec, machine, image_side_px=image_side_px)
-    need = replace(alone, draft_bytes=_draft_bytes(spec, machine, draft))
-    available = budget.available_for(artifact.engine)
-    report: dict[str, Any] = to_builtins(need)
-    return report | {
-        "required_bytes": need.required_bytes,
-        "total_bytes": need.total_bytes,
-        "available_bytes": available,
-        "fits": alone.required_bytes <= available,
-        "fits_with_draft": need.required_bytes <= available,
-        "fits_with_kept_caches": need.total_bytes <= available,
-        "largest_context": largest_context(
-            artifact.facts, spec, machine, free_bytes=available, image_side_px=image_side_px
-        ),
-        "parallel": spec.max_sequences,
-        "sees": spec.vision is not None,
-        "projector": artifact.mmproj_path,
-    }
-
-
-def _draft_bytes(spec: LoadSpec, machine: Machine, draft: Model | None) -> int:
-    """Return what the model takes that would be loaded to draft, 0 without one."""
-    artifact = None if draft is None else draft.artifact_for(EngineKind.LLAMACPP)
-    if spec.draft is None or draft is None or artifact is None:
-        return 0
-    spec = replace(spec, draft=draft_spec(draft_source(draft.name, draft), spec))
-    return draft_bytes(_with_memory_facts(artifact).facts, spec, machine)
+def _wishes(ctx: int | None, parallel: int | None, kv: str | None) -> FitWishes:
+    try:
+        return FitWishes(context_length=ctx, parallel=parallel, kv_type=kv)
+    except InvalidRequestError as exc:
+        raise CommandError(f"{exc}.", exit_code=2) from exc
 
 
 def _vision_lines(artifact: Artifact, mode: VisionMode | None) -> Iterator[tuple[str, str]]:
@@ -156,7 +82,7 @@ def _vision_lines(artifact: Artifact, mode: VisionMode | None) -> Iterator[tuple
     yield f"on {artifact.engine} it sees", words
 
 
-def _print(reports: list[dict[str, Any]], budget: MemoryBudget, lines: list[tuple[str, str]]) -> None:
+def _print(reports: Sequence[EngineFit], budget: MemoryBudget, lines: list[tuple[str, str]]) -> None:
     head = (
         "ENGINE",
         "CONTEXT",
@@ -183,23 +109,22 @@ def _print(reports: list[dict[str, Any]], budget: MemoryBudget, lines: list[tupl
     )
 
 
-def _row(report: dict[str, Any]) -> tuple[object, ...]:
-    vision, draft = report["vision_bytes"], report["draft_bytes"]
-    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"] - vision - draft
-    verdict = "yes" if report["fits_with_kept_caches"] else "tight" if report["fits_with_draft"] else "no"
-    if verdict == "no" and report["fits"]:
+def _row(fit: EngineFit) -> tuple[object, ...]:
+    vision, draft = fit.vision_bytes, fit.draft_bytes
+    verdict = "yes" if fit.fits_with_kept_caches else "tight" if fit.fits_with_draft else "no"
+    if verdict == "no" and fit.fits:
         verdict = "without draft"
     return (
-        report["engine"],
-        report["context_length"],
-        size(report["weights_bytes"]),
-        size(report["kv_bytes"]),
+        fit.engine,
+        fit.context_length,
+        size(fit.weights_bytes),
+        size(fit.kv_bytes),
         size(vision) if vision else None,
         size(draft) if draft else None,
-        size(buffers),
-        size(report["required_bytes"]),
-        size(report["kept_bytes"]),
-        size(report["available_bytes"]),
+        size(fit.buffers_bytes),
+        size(fit.required_bytes),
+        size(fit.kept_bytes),
+        size(fit.available_bytes),
         verdict,
-        report["largest_context"],
+        fit.largest_context,
     )

@@ -19,8 +19,8 @@ from router.config.paths import Paths
 from router.config.roots import models_dir
 from router.jobs.conversions import Converter
 from router.jobs.jobs import Jobs
-from router.jobs.pulls import Pulls, open_pulls, weights_budget
-from router.placement.memory import read_budget
+from router.jobs.pulls import Pulls, open_pulls
+from router.placement.memory import read_budget, weights_budget
 from router.workers.launch import worker_environment
 
 

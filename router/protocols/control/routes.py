@@ -20,6 +20,7 @@ from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, r
 from router.protocols.control.jobs import JOB_ROUTES
 from router.protocols.control.keys import KEY_ROUTES
 from router.protocols.control.metrics import METRIC_ROUTES
+from router.protocols.control.models.routes import MODEL_ROUTES
 from router.protocols.control.report import create_report
 from router.protocols.control.status import health, request_status, status
 from router.protocols.control.suspension import SUSPENSION_ROUTES
@@ -173,4 +174,5 @@ ROUTES: Final = (
     *METRIC_ROUTES,
     *KEY_ROUTES,
     *CONFIG_ROUTES,
+    *MODEL_ROUTES,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.catalogue import Artifact
+from registry.checksums.sha256 import HashingStoppedError
 from registry.checksums.verification import read_facts, size_to_verify, verify
 from registry.scan import register_path, scan
 from registry.store import Registry
@@ -167,3 +168,11 @@ def test_what_was_said_of_a_misfitting_projector_is_no_damage(registry: Registry
     artifact = added(registry, gguf)
     assert artifact.facts.warnings
     assert verify(registry, artifact).state == "ok"
+
+
+def test_one_that_is_stopped_records_nothing(registry: Registry, gguf: Path) -> None:
+    artifact = register_path(registry, gguf, name="m").artifacts[0]
+    with pytest.raises(HashingStoppedError):
+        verify(registry, artifact, should_stop=lambda: True)
+    (now,) = registry.models.get("m").artifacts
+    assert (now.status, now.sha256) == ("ok", artifact.sha256)

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.errors import TemplateError
 from registry.hub.ollama.parameters import settings_of_parameters
 from registry.hub.references import is_sha256, path_problem
 from registry.settings import check_settings
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
+from router.models.chat_templates import check_jinja
 from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
 from router.protocols.ollama.models.schemas import CreateMessage, CreateRequest, RecipeParts
@@ -133,12 +133,7 @@ def _check_jinja(template: str) -> None:
             "template is used; or give one in Jinja, as in tokenizer_config.json.",
             "template",
         )
-    from backends.prompting.chat_template import check_template  # noqa: PLC0415 - with Jinja, needed here only
-
-    try:
-        check_template(template)
-    except TemplateError as exc:
-        raise InvalidRequestError(f"template: {exc}", "template") from exc
+    check_jinja(template)
 
 
 def _message(message: CreateMessage, index: int) -> dict[str, str]:
