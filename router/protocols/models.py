@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from registry.catalogue import Model
+from registry.catalogue import Artifact, Model
 from router.errors import InvalidRequestError, ModelInUseError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
@@ -24,7 +24,7 @@ from router.models.targets import Purpose
 from router.protocols.abilities import TEXT, Abilities, abilities_of
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
 from router.protocols.endpoint import Parameter
-from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
+from router.protocols.openai.answer_schemas import DeletedModel, ModelForm, ModelList, ModelObject
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.codex_models import codex_models
 from router.protocols.parts import AnyRequest, MakingPart, ServingPart
@@ -93,12 +93,23 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         created=int(model.created_at),
         owned_by="mlxr",
         engines=list(model.engines),
+        forms=[_form(artifact) for artifact in model.artifacts if artifact.status == "ok"],
         context_length=abilities.context_length,
         max_context_length=abilities.trained_length,
         input_modalities=abilities.inputs,
         output_modalities=["embeddings" if "embedding" in abilities.can else TEXT],
         capabilities=list(abilities.can),
         aliases=list(model.aliases),
+    )
+
+
+def _form(artifact: Artifact) -> ModelForm:
+    facts, quantization = artifact.facts, artifact.facts.quantization
+    return ModelForm(
+        engine=artifact.engine,
+        quantization=None if quantization is None else quantization.label,
+        bits_per_weight=None if quantization is None else quantization.bits_per_weight,
+        weight_bytes=facts.weight_bytes or artifact.size_bytes,
     )
 
 
@@ -117,6 +128,7 @@ def adapter_object(model: Model, shown: ModelObject, name: str) -> ModelObject:
         id=f"{model.name}+{name}",
         parent=model.name,
         engines=[engine for engine in model.engines if engine in adapters],
+        forms=[form for form in shown.forms if form.engine in adapters],
         aliases=[f"{alias}+{name}" for alias in model.aliases],
     )
 

@@ -285,6 +285,18 @@ class Embeddings(AnswerBody, frozen=True, kw_only=True, tag_field="object", tag=
     pooling: Pooling
 
 
+class ModelForm(AnswerBody, frozen=True, kw_only=True):
+    """The form of a model that an engine loads, and how its weights are stored.
+
+    `bits_per_weight` are stored bits per parameter; null = the file does not say.
+    """
+
+    engine: EngineKind
+    quantization: str | None
+    bits_per_weight: float | None
+    weight_bytes: int
+
+
 class ModelObject(AnswerBody, frozen=True, kw_only=True):
     """A model, or one with an adapter over it: then `parent` names the model. Contexts are tokens.
 
@@ -297,6 +309,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     created: int
     owned_by: Literal["mlxr"]
     engines: list[EngineKind]
+    forms: list[ModelForm]
     context_length: int | None
     max_context_length: int | None
     input_modalities: list[Literal["text", "image"]]

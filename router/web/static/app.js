@@ -2,12 +2,14 @@
 import { effect, html, render, signal } from "./vendor/preact.js";
 import { isChordOf, isTyping } from "./lib/keys.js";
 import { Boundary } from "./parts/boundary.js";
-import { HelpDialog, isHelpOpen } from "./parts/help.js";
-import { KeyDialog } from "./parts/key.js";
-import { Navigation, isMenuOpen } from "./parts/navigation.js";
-import { StatusRegion } from "./parts/status.js";
+import { HelpDialog, isHelpOpen } from "./frame/help.js";
+import { KeyDialog } from "./frame/key.js";
+import { Lazy } from "./frame/lazy.js";
+import { Navigation, isMenuOpen } from "./frame/navigation.js";
+import { StatusRegion } from "./frame/status.js";
 import { ChatPage } from "./chat/page.js";
 import { startChat } from "./chat/state.js";
+import { goTo, pageInAddress, ROOT } from "./core/route.js";
 import { followServer, loadChosen, models } from "./core/server.js";
 import { loadsAtStart, model } from "./core/settings.js";
 import { complain } from "./core/status.js";
@@ -16,12 +18,18 @@ import { texts } from "./core/texts.js";
 // As style/shell.css has it: the side is a menu there.
 const NARROW = "(width <= 46rem)";
 
+/** Pages beside the chat, by their names in the address. @type {Record<string, () => Promise<() => any>>} */
+const PAGES = {
+  compare: async () => (await import("./compare/page.js")).ComparePage,
+};
+
 function App() {
+  const load = PAGES[pageInAddress.value ?? ""];
   return html`
     <a class="skip" href="#content">${texts.skip}</a>
     <${Navigation} />
     <main id="content" tabindex="-1" inert=${isMenuOpen.value}>
-      <${Boundary}><${ChatPage} /><//>
+      <${Boundary} key=${pageInAddress.value}>${load ? html`<${Lazy} load=${load} />` : html`<${ChatPage} />`}<//>
     </main>
     <${StatusRegion} />
     <${HelpDialog} />
@@ -41,6 +49,9 @@ function onKey(event) {
   } else if (isChordOf(event, "o", true)) {
     event.preventDefault();
     startChat();
+  } else if (isChordOf(event, "e", true)) {
+    event.preventDefault();
+    goTo(pageInAddress.value === "compare" ? ROOT : `${ROOT}compare`);
   } else if (event.key === "?" && !isTyping(event.target)) {
     event.preventDefault();
     isHelpOpen.value = true;

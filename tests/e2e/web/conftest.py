@@ -10,8 +10,10 @@ from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.e2e.web.said import ANSWERS
+from tests.support import tiny_model
 from tests.support.browser import Visit, chromium
 from tests.support.gateway_process import GatewayProcess
+from tests.support.tiny_vision import VisionModel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,12 +30,16 @@ def gateway(
     tmp_path_factory: pytest.TempPathFactory,
     make_home: Callable[[Path], Path],
     tooled: tuple[Path, Path],
+    vision_model: Callable[[str], VisionModel],
     gates: Path,
 ) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("web") / "home")
     with Registry(Paths.under(home).registry_db) as registry:
         for file in tooled:
             register_path(registry, file, name="thinker-1b")
+        # The fake engine's own template knows nothing of thoughts.
+        registry.models.change_settings("thinker-1b", {"template": tiny_model.TOOL_TEMPLATE})
+        register_path(registry, vision_model("llava").folder, name="seer-1b")
     options = {"answers": ANSWERS, "gates": str(gates), "context_length": 65536}
     started = GatewayProcess(home, fake_options=options)
     yield started

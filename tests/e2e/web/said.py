@@ -58,6 +58,7 @@ ANSWERS: Final = [
     ("show-long", LONG),
     ("show-thought", THOUGHT),
     *((f"hostile-{index:02}", text) for index, text in enumerate(HOSTILE)),
+    ("show-colours", "I see {colours}."),
     ("second-question", "The second answer."),
     ("first-question", "The first answer."),
 ]

@@ -111,6 +111,36 @@ def test_colours_are_chosen_and_remembered(visit: Callable[..., Visit]) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 23, 26)"
 
 
+def test_thoughts_are_folded_and_open_by_a_key(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "show-thought", of="thinker-1b")
+    thought, answer = page.get_by_text("First I think about it."), page.get_by_text("Then I answer.")
+    fold = page.locator(".message details.fold")
+    assert answer.is_visible()
+    assert not thought.is_visible()
+    assert fold.locator("summary").inner_text().startswith("Thought for ")
+    fold.locator("summary").press("Enter")
+    thought.wait_for()
+    assert opened.accessibility() == []
+    page.reload()
+    answer.wait_for()
+    assert not thought.is_visible()
+
+
+def test_tokens_are_counted_while_they_come(visit: Callable[..., Visit], gates: Path) -> None:
+    page = visit().open()
+    page.select_option("#model", "tiny")
+    gate = gates / "token-40"
+    gate.touch()
+    page.fill("#composer", "show-long")
+    page.keyboard.press("Enter")
+    page.locator(".live", has_text="tokens/s").wait_for()
+    gate.unlink()
+    page.locator(".stats").wait_for()
+    assert page.locator(".live").count() == 0
+
+
 def test_how_far_the_prompt_is_stands_where_the_answer_will_be(visit: Callable[..., Visit], gates: Path) -> None:
     opened = visit()
     page = opened.open()

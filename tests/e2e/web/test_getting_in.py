@@ -29,7 +29,14 @@ def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tin
         dialog.get_by_label("API key").fill(WRONG)
         assert opened.accessibility() == []
         dialog.get_by_role("button", name="Use it").click()
-        dialog.get_by_role("alert").wait_for()
+        dialog.get_by_role("alert").filter(has_text="API key").wait_for()
+        for kind, why in (("expired", "expired on"), ("metrics", "scope")):
+            dialog.get_by_label("API key").fill(server.secrets[kind])
+            dialog.get_by_role("button", name="Use it").click()
+            dialog.get_by_role("alert").filter(has_text=why).wait_for()
+        page.route("**/v1/models", lambda route: route.abort(), times=1)
+        dialog.get_by_role("button", name="Use it").click()
+        dialog.get_by_role("alert").filter(has_text="The server does not answer.").wait_for()
         dialog.get_by_label("API key").fill(server.secrets["inference"])
         dialog.get_by_role("button", name="Use it").click()
         page.wait_for_selector("#model option", state="attached")
@@ -49,6 +56,27 @@ def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tin
         opened.close()
         assert [each for each in opened.problems if "Failed to load resource" not in each] == []
         assert server.gateway.stop() == 0
+    finally:
+        server.gateway.stop()
+
+
+def test_a_server_that_goes_is_noticed_also_with_a_key_that_hears_no_events(
+    browser: "Browser", tmp_path: Path, tiny_gguf: Path
+) -> None:
+    server = KeyedServer(tmp_path, tiny_gguf)
+    try:
+        opened = Visit(browser, server.gateway.url)
+        page = opened.page
+        page.goto(f"{opened.url}/ui/")
+        dialog = page.locator("dialog[open]")
+        dialog.get_by_label("API key").fill(server.secrets["inference"])
+        dialog.get_by_role("button", name="Use it").click()
+        page.wait_for_selector("#model option", state="attached")
+        assert server.gateway.stop() == 0
+        page.get_by_role("alert").filter(has_text="does not answer").wait_for()
+        page.locator(".state.offline").wait_for()
+        opened.close()
+        assert [each for each in opened.problems if "Failed to load resource" not in each] == []
     finally:
         server.gateway.stop()
 

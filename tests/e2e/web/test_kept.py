@@ -137,6 +137,27 @@ def test_conversations_are_found_renamed_pinned_and_deleted(
     assert page.url.endswith("/ui/")
 
 
+def test_the_list_goes_on_where_it_ended(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    with gateway.client() as client:
+        for number in range(120):
+            items = [{"type": "message", "role": "user", "content": f"kept {number}"}]
+            client.post("/v1/conversations", json={"items": items}).raise_for_status()
+    opened = visit()
+    page = opened.open()
+    shown = page.locator(".conversations li a")
+    page.get_by_role("button", name="Show more").wait_for()
+    assert shown.count() == 100
+    page.get_by_role("button", name="Show more").press("Enter")
+    page.get_by_role("button", name="Show more").wait_for(state="detached")
+    assert shown.count() >= 120
+    ask(opened, "first-question behind many")
+    page.locator(".conversations .title", has_text="first-question behind many").wait_for()
+    assert shown.count() > 120
+    assert opened.accessibility() == []
+    with gateway.client() as client:
+        client.delete("/v1/mlxr/conversations").raise_for_status()
+
+
 def test_what_is_not_to_be_kept_leaves_nothing(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
     opened = visit()
     page = opened.open()

@@ -79,6 +79,16 @@ async def test_lists_tell_the_context_in_force_and_what_models_can_do(front: Fak
     assert codex["truncation_policy"] == {"mode": "tokens", "limit": 1024}
     assert codex["base_instructions"].startswith("You are a coding agent")
     assert (one["input_modalities"], one["output_modalities"]) == (["text"], ["text"])
+    artifacts = {artifact.engine: artifact.facts for artifact in front.registry.models.get("m").artifacts}
+    assert [form["engine"] for form in one["forms"]] == one["engines"] == list(artifacts)
+    for form in one["forms"]:
+        facts = artifacts[form["engine"]]
+        assert facts.quantization is not None
+        assert form["weight_bytes"] == facts.weight_bytes
+        assert (form["quantization"], form["bits_per_weight"]) == (
+            facts.quantization.label,
+            facts.quantization.bits_per_weight,
+        )
 
 
 @with_front()

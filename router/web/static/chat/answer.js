@@ -4,6 +4,7 @@ import { isEnded } from "../lib/answer.js";
 import { count, duration } from "../lib/format.js";
 import { chosenState } from "../core/server.js";
 import { texts } from "../core/texts.js";
+import { Progress } from "../parts/progress.js";
 import { CodeBlock } from "../text/code.js";
 import { Markdown } from "../text/markdown.js";
 
@@ -12,12 +13,12 @@ import { Markdown } from "../text/markdown.js";
  * @typedef {import("../lib/answer.js").Part} Part
  */
 
-/** @param {{answer: Answer, version: number}} props */
-export function AnswerView({ answer }) {
+/** @param {{answer: Answer, version: number, waiting?: unknown}} props `waiting`: what is shown before the first text. */
+export function AnswerView({ answer, waiting }) {
   const hasEnded = isEnded(answer);
   return html`
     ${answer.parts.map((part, index) => part && html`<${PartView} key=${index} part=${part} text=${part.text} isWhole=${part.isDone || hasEnded} />`)}
-    ${!hasEnded && answer.firstAt === null && html`<${Waiting} progress=${answer.progress} />`}
+    ${!hasEnded && answer.firstAt === null && (waiting ?? html`<${Waiting} progress=${answer.progress} />`)}
     ${answer.state === "failed" && html`<p class="error" role="alert">${texts.chat.failed}${answer.error}</p>`}
     ${answer.state === "cancelled" && html`<p class="note">${texts.chat.stopped}</p>`}
     ${answer.state === "incomplete" && !answer.isCutByLength && html`<p class="note">${texts.chat.brokenOff}</p>`}
@@ -43,17 +44,12 @@ function PartView({ part, text, isWhole }) {
 function Waiting({ progress }) {
   if (progress && progress.total > 0) {
     const { done, total } = progress;
-    return html`<${Bar} label=${texts.chat.prefill} share=${done / total} detail=${texts.chat.prefillTokens(count(done), count(total))} />`;
+    return html`<${Progress} label=${texts.chat.prefill} share=${done / total} detail=${texts.chat.prefillTokens(count(done), count(total))} />`;
   }
   const state = chosenState.value;
   if (state?.state === "loading") {
     const share = state.load_fraction ?? 0;
-    return html`<${Bar} label=${texts.chat.loading} share=${share} detail=${texts.picker.loading(share)} />`;
+    return html`<${Progress} label=${texts.chat.loading} share=${share} detail=${texts.picker.loading(share)} />`;
   }
   return html`<p class="note pulse">${texts.chat.waiting}</p>`;
-}
-
-/** @param {{label: string, share: number, detail: string}} props */
-function Bar({ label, share, detail }) {
-  return html`<p class="bar"><span>${label}</span><progress max="1" value=${share} aria-label=${label}></progress><span>${detail}</span></p>`;
 }

@@ -1,7 +1,7 @@
 // An answer on its way from the server to the page: asked for, read, taken up again where the connection broke, stopped.
 import { applyEvent, isEnded, textOf } from "../lib/answer.js";
 import { ApiError, ask, follow } from "../core/api.js";
-import { options } from "../core/settings.js";
+import { loadHeaders } from "../core/server.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
 
@@ -9,14 +9,14 @@ import { texts } from "../core/texts.js";
  * @typedef {import("../lib/thread.js").Message} Message
  * @typedef {import("../lib/answer.js").Answer} Answer
  * @typedef {{input: object[], conversation?: {id: string, after: string | null}}} Asked
+ * @typedef {{options: import("../core/settings.js").ChatOptions, load: string}} Terms `load` as in X-Mlxr-Load.
  */
 
 // About a minute and a half, in which a server has started again.
 const MAX_RECONNECTIONS = 24;
 
-/** @param {Message} answering @param {Asked} asked */
-function requestOf(answering, asked) {
-  const chosen = options.value;
+/** @param {Message} answering @param {Asked} asked @param {Terms["options"]} chosen */
+function requestOf(answering, asked, chosen) {
   return {
     ...asked,
     model: answering.model,
@@ -31,6 +31,7 @@ function requestOf(answering, asked) {
     stream: true,
     truncation: "auto",
     return_progress: true,
+    timings_per_token: true,
   };
 }
 
@@ -47,12 +48,12 @@ function reader(answer, onChange) {
 /**
  * Ask, and read the answer to its end.
  *
- * @param {Message} answering @param {Answer} answer @param {Asked} asked @param {(isUrgent: boolean) => void} onChange
+ * @param {Message} answering @param {Answer} answer @param {Asked} asked @param {Terms} terms @param {(isUrgent: boolean) => void} onChange
  */
-export async function askAndRead(answering, answer, asked, onChange) {
+export async function askAndRead(answering, answer, asked, terms, onChange) {
   const onEvent = reader(answer, onChange);
-  const headers = { "X-Mlxr-Engine": answering.engine, "X-Request-Id": answering.id };
-  await follow("/v1/responses", { body: requestOf(answering, asked), headers }, onEvent).catch((error) => {
+  const headers = { "X-Mlxr-Engine": answering.engine, "X-Request-Id": answering.id, ...loadHeaders(terms.load) };
+  await follow("/v1/responses", { body: requestOf(answering, asked, terms.options), headers }, onEvent).catch((error) => {
     if (answer.responseId === null || !asked.conversation) throw error;
   });
   if (asked.conversation) await readOn(answer, onChange);
@@ -78,6 +79,17 @@ export async function readOn(answer, onChange) {
   }
 }
 
+/** Read an answer, and give it an end where that fails. @param {Answer} answer @param {() => Promise<void>} read */
+export async function readToEnd(answer, read) {
+  try {
+    await read();
+  } catch (error) {
+    answer.state = "failed";
+    answer.error = error instanceof Error ? error.message : String(error);
+  }
+  if (answer.isStopped && answer.state === "failed") answer.state = "cancelled"; // as a request that is not kept says it
+}
+
 /** Stop the engine; what came stays. @param {Message} answering @param {Answer} answer @param {boolean} isKept */
 export async function stopAnswer(answering, answer, isKept) {
   if (isKept && !answer.responseId) return;
@@ -91,9 +103,13 @@ export async function stopAnswer(answering, answer, isKept) {
   }
 }
 
-/** @param {Answer} answer */
-export function announceEnd(answer) {
-  if (answer.state === "failed") announce(texts.chat.failed + answer.error);
-  else if (answer.state === "cancelled") announce(texts.status.stopped);
-  else announce(texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length));
+/** @param {Answer} answer @param {string} [name] Of who answered, where there are several. */
+export function announceEnd(answer, name) {
+  const said =
+    answer.state === "failed"
+      ? texts.chat.failed + answer.error
+      : answer.state === "cancelled"
+        ? texts.status.stopped
+        : texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length);
+  announce(name ? `${name}: ${said}` : said);
 }

@@ -20,7 +20,7 @@ export function Editor({ message }) {
     event?.preventDefault();
     const text = area.current?.value.trim() ?? "";
     cancel();
-    if (text !== "") say(text, message.parent);
+    if (text !== "") say(text, message.images, message.parent);
   };
   /** @param {KeyboardEvent} event */
   const onKey = (event) => {

@@ -6,9 +6,10 @@ import { CopyButton } from "../parts/copy.js";
 import { Icon } from "../parts/icon.js";
 import { texts } from "../core/texts.js";
 import { AnswerView } from "./answer.js";
+import { Pictures } from "./attachments.js";
 import { Editor, editing } from "./editing.js";
 import { answerAgain, running, saidBefore, showVersion, ticks, versionsOf } from "./state.js";
-import { Stats } from "./stats.js";
+import { Live, Stats } from "./stats.js";
 
 /** @typedef {import("./state.js").Message} Message */
 
@@ -27,8 +28,9 @@ export function MessageView({ message, isRunning }) {
       <${Versions} message=${message} />
       <${CopyButton} text=${() => textOf(answer)} label=${texts.chat.copyAnswer} />
       <${Action} icon="again" label=${texts.chat.regenerate} onClick=${() => again(message)} />
-      <${Stats} answer=${answer} />
+      <${Stats} answer=${answer} model=${message.model} />
     </div>`}
+    ${isRunning && html`<${Live} answer=${answer} version=${ticks.peek()} />`}
   </article>`;
 }
 
@@ -45,7 +47,8 @@ function UserMessage({ message }) {
   }
   return html`<article class="message user">
     <h2 class="unseen">${texts.chat.you}</h2>
-    <div class="said">${message.text}</div>
+    ${message.images.length > 0 && html`<${Pictures} images=${message.images} />`}
+    ${message.text !== "" && html`<div class="said">${message.text}</div>`}
     <div class="under">
       <${Versions} message=${message} />
       <${CopyButton} text=${() => message.text} label=${texts.chat.copy} />

@@ -1,13 +1,15 @@
 // System prompt and sampling of the chat. What is left empty is the model's own.
 import { html, useSignal } from "../vendor/preact.js";
 import { LoadAtStart } from "../parts/picker.js";
+import { ContextField } from "../parts/context.js";
 import { Dialog } from "../parts/dialog.js";
-import { options } from "../core/settings.js";
+import { engine, model, options } from "../core/settings.js";
 import { texts } from "../core/texts.js";
+import { Presets } from "./presets.js";
 
 /**
  * @typedef {import("../core/settings.js").ChatOptions} ChatOptions
- * @typedef {{name: Exclude<keyof ChatOptions, "system">, label: string, min: number, max: number, step: string}} Field
+ * @typedef {{name: Exclude<keyof ChatOptions, "system" | "contextLength">, label: string, min: number, max: number, step: string}} Field
  */
 
 /** @type {Field[]} */
@@ -18,15 +20,17 @@ const FIELDS = [
   { name: "seed", label: texts.options.seed, min: 0, max: 2 ** 32 - 1, step: "1" },
 ];
 
-/** @param {{isOpen: boolean, onClose: () => void}} props */
-export function OptionsDialog({ isOpen, onClose }) {
-  return html`<${Dialog} title=${texts.chat.settings} isOpen=${isOpen} onClose=${onClose}>
+/** @param {{isOpen: boolean, onClose: () => void, ofBoth?: boolean}} props `ofBoth`: of two that are compared, each with its own load. */
+export function OptionsDialog({ isOpen, onClose, ofBoth = false }) {
+  return html`<${Dialog} title=${ofBoth ? texts.compare.settings : texts.chat.settings} isOpen=${isOpen} onClose=${onClose}>
     <form method="dialog" class="fields">
+      <${Presets} />
       <label>${texts.options.system}
         <textarea rows="4" placeholder=${texts.options.unset} value=${options.value.system} onInput=${setSystem}></textarea>
       </label>
       ${FIELDS.map((field) => html`<${NumberField} key=${field.name} field=${field} />`)}
-      <${LoadAtStart} />
+      ${!ofBoth && html`<${ContextField} model=${model.value} engine=${engine.value} value=${options.value.contextLength} onChange=${setContext} />
+        <${LoadAtStart} />`}
       <p class="row"><button type="button" onClick=${onClose}>${texts.options.close}</button></p>
     </form>
   <//>`;
@@ -35,6 +39,11 @@ export function OptionsDialog({ isOpen, onClose }) {
 /** @param {Event} event */
 function setSystem(event) {
   options.value = { ...options.value, system: /** @type {any} */ (event.target).value };
+}
+
+/** @param {number | null} contextLength */
+function setContext(contextLength) {
+  options.value = { ...options.value, contextLength };
 }
 
 /** @param {{field: Field}} props */

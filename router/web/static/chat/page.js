@@ -3,21 +3,22 @@ import { html, useSignal } from "../vendor/preact.js";
 import { friendlyName } from "../lib/format.js";
 import { Boundary } from "../parts/boundary.js";
 import { Icon } from "../parts/icon.js";
-import { MenuButton } from "../parts/navigation.js";
+import { MenuButton } from "../frame/navigation.js";
 import { Picker } from "../parts/picker.js";
 import { model } from "../core/settings.js";
 import { texts } from "../core/texts.js";
-import { Composer } from "./composer.js";
+import { dropping } from "./attachments.js";
+import { ChatComposer } from "./composer.js";
 import { MessageView } from "./message.js";
 import { OptionsDialog } from "./options.js";
-import { isFollowing, toEnd, useFollowing } from "./scroll.js";
-import { isLoading, running, shown } from "./state.js";
+import { ToEnd, useFollowing } from "../parts/scroll.js";
+import { isLoading, running, shown, ticks } from "./state.js";
 
 const NUM_SHOWN = 50;
 
 export function ChatPage() {
   const hasOptions = useSignal(false);
-  return html`<div class="chat">
+  return html`<div class="chat" ...${dropping}>
     <div class="top">
       <${MenuButton} />
       <${Picker} />
@@ -27,15 +28,15 @@ export function ChatPage() {
     </div>
     <h1 class="unseen">${model.value ? texts.chat.heading(friendlyName(model.value)) : texts.chat.title}</h1>
     <${Log} />
-    <${Composer} />
+    <${ChatComposer} />
     <${OptionsDialog} isOpen=${hasOptions.value} onClose=${() => (hasOptions.value = false)} />
   </div>`;
 }
 
 function Log() {
   const numMore = useSignal(0);
-  const scrolled = useFollowing();
   const messages = shown.value;
+  const scrolled = useFollowing([ticks.value, messages]);
   const first = Math.max(0, messages.length - NUM_SHOWN - numMore.value);
   return html`<div class="log" ref=${scrolled} tabindex="0" role="log" aria-live="off" aria-label=${texts.chat.log}>
     ${messages.length === 0 && html`<p class="empty">${isLoading.value ? texts.chat.opening : texts.chat.empty}</p>`}
@@ -44,7 +45,6 @@ function Log() {
     ${messages.slice(first).map(
       (each) => html`<${Boundary} key=${each.id}><${MessageView} message=${each} isRunning=${each === running.value} /><//>`,
     )}
-    ${!isFollowing.value &&
-    html`<button type="button" class="to-end" aria-label=${texts.chat.toEnd} title=${texts.chat.toEnd} onClick=${toEnd}><${Icon} name="down" /></button>`}
+    <${ToEnd} />
   </div>`;
 }

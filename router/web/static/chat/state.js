@@ -1,17 +1,18 @@
 // The conversation that is open: what was said, and the answer that runs.
 import { computed, effect, signal, untracked } from "../vendor/preact.js";
 import { isEnded, newAnswer, textOf } from "../lib/answer.js";
+import { contentOf } from "../lib/images.js";
 import { add, newThread, path, show, siblings } from "../lib/thread.js";
 import { threadOf } from "../lib/tree.js";
 import { ApiError, needsKey } from "../core/api.js";
-import { conversationInAddress, go } from "../core/route.js";
-import { chosenState } from "../core/server.js";
-import { engine, model } from "../core/settings.js";
+import { conversationInAddress, go, pageInAddress } from "../core/route.js";
+import { chatLoad, chosenState } from "../core/server.js";
+import { engine, model, options } from "../core/settings.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
-import { announceEnd, askAndRead, readOn, stopAnswer } from "./answering.js";
+import { announceEnd, askAndRead, readOn, readToEnd, stopAnswer } from "./answering.js";
 import { Flusher } from "./flusher.js";
-import { changeConversation, createConversation, lastItems, refreshEntries, treeOf } from "./kept.js";
+import { changeConversation, createConversation, lastItems, refreshEntries, treeOf } from "../conversations/kept.js";
 
 /**
  * @typedef {import("../lib/thread.js").Message} Message
@@ -56,13 +57,19 @@ export function startChat({ incognito = false } = {}) {
 // The address says what is open: after a link, after "back", at a reload, and when the key for it has come.
 effect(() => {
   const wanted = conversationInAddress();
-  if (needsKey.value) return;
+  if (needsKey.value || pageInAddress.value !== null) return;
   untracked(() => {
     if (wanted === conversationId.value) return;
     if (wanted === null) startChat();
     else load(wanted);
   });
 });
+
+/** Show a conversation as the server has it, also where it was open before. @param {string} id */
+export function openKept(id) {
+  if (conversationId.value === id) open(newThread(), null);
+  go(id);
+}
 
 /** @param {string} id */
 async function load(id) {
@@ -92,20 +99,21 @@ function readAgain(answering, answer) {
 /**
  * Say something behind a message, and have it answered.
  *
- * @param {string} text @param {string | null} [parent] Absent = behind what is shown.
+ * @param {string} text @param {string[]} images @param {string | null} [parent] Absent = behind what is shown.
  */
-export function say(text, parent = thread.head) {
+export function say(text, images, parent = thread.head) {
   if (running.value) return;
   const said = message(parent, "user");
   said.text = text;
+  said.images = images;
   add(thread, said);
-  answer(said, [{ role: "user", content: text }]);
+  answer(said, [{ role: "user", content: contentOf(text, images) }]);
 }
 
 /** Answer a user's message once more. @param {Message} said */
 export function answerAgain(said) {
   // What never came to the server is said again.
-  if (!running.value) answer(said, said.itemId === null ? [{ role: "user", content: said.text }] : []);
+  if (!running.value) answer(said, said.itemId === null ? [{ role: "user", content: contentOf(said.text, said.images) }] : []);
 }
 
 /** @param {Message} said @param {object[]} input Of it, what the server does not have yet. */
@@ -119,7 +127,8 @@ function answer(said, input) {
     const id = conversationId.value;
     const after = said.itemId ?? itemBefore(said);
     const asked = id === null ? { input: whole(answering) } : { input, conversation: { id, after } };
-    await askAndRead(answering, /** @type {Answer} */ (answering.answer), asked, onChange);
+    const terms = { options: options.value, load: chatLoad() };
+    await askAndRead(answering, /** @type {Answer} */ (answering.answer), asked, terms, onChange);
   });
 }
 
@@ -142,13 +151,13 @@ function itemBefore(said) {
 /** @param {Message} answering */
 function whole(answering) {
   return path({ ...thread, head: answering.parent })
-    .map((each) => ({ role: each.role, content: each.answer ? textOf(each.answer) : each.text }))
+    .map((each) => ({ role: each.role, content: each.answer ? textOf(each.answer) : contentOf(each.text, each.images) }))
     .filter((each) => each.content !== "");
 }
 
 /** @param {string | null} parent @param {Message["role"]} role @returns {Message} */
 function message(parent, role) {
-  return { id: newId(), parent, role, text: "", answer: null, model: model.value, engine: engine.value, itemId: null };
+  return { id: newId(), parent, role, text: "", images: [], answer: null, model: model.value, engine: engine.value, itemId: null };
 }
 
 /** @param {Message} of */
@@ -174,13 +183,7 @@ async function run(answering, answer, read) {
   running.value = answering;
   const flusher = new Flusher(() => (ticks.value += 1));
   if (["idle", "error"].includes(chosenState.value?.state ?? "idle")) announce(texts.status.loading);
-  try {
-    await read((isUrgent) => flusher.request(isUrgent));
-  } catch (error) {
-    answer.state = "failed";
-    answer.error = error instanceof Error ? error.message : String(error);
-  }
-  if (answer.isStopped && answer.state === "failed") answer.state = "cancelled"; // as a request that is not kept says it
+  await readToEnd(answer, () => read((isUrgent) => flusher.request(isUrgent)));
   await noteItems(answering, answer);
   const isShown = running.value === answering;
   if (isShown) running.value = null;

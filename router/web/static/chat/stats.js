@@ -1,17 +1,27 @@
 // The figures of an answer, as the server measured them.
 import { html } from "../vendor/preact.js";
 import { count, duration, percent, rate } from "../lib/format.js";
-import { chosen } from "../core/server.js";
+import { models } from "../core/server.js";
 import { texts } from "../core/texts.js";
 
-/** @param {{answer: import("../lib/answer.js").Answer}} props */
-export function Stats({ answer }) {
-  const rows = figures(answer, chosen.value?.context_length ?? null);
+/** @typedef {import("../lib/answer.js").Answer} Answer */
+
+/** @param {{answer: Answer, model: string}} props */
+export function Stats({ answer, model }) {
+  const rows = figures(answer, models.value?.find((each) => each.id === model)?.context_length ?? null);
   if (rows.length === 0) return null;
   return html`<ul class="stats">${rows.map(({ text, title }) => html`<li title=${title}>${text}</li>`)}</ul>`;
 }
 
-/** @param {import("../lib/answer.js").Answer} answer @param {number | null} contextLength */
+/** How fast it comes, while it does; the server's figures so far. @param {{answer: Answer, version: number}} props */
+export function Live({ answer }) {
+  const { timings, firstAt } = answer;
+  if (firstAt === null || !timings) return null;
+  const speed = timings.predicted_per_second ? `, ${rate(timings.predicted_per_second)}` : "";
+  return html`<p class="live">${count(timings.predicted_n)} ${texts.stats.tokens}${speed}</p>`;
+}
+
+/** @param {Answer} answer @param {number | null} contextLength */
 function figures({ timings, usage }, contextLength) {
   /** @type {{text: string, title: string | null}[]} */
   const rows = [];

@@ -1,11 +1,15 @@
-// The page's address: which conversation is open.
-import { signal } from "../vendor/preact.js";
+// The page's address: which page is shown, and which conversation is open.
+import { computed, signal } from "../vendor/preact.js";
 
 export const ROOT = "/ui/";
 const CONVERSATION = /^\/ui\/c\/([A-Za-z0-9_-]{1,80})$/;
+const PAGE = /^\/ui\/([a-z]{2,20})\/?$/;
 
 const address = signal(location.pathname);
 addEventListener("popstate", () => (address.value = location.pathname));
+
+/** The name in the address of a page; null = the chat. */
+export const pageInAddress = computed(() => PAGE.exec(address.value)?.[1] ?? null);
 
 /** The id in the address, or null. */
 export function conversationInAddress() {
@@ -17,16 +21,20 @@ export function addressOf(conversationId) {
   return conversationId === null ? ROOT : `${ROOT}c/${conversationId}`;
 }
 
-/** @param {string | null} conversationId */
-export function go(conversationId) {
-  const wanted = addressOf(conversationId);
-  if (location.pathname !== wanted) history.pushState(null, "", wanted);
-  address.value = wanted;
+/** @param {string} path */
+export function goTo(path) {
+  if (location.pathname !== path) history.pushState(null, "", path);
+  address.value = path;
 }
 
-/** Follow a link within the page, unless another window is wanted. @param {MouseEvent} event @param {string | null} conversationId */
-export function follow(event, conversationId) {
+/** @param {string | null} conversationId */
+export function go(conversationId) {
+  goTo(addressOf(conversationId));
+}
+
+/** Follow a link within the page, unless another window is wanted. @param {MouseEvent} event @param {string} path */
+export function follow(event, path) {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
-  go(conversationId);
+  goTo(path);
 }

@@ -1,23 +1,30 @@
 // What the server says of itself: its models, and where each stands, as it changes.
 import { batch, computed, signal } from "../vendor/preact.js";
 import { ApiError, askJson, follow, needsKey } from "./api.js";
-import { engine, model } from "./settings.js";
+import { engine, model, options } from "./settings.js";
 import { announce } from "./status.js";
 import { texts } from "./texts.js";
 
 /**
  * @typedef {import("../../types/api.js").components["schemas"]} Schemas
  * @typedef {Schemas["mlxr.ModelStatus"]} ModelStatus
- * @typedef {{id: string, engines: string[], context_length?: number | null, input_modalities?: string[]}} Model
+ * @typedef {Omit<Schemas["openai.ModelObject"], "engines"> & {engines: string[]}} Model
+ * @typedef {Schemas["mlxr.Swapped"]} Swap
+ * @typedef {Schemas["mlxr.JobChanged"]} Job
  */
 
+const LOOK_MS = 3000;
 const RETRY_MS = [250, 500, 1000, 2000, 5000];
 
-/** @type {import("../vendor/preact.js").Signal<Model[] | null>} */
+/** Those that answer in words. @type {import("../vendor/preact.js").Signal<Model[] | null>} */
 export const models = signal(null);
 /** @type {import("../vendor/preact.js").Signal<Map<string, ModelStatus>>} */
 export const states = signal(new Map());
+/** Long work by its kind and id, as it was told of last. @type {import("../vendor/preact.js").Signal<Map<string, Job>>} */
+export const jobs = signal(new Map());
 export const isConnected = signal(true);
+/** @type {Set<(swap: Swap) => void>} */
+const swapListeners = new Set();
 export const chosen = computed(() => models.value?.find((each) => each.id === model.value) ?? null);
 /** Where the chosen model stands on the chosen engine, or on any for `auto`. */
 export const chosenState = computed(() => stateOf(model.value, engine.value));
@@ -30,22 +37,33 @@ function stateOf(name, wanted) {
 }
 
 export async function refreshModels() {
+  /** @type {{data: Model[]}} */
   const { data } = await askJson("/v1/models");
+  const answering = data.filter((each) => each.capabilities.includes("completion"));
   batch(() => {
-    models.value = data;
-    if (!data.some((/** @type {Model} */ each) => each.id === model.value)) model.value = data[0]?.id ?? "";
+    models.value = answering;
+    if (!answering.some((each) => each.id === model.value)) model.value = answering[0]?.id ?? "";
     if (!chosen.value?.engines.includes(engine.value)) engine.value = "auto";
   });
 }
 
-/** @param {{type: string, models?: ModelStatus[]} & Record<string, any>} event */
+/** Be told of each load and unload. @param {(swap: Swap) => void} listener */
+export function onSwap(listener) {
+  swapListeners.add(listener);
+}
+
+/** @param {any} event One of `/v1/mlxr/events`. */
 function onEvent(event) {
   if (event.type === "snapshot") {
-    states.value = new Map(event.models?.map((each) => [`${each.engine} ${each.model}`, each]));
+    states.value = new Map(event.models.map((/** @type {ModelStatus} */ each) => [`${each.engine} ${each.model}`, each]));
+    jobs.value = new Map(event.jobs.map((/** @type {Job} */ each) => [`${each.job} ${each.id}`, each]));
   } else if (event.type === "model") {
-    states.value = new Map(states.value).set(`${event.engine} ${event.model}`, /** @type {any} */ (event));
-  } else if (event.type === "job" && event.state === "done") {
-    refreshModels().catch(() => {});
+    states.value = new Map(states.value).set(`${event.engine} ${event.model}`, event);
+  } else if (event.type === "swap") {
+    for (const listener of swapListeners) listener(event);
+  } else if (event.type === "job" && event.job !== "response") {
+    jobs.value = new Map(jobs.value).set(`${event.job} ${event.id}`, event);
+    if (event.state === "done") refreshModels().catch(() => {});
   }
 }
 
@@ -64,7 +82,7 @@ export async function followServer() {
       });
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) await haveKey();
-      else if (error instanceof ApiError && error.status === 403) return followStatus();
+      else if (error instanceof ApiError && error.status === 403) await withoutEvents();
     }
     if (isConnected.value && !needsKey.value) await checkConnection();
     await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
@@ -80,9 +98,13 @@ async function checkConnection() {
   }
 }
 
-/** A key that may ask models but not look at the server is shown no states. */
-function followStatus() {
+/** A key that may ask models but not hear of the server is shown no states; whether there is a server, it may ask. */
+async function withoutEvents() {
   states.value = new Map();
+  while (isConnected.value && !needsKey.value) {
+    await pause(LOOK_MS);
+    if (!document.hidden) await checkConnection();
+  }
 }
 
 function haveKey() {
@@ -96,9 +118,18 @@ function haveKey() {
 /** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** How the chat's model is to be loaded, as X-Mlxr-Load has it; empty = as it is set. */
+export function chatLoad() {
+  const { contextLength } = options.value;
+  return contextLength === null ? "" : `context_length=${contextLength}`;
+}
+
+/** @param {string} load @returns {Record<string, string>} */
+export const loadHeaders = (load) => (load === "" ? {} : { "X-Mlxr-Load": load });
+
 /** Load the chosen model, before it is asked. */
 export async function loadChosen() {
-  const headers = { "X-Mlxr-Engine": engine.value };
+  const headers = { "X-Mlxr-Engine": engine.value, ...loadHeaders(chatLoad()) };
   await askJson("/api/generate", { body: { model: model.value, stream: false }, headers });
 }
 

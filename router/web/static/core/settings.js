@@ -9,7 +9,7 @@ import { effect, signal } from "../vendor/preact.js";
  * @param {T} initial
  * @returns {import("../vendor/preact.js").Signal<T>}
  */
-function kept(name, initial) {
+export function kept(name, initial) {
   const key = `mlxr.${name}`;
   const value = signal(initial);
   try {
@@ -29,7 +29,8 @@ function kept(name, initial) {
   return value;
 }
 
-/** @typedef {{system: string, temperature: number | null, topP: number | null, maxTokens: number | null, seed: number | null}} ChatOptions */
+/** @typedef {{system: string, temperature: number | null, topP: number | null, maxTokens: number | null, seed: number | null,
+ *   contextLength: number | null}} ChatOptions `contextLength` in tokens; null is the model's own of everything. */
 
 /** @type {import("../vendor/preact.js").Signal<"system" | "light" | "dark">} */
 export const theme = kept("theme", "system");
@@ -38,7 +39,9 @@ export const engine = kept("engine", "auto");
 export const loadsAtStart = kept("loads-at-start", false);
 export const draft = kept("draft", "");
 /** @type {import("../vendor/preact.js").Signal<ChatOptions>} */
-export const options = kept("chat-options", { system: "", temperature: null, topP: null, maxTokens: null, seed: null });
+export const options = kept("chat-options", { system: "", temperature: null, topP: null, maxTokens: null, seed: null, contextLength: null });
+// As an earlier page kept them.
+if (options.value.contextLength === undefined) options.value = { ...options.value, contextLength: null };
 
 effect(() => {
   document.documentElement.dataset.theme = theme.value;

@@ -23,7 +23,7 @@ export function duration(ms) {
 
 /** @param {number} perSecond */
 export function rate(perSecond) {
-  return `${perSecond >= 100 ? Math.round(perSecond) : perSecond.toFixed(1)} tokens/s`;
+  return `${perSecond >= 100 ? count(Math.round(perSecond)) : perSecond.toFixed(1)} tokens/s`;
 }
 
 /** @param {number} share In [0, 1]. */

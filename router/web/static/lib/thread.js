@@ -7,6 +7,7 @@
  * @property {string | null} parent
  * @property {"user" | "assistant"} role
  * @property {string} text Of a user.
+ * @property {string[]} images Of a user, as data: URLs.
  * @property {Answer | null} answer Of an assistant.
  * @property {string} model
  * @property {string} engine As it was asked for.

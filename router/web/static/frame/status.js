@@ -3,7 +3,7 @@ import { html } from "../vendor/preact.js";
 import { alert, spoken } from "../core/status.js";
 import { isConnected } from "../core/server.js";
 import { texts } from "../core/texts.js";
-import { Icon } from "./icon.js";
+import { Icon } from "../parts/icon.js";
 
 export function StatusRegion() {
   return html`

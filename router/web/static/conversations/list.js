@@ -6,8 +6,8 @@ import { texts } from "../core/texts.js";
 import { Icon } from "../parts/icon.js";
 import { Dialog } from "../parts/dialog.js";
 import { complain } from "../core/status.js";
-import { changeConversation, deleteConversation, entries, exportConversation, isArchiveShown, query, refreshEntries, search } from "./kept.js";
-import { conversationId, startChat } from "./state.js";
+import { changeConversation, deleteConversation, entries, exportConversation, hasMore, isArchiveShown, moreEntries, query, refreshEntries, search } from "./kept.js";
+import { conversationId, startChat } from "../chat/state.js";
 
 /** @typedef {import("./kept.js").Entry} Entry */
 
@@ -22,11 +22,17 @@ export function ConversationList({ onChosen }) {
       onInput=${(/** @type {any} */ event) => search(event.target.value)} />
     <ul>
       ${list?.map((each) => html`<${EntryRow} key=${each.id} entry=${each} onChosen=${onChosen} />`)}
+      ${hasMore.value && html`<li><button type="button" class="plain wide" onClick=${() => moreEntries().then(focusMore)}>${texts.list.loadMore}</button></li>`}
     </ul>
     ${list?.length === 0 && html`<p class="note">${query.value ? texts.list.nothing : texts.list.empty}</p>`}
     <label class="inline"><input type="checkbox" checked=${isArchiveShown.value} onChange=${() => (isArchiveShown.value = !isArchiveShown.value)} /> ${texts.list.archive}</label>
     <${EntryDialog} />
   </section>`;
+}
+
+/** Whoever asked by keys goes on where the list went on, where the button has gone. */
+function focusMore() {
+  if (document.activeElement === document.body) /** @type {HTMLElement | null} */ (document.querySelector(".conversations li:last-child a"))?.focus();
 }
 
 /** @param {{entry: Entry, onChosen: () => void}} props */
@@ -35,7 +41,7 @@ function EntryRow({ entry, onChosen }) {
   const title = entry.title || texts.list.untitled;
   return html`<li>
     <a href=${addressOf(entry.id)} aria-current=${isOpen ? "page" : null}
-      onClick=${(/** @type {MouseEvent} */ event) => (follow(event, entry.id), onChosen())}>
+      onClick=${(/** @type {MouseEvent} */ event) => (follow(event, addressOf(entry.id)), onChosen())}>
       ${entry.is_pinned && html`<span class="pin"><${Icon} name="pin" /><span class="unseen">${texts.list.pinned}</span></span>`}<span class="title">${title}</span>
       ${entry.snippet && html`<span class="snippet">${entry.snippet.parts.map(([text, isHit]) => (isHit ? html`<mark>${text}</mark>` : text))}</span>`}
     </a>

@@ -1,6 +1,7 @@
 // Follows an answer that grows, until its reader moves; reaching the end follows again.
-import { signal, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
-import { shown, ticks } from "./state.js";
+import { html, signal, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
+import { texts } from "../core/texts.js";
+import { Icon } from "./icon.js";
 
 const NEAR_PX = 24;
 
@@ -26,17 +27,29 @@ function onScroll() {
   if (log && isAtEnd(log)) isFollowing.value = true;
 }
 
-/** Returns the ref of the element that is scrolled. */
-export function useFollowing() {
+/**
+ * Keep the end of an element in view, of one at a time.
+ *
+ * @param {unknown[]} moment What changes when more has come.
+ * @returns The ref of the element.
+ */
+export function useFollowing(moment) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
     log = element.current;
+    isFollowing.value = true;
     for (const type of ["wheel", "touchmove", "keydown", "pointerdown"]) log?.addEventListener(type, onReader, { passive: true });
     log?.addEventListener("scroll", onScroll, { passive: true });
+    return () => (log = null);
   }, []);
-  const moment = [ticks.value, shown.value];
   useLayoutEffect(() => {
     if (log && isFollowing.value) log.scrollTop = log.scrollHeight;
   }, moment);
   return element;
+}
+
+/** A button to the end, where that is not in view. */
+export function ToEnd() {
+  if (isFollowing.value) return null;
+  return html`<button type="button" class="to-end" aria-label=${texts.chat.toEnd} title=${texts.chat.toEnd} onClick=${toEnd}><${Icon} name="down" /></button>`;
 }

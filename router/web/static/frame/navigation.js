@@ -2,9 +2,10 @@
 import { html, signal } from "../vendor/preact.js";
 import { theme } from "../core/settings.js";
 import { texts } from "../core/texts.js";
-import { ConversationList } from "../chat/list.js";
-import { startChat } from "../chat/state.js";
-import { Icon } from "./icon.js";
+import { addressOf, follow, pageInAddress, ROOT } from "../core/route.js";
+import { ConversationList } from "../conversations/list.js";
+import { conversationId, startChat } from "../chat/state.js";
+import { Icon } from "../parts/icon.js";
 import { isHelpOpen } from "./help.js";
 
 /** On narrow screens. */
@@ -27,6 +28,25 @@ const newChat = () => {
   startChat();
 };
 
+/** Pages beside the chat, by their names in the address. @type {{name: string, icon: string}[]} */
+const PAGES = [{ name: "compare", icon: "compare" }];
+
+function Pages() {
+  const open = pageInAddress.value;
+  /** @param {string} path */
+  const go = (path) => (/** @type {MouseEvent} */ event) => {
+    isMenuOpen.value = false;
+    follow(event, path);
+  };
+  const chat = addressOf(conversationId.value);
+  return html`<nav class="pages" aria-label=${texts.pages.label}>
+    <a href=${chat} aria-current=${open === null ? "page" : null} onClick=${go(chat)}><${Icon} name="chat" /> ${texts.pages.chat}</a>
+    ${PAGES.map(
+      ({ name, icon }) => html`<a href=${ROOT + name} aria-current=${open === name ? "page" : null} onClick=${go(ROOT + name)}><${Icon} name=${icon} /> ${texts.pages[name]}</a>`,
+    )}
+  </nav>`;
+}
+
 const newIncognito = () => {
   isMenuOpen.value = false;
   startChat({ incognito: true });
@@ -42,6 +62,7 @@ export function Navigation() {
           <${Icon} name="close" />
         </button>
       </div>
+      <${Pages} />
       <div class="row">
         <button type="button" class="wide" onClick=${newChat}><${Icon} name="plus" /> ${texts.chat.new}</button>
         <button type="button" class="quiet" aria-label=${texts.chat.incognito} title=${texts.chat.incognito} onClick=${newIncognito}><${Icon} name="ghost" /></button>

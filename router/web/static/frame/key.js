@@ -2,7 +2,7 @@
 import { html, useSignal } from "../vendor/preact.js";
 import { askJson, forgetKey, hasKey, needsKey, useKey } from "../core/api.js";
 import { texts } from "../core/texts.js";
-import { Dialog } from "./dialog.js";
+import { Dialog } from "../parts/dialog.js";
 
 export function KeyDialog() {
   const error = useSignal("");
@@ -13,8 +13,9 @@ export function KeyDialog() {
     const secret = String(form.get("key")).trim();
     try {
       await askJson("/v1/models", { headers: { Authorization: `Bearer ${secret}` } });
-    } catch {
-      error.value = texts.key.wrong;
+    } catch (failed) {
+      // The server says which: it does not know the key, the key has expired, it may not do this; or there is no server.
+      error.value = failed instanceof Error ? failed.message : String(failed);
       return;
     }
     error.value = "";

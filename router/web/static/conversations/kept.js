@@ -1,10 +1,11 @@
 // The conversations that the server keeps: their list, and what is done with one.
-import { signal } from "../vendor/preact.js";
+import { batch, signal } from "../vendor/preact.js";
 import { ApiError, ask, askJson } from "../core/api.js";
 import { complain } from "../core/status.js";
 
 const LIST = "/v1/mlxr/conversations";
-const NUM_LISTED = 100;
+const PAGE = 100;
+const MAX_FOUND = 200; // what was found is one page
 const TYPING_MS = 200;
 const UNAVAILABLE = 503;
 
@@ -17,22 +18,55 @@ const UNAVAILABLE = 503;
 export const entries = signal(null);
 export const query = signal("");
 export const isArchiveShown = signal(false);
+/** Whether there are more than those. */
+export const hasMore = signal(false);
 let canKeep = true; // as far as is known
 
 let asked = 0;
 
+/** Read the list anew, as much of it as is shown. */
 export async function refreshEntries() {
+  await read(query.value.trim() ? 0 : (entries.value?.length ?? 0));
+}
+
+/** Show more of the list. */
+export async function moreEntries() {
+  await read((entries.value?.length ?? 0) + 1);
+}
+
+/** @param {number} num That are wanted at least, if there are so many. */
+async function read(num) {
   const number = ++asked;
-  const parameters = new URLSearchParams({ limit: String(NUM_LISTED) });
-  if (query.value.trim()) parameters.set("q", query.value.trim());
-  if (isArchiveShown.value) parameters.set("archived", "true");
+  /** @type {Entry[]} */
+  let found = [];
+  let isMore = true;
   try {
-    const { conversations } = await askJson(`${LIST}?${parameters}`);
-    // What was asked last counts, not what comes last.
-    if (number === asked) entries.value = conversations;
+    for (const wanted = Math.max(num, 1); isMore && found.length < wanted; ) {
+      const page = await askJson(`${LIST}?${parametersAfter(found.at(-1))}`);
+      found = [...found, ...page.conversations];
+      isMore = page.has_more && !query.value.trim();
+      // What was asked last counts, not what comes last.
+      if (number !== asked) return;
+    }
   } catch {
-    if (number === asked) entries.value = [];
+    // A server that has gone is told of elsewhere.
+    if (number !== asked) return;
+    isMore = false;
   }
+  batch(() => {
+    entries.value = found;
+    hasMore.value = isMore;
+  });
+}
+
+/** @param {Entry | undefined} last Of those that are known. */
+function parametersAfter(last) {
+  const words = query.value.trim();
+  const parameters = new URLSearchParams({ limit: String(words ? MAX_FOUND : PAGE) });
+  if (words) parameters.set("q", words);
+  if (isArchiveShown.value) parameters.set("archived", "true");
+  if (last) parameters.set("after", last.id);
+  return parameters;
 }
 
 let timer = 0;

@@ -1,7 +1,7 @@
 // The list of keys.
 import { html, signal } from "../vendor/preact.js";
 import { texts } from "../core/texts.js";
-import { Dialog } from "./dialog.js";
+import { Dialog } from "../parts/dialog.js";
 
 export const isHelpOpen = signal(false);
 

@@ -1,0 +1,2 @@
+// Differences of two texts, word by word.
+export { diffWords, diffWordsWithSpace } from "diff";

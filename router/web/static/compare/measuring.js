@@ -1,0 +1,86 @@
+// The benchmark that a round started: followed to its end, also where its stream breaks.
+import { effect, signal } from "../vendor/preact.js";
+import { contestant } from "./sides.js";
+import { ask, askJson, follow } from "../core/api.js";
+import { jobs } from "../core/server.js";
+import { options } from "../core/settings.js";
+import { announce } from "../core/status.js";
+import { texts } from "../core/texts.js";
+
+/**
+ * @typedef {import("../lib/figures.js").Run} Run
+ * @typedef {import("./state.js").Round} Round
+ * @typedef {object} Measurement
+ * @property {string} roundId
+ * @property {"running" | "done" | "failed"} state
+ * @property {number} share
+ * @property {string} what Is done now.
+ * @property {string | null} benchId
+ * @property {Run | null} run
+ * @property {string | null} error
+ */
+
+const MINUTES = 5;
+const MAX_TOKENS = 128;
+
+/** The last one of this page. */
+export const measurement = signal(/** @type {Measurement | null} */ (null));
+
+/** @param {Partial<Measurement>} change */
+function change(change) {
+  if (measurement.value) measurement.value = { ...measurement.value, ...change };
+}
+
+/** @param {Round} round */
+function optionsOf(round) {
+  const { system, maxTokens } = options.value;
+  const said = [...(system ? [{ role: "system", content: system }] : []), { role: "user", content: round.text }];
+  return {
+    model: round.entries[0].side.model,
+    contestants: round.entries.map(({ side }) => contestant(side)),
+    prompts: [{ messages: said }],
+    max_tokens: maxTokens ?? MAX_TOKENS,
+    minutes: MINUTES,
+    quality: false,
+  };
+}
+
+/** @param {Round} round */
+export async function measure(round) {
+  measurement.value = { roundId: round.id, state: "running", share: 0, what: "", benchId: null, run: null, error: null };
+  announce(texts.measure.begins);
+  try {
+    await follow("/v1/mlxr/bench", { body: optionsOf(round) }, ({ data }) => onEvent(data));
+    if (measurement.value?.state === "running" && measurement.value.benchId === null) throw new Error(texts.error.network);
+  } catch (error) {
+    // One that has begun goes on without its reader: events tell of its end.
+    if (measurement.value?.benchId === null) change({ state: "failed", error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** @param {import("../../types/api.js").components["schemas"]["mlxr.BenchStarted" | "mlxr.BenchStep" | "mlxr.BenchDone" | "mlxr.BenchFailed" | "mlxr.BenchSampled"]} event */
+function onEvent(event) {
+  if (event.type === "started") change({ benchId: event.bench_id });
+  else if (event.type === "step") change({ share: event.share, what: event.what });
+  else if (event.type === "failed") change({ state: "failed", error: event.message });
+  else if (event.type === "done") readRun(event.bench_id);
+}
+
+/** @param {string} benchId */
+async function readRun(benchId) {
+  try {
+    const run = await askJson(`/v1/mlxr/bench/${benchId}`);
+    change({ state: "done", run });
+    announce(texts.measure.ended);
+  } catch (error) {
+    change({ state: "failed", error: String(error) });
+  }
+}
+
+effect(() => {
+  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.state !== "running");
+  const { state, benchId } = measurement.peek() ?? {};
+  if (told && state === "running" && benchId && told.id === benchId) readRun(benchId);
+});
+
+export const stopMeasuring = () => ask("/v1/mlxr/bench/stop", { method: "POST" });

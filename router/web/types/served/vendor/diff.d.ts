@@ -1,0 +1,1 @@
+export { diffWords, diffWordsWithSpace } from "diff";
