@@ -27,10 +27,10 @@ ALL_VERBS = dict(verbs_under(ROOT))
 VERBS = ("serve", "run", "models", "engine", "ps", "stop", "requests", "config", "doctor")
 
 
-def mlxr_process(*arguments: str, **options: object) -> "subprocess.Popen[bytes]":
+def mlxr_process(*arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
     argv = [sys.executable, "-P", "-m", "router.cli", *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(argv, env=environment, stdout=stdout, stderr=subprocess.PIPE)
 
 
 def test_version(mlxr: Mlxr) -> None:
@@ -167,9 +167,10 @@ def test_the_module_runs_as_a_program(home: Path) -> None:
 
 def test_a_reader_that_went_away_is_no_complaint(home: Path) -> None:
     del home
-    with mlxr_process("config", "schema") as process:
-        assert process.stdout is not None
-        process.stdout.close()
+    reader, writer = os.pipe()
+    os.close(reader)  # before it starts: else it may have said all before the reader is gone
+    with mlxr_process("config", "schema", stdout=writer) as process:
+        os.close(writer)
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 141
