@@ -123,6 +123,7 @@ class Composition:
         run = partial(run_line, serving, conversations)
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
+        serving.documents.read_file = batches.named_file
         return Services(
             server=ServerFacts(VERSION),
             readiness=readiness,

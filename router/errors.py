@@ -13,6 +13,7 @@ commands that do not serve may import it.
     │   ├── EngineNotAvailableError      engine_not_available
     │   ├── ModelCannotSeeError          model_cannot_see
     │   ├── ContextLengthExceededError   context_length_exceeded
+    │   ├── DocumentError                invalid_document
     │   ├── PreviousResponseNotFoundError  previous_response_not_found
     │   ├── ReportCutError               report_cut
     │   └── MalformedRequestError        malformed_http
@@ -164,6 +165,10 @@ class ContextLengthExceededError(InvalidRequestError, code="context_length_excee
         super().__init__(message, param)
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
+
+
+class DocumentError(InvalidRequestError, code="invalid_document"):
+    """A document cannot be read; the message begins with its name."""
 
 
 class PreviousResponseNotFoundError(InvalidRequestError, code="previous_response_not_found"):

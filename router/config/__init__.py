@@ -3,6 +3,7 @@
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
 from router.config.cache import CacheConfig
 from router.config.current import CurrentConfig
+from router.config.documents import DocumentsConfig
 from router.config.images import ImagesConfig
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.schema import (
@@ -24,6 +25,7 @@ __all__ = [
     "Config",
     "ConversationsConfig",
     "CurrentConfig",
+    "DocumentsConfig",
     "GenerationConfig",
     "ImagesConfig",
     "LimitsConfig",

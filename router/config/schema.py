@@ -31,6 +31,7 @@ from registry.settings import (
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 from router.config.cache import CacheConfig
+from router.config.documents import DocumentsConfig
 from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
 from router.config.lifecycle import LifecycleConfig
@@ -296,6 +297,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         heat: What is done when the machine gets hot.
         generation: Defaults of requests.
         images: Pictures in requests.
+        documents: Documents that are read for models.
         cache: What is kept of sequences that have ended.
         conversations: What is kept of stored responses.
         shadow: Repeating requests on the other engine.
@@ -318,6 +320,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lifecycle: LifecycleConfig = LifecycleConfig()
     generation: GenerationConfig = GenerationConfig()
     images: ImagesConfig = ImagesConfig()
+    documents: DocumentsConfig = DocumentsConfig()
     cache: CacheConfig = CacheConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     shadow: ShadowConfig = ShadowConfig()

@@ -18,6 +18,7 @@ from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
 from registry.threads import in_thread
 from router.config import Config, CurrentConfig
+from router.documents.reader import DocumentReader
 from router.http.access_log import quoted
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
@@ -30,6 +31,7 @@ from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.placement.memory import MemoryBudget, read_budget
+from router.protocols.documents.inputs import DocumentInputs
 from router.protocols.images.fetching import PublicFetcher
 from router.protocols.images.reader import ImageReader
 from router.requests.accounting import account_of
@@ -123,6 +125,7 @@ class RequestService:
             read=read_budget,
         )
         self.images = ImageReader(current_config, models, self.image_sides.of, fetch=PublicFetcher().fetch)
+        self.documents = DocumentInputs(DocumentReader(current_config))
         self.supervisor = supervisor
         self.requests = requests
         self.admit: Callable[[Caller], None] = lambda _: None

@@ -137,6 +137,7 @@ class FakeFront:
             database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
         )
         serving.images.read_file = batches.file_bytes
+        serving.documents.read_file = batches.named_file
         return Services(
             server=ServerFacts("0.0.0"),
             readiness=Readiness(),

@@ -96,9 +96,9 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
 """Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""
 
 REFUSED_PARTS: Final[dict[str, tuple[Body, str]]] = {
-    "a file": (
-        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
-        "input[0].content[0].file_id",
+    "a file by its address": (
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://example.com/a.pdf"}]}]},
+        "input[0].content[0].file_url",
     ),
     "a choice of a hosted tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
     "results of a search": ({"include": ["file_search_call.results"]}, "include"),

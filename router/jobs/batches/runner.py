@@ -86,7 +86,11 @@ class Batches:
         self.news: Observers[BatchNews] = Observers()
 
     async def file_bytes(self, file_id: str, max_bytes: int) -> bytes:
-        """Return the beginning of a file.
+        """Return the beginning of a file; errors as of `named_file`."""
+        return (await self.named_file(file_id, max_bytes))[1]
+
+    async def named_file(self, file_id: str, max_bytes: int) -> tuple[str, bytes]:
+        """Return the name of a file, and its beginning.
 
         Raises:
             FileNotFoundHereError: There is none.
@@ -96,7 +100,8 @@ class Batches:
         file = await self.store.call(lambda store: store.file(file_id))
         if file is None or not current_caller().may_see(file.owner):
             raise FileNotFoundHereError(file_id, "file_id")
-        return await in_thread(partial(read_part, self.files_dir, file_id, 0, min(max_bytes, file.num_bytes)))
+        reading = partial(read_part, self.files_dir, file_id, 0, min(max_bytes, file.num_bytes))
+        return file.filename, await in_thread(reading)
 
     async def run(self) -> None:
         """Go on with what is not final, then drive what comes, until cancelled."""

@@ -15,6 +15,7 @@ from router.http.caller import Scope, current_caller
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.capabilities import CapabilityReport, capability_report
 from router.protocols.control.config import CONFIG_ROUTES
+from router.protocols.control.documents import DOCUMENT_ROUTES
 from router.protocols.control.events import EVENT_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.jobs import JOB_ROUTES
@@ -175,4 +176,5 @@ ROUTES: Final = (
     *KEY_ROUTES,
     *CONFIG_ROUTES,
     *MODEL_ROUTES,
+    *DOCUMENT_ROUTES,
 )

@@ -10,7 +10,7 @@ import msgspec
 from router.protocols.answers import AnswerBody
 from router.protocols.conversations.own_schemas import BranchAnswer, BranchItem, ConversationEntry
 from router.stores.conversations import Branches, Conversation, ConversationItem
-from router.stores.conversations.records import text_of
+from router.stores.conversations.records import said_in
 
 MARKDOWN: Final = "text/markdown; charset=utf-8"
 _NAMES: Final = {"user": "You", "assistant": "Assistant", "system": "System", "developer": "System"}
@@ -57,7 +57,7 @@ def _markdown_of(item: dict[str, Any]) -> str:
     match item["type"]:
         case "message":
             cut = " (cut off)" if item.get("status") == "incomplete" else ""
-            return f"## {_NAMES[item['role']]}{cut}\n\n{text_of(item) or '(no text)'}\n"
+            return f"## {_NAMES[item['role']]}{cut}\n\n{said_in(item) or '(no text)'}\n"
         case "function_call" | "custom_tool_call":
             return f"## Call of {item['name']}\n\n{_fenced(item.get('arguments') or item.get('input') or '')}\n"
         case "function_call_output" | "custom_tool_call_output":

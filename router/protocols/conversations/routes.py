@@ -12,6 +12,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.http.ignored import leave_out
+from router.http.streaming import until_disconnect
 from router.protocols.conversations.api import CONVERSATIONS_API
 from router.protocols.conversations.deleting import end_answers
 from router.protocols.conversations.objects import ConversationObject, DeletedConversation, ItemList, shown_item
@@ -21,7 +22,16 @@ from router.protocols.fields.support import decode_body
 from router.protocols.parts import AnyRequest, ConversationsPart, ServingPart
 from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, page_limit
 from router.protocols.responses.answer_schemas import KeptItem
-from router.protocols.responses.items import Item, ItemReference, fresh_id, ignored_items, read_items
+from router.protocols.responses.files import read_files
+from router.protocols.responses.items import (
+    Item,
+    ItemReference,
+    fresh_id,
+    ignored_items,
+    question_path,
+    read_items,
+)
+from router.protocols.serving import RequestService
 from router.stores.conversations import Conversations
 
 _MAX_PAGE: Final = 100
@@ -40,7 +50,7 @@ _INCLUDE: Final = Parameter(
 async def create_conversation(request: AnyRequest, serving: ServingPart, conversations: ConversationsPart) -> ASGIApp:
     """Begin a conversation that is kept until it is deleted."""
     body = decode_body(await serving.read_raw(request) or b"{}", ConversationRequest)
-    items = await _items_of(conversations, body.items or [])
+    items = await _items_of(request, serving, conversations, body.items or [])
     return json_reply(
         ConversationObject.of(await conversations.kept.create(fresh_id("conv"), body.metadata or {}, items))
     )
@@ -78,7 +88,7 @@ async def create_items(
     """Put items behind a conversation's head."""
     known_parameters(request, "include", "include[]")
     body = decode_body(await serving.read_raw(request), ItemsRequest)
-    added = await conversations.kept.add(conversation_id, await _items_of(conversations, body.items))
+    added = await conversations.kept.add(conversation_id, await _items_of(request, serving, conversations, body.items))
     shown = [shown_item(each) for each in added]
     return json_reply(ItemList.of(shown, after=None, limit=max(1, len(shown)), missing=""))
 
@@ -113,7 +123,9 @@ async def delete_item(
     return json_reply(ConversationObject.of(await conversations.kept.delete_item(conversation_id, item_id)))
 
 
-async def _items_of(conversations: Conversations, sent: list[dict[str, object]]) -> list[Item]:
+async def _items_of(
+    request: AnyRequest, serving: RequestService, conversations: Conversations, sent: list[dict[str, object]]
+) -> list[Item]:
     """Return items in the form in which they are kept.
 
     Raises:
@@ -121,16 +133,18 @@ async def _items_of(conversations: Conversations, sent: list[dict[str, object]])
     """
     for path in ignored_items(sent, "items"):
         leave_out(path, UnsupportedFieldError(f"{path} is not shown to models here; leave it out", path))
-    items: list[Item] = []
+    items: dict[str, Item] = {}
     for path, item in read_items(sent, "items").items():
         if isinstance(item, ItemReference):
             found = await conversations.item(item.item_id)
             if found is None:
                 raise InvalidRequestError(f"{path}.id: Item with id {item.item_id!r:.80} not found", f"{path}.id")
-            items.append(found)
+            items[path] = found
         else:
-            items.append(item)
-    return items
+            items[path] = item
+    reading = read_files(serving.documents, list(items.values()), list(items), question_path(sent, "items"))
+    await until_disconnect(request.receive, reading)
+    return list(items.values())
 
 
 ROUTES: Final = (

@@ -37,6 +37,14 @@ class InputImageContent(AnswerBody, frozen=True, kw_only=True, tag_field="type",
     detail: str
 
 
+class InputFileContent(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="input_file"):
+    """A document, as what was read of it."""
+
+    filename: str | None
+    file_id: str | None
+    text: str
+
+
 class OutputTextContent(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
     """What the model said; `logprobs` are there in answers, not in what clients sent back."""
 
@@ -62,7 +70,7 @@ class MessageItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="
 
     id: str
     role: Literal["user", "assistant", "system", "developer"]
-    content: list[InputTextContent | InputImageContent | OutputTextContent]
+    content: list[InputTextContent | InputImageContent | InputFileContent | OutputTextContent]
     status: ItemStatus
     phase: str | UnsetType = UNSET
 
@@ -95,7 +103,7 @@ class FunctionCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="t
     id: str
     status: ItemStatus
     call_id: str
-    output: str | list[InputTextContent | InputImageContent]
+    output: str | list[InputTextContent | InputImageContent | InputFileContent]
 
 
 class CustomCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call_output"):
@@ -104,7 +112,7 @@ class CustomCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="typ
     id: str
     status: ItemStatus
     call_id: str
-    output: str | list[InputTextContent | InputImageContent]
+    output: str | list[InputTextContent | InputImageContent | InputFileContent]
 
 
 class ReasoningItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):

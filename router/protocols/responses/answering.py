@@ -22,6 +22,7 @@ from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import LocalConversation, RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
+from router.protocols.responses.files import FILE, read_files
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.images import sent_images
 from router.protocols.responses.items import fresh_id
@@ -38,6 +39,7 @@ from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
 
 _BUSY_RETRY_S = 5.0
+_FILE = f'"{FILE}"'.encode()
 
 
 async def read_request(
@@ -54,7 +56,7 @@ async def read_request(
     """
     body = decode_body(raw, ResponseRequest)
     reading = head_for(serving, conversations, body, headers)
-    may_take_long = body.truncation == "auto" or serving.fetches_images
+    may_take_long = body.truncation == "auto" or serving.fetches_images or _FILE in raw
     return await (until_disconnect(receive, reading) if receive is not None and may_take_long else reading)
 
 
@@ -80,6 +82,7 @@ async def head_for(
     model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
     serving.models.resolve(model_request)
     items = await request_items(conversations, body, local)
+    await read_files(serving.documents, items.own, items.own_paths, items.question)
     tools = read_tools(body.tools)
     note_left_out(tools, items)
     model_request, images = await images_of(serving, body, items, model_request, headers)

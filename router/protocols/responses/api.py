@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.protocols.endpoint import Api
-from router.protocols.responses import hosted, images, items, schemas, tools
+from router.protocols.responses import files, hosted, images, items, schemas, tools
 
 RESPONSES_API: Final = Api(
     "responses",
@@ -12,6 +12,7 @@ RESPONSES_API: Final = Api(
         items.InputMessage,
         items.InputTextPart,
         images.InputImagePart,
+        files.InputFilePart,
         items.InputRefusalPart,
         items.InputFunctionCall,
         items.InputFunctionCallOutput,

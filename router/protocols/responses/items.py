@@ -22,6 +22,7 @@ from router.protocols.fields.ranges import CallId
 from router.protocols.fields.support import honoured
 from router.protocols.fields.tools import CalledName
 from router.protocols.fields.unseen import in_words
+from router.protocols.responses.files import FILE, kept_file
 from router.protocols.responses.hosted import (
     InputAgentMessage,
     InputHostedItem,
@@ -37,13 +38,19 @@ Item = dict[str, Any]
 
 _ENCODED: Final = "mlxr1."
 _TEXT_PARTS: Final = {"input_text", "output_text", "text"}
-_OTHER_PARTS: Final = {"input_file": "file_id", "input_audio": "input_audio"}
+_OTHER_PARTS: Final = {"input_audio": "input_audio"}
 
 _ItemId = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
 _Status = Literal["in_progress", "completed", "incomplete"]
 PartObject = Annotated[
     JSONObject,
-    read_by_type("Part", "responses.InputTextPart", "responses.InputImagePart", "responses.InputRefusalPart"),
+    read_by_type(
+        "Part",
+        "responses.InputTextPart",
+        "responses.InputImagePart",
+        "responses.InputFilePart",
+        "responses.InputRefusalPart",
+    ),
 ]
 
 
@@ -238,6 +245,9 @@ def _message(message: InputMessage, where: str, *, is_question: bool = False) ->
         if part.get("type") == IMAGE and not is_answer:
             parts.append(kept_image(part))
             continue
+        if part.get("type") == FILE and not is_answer:
+            parts.append(kept_file(part, path, is_question=is_question))
+            continue
         text = _text_of(part, path, is_question=is_question)
         parts.append({"type": kind, "text": text, **({"annotations": []} if is_answer else {})})
     phase = {} if message.phase is None else {"phase": message.phase}
@@ -255,7 +265,7 @@ def _text_of(part: dict[str, Any], where: str, *, is_question: bool = False) -> 
         name = part.get("filename")
         return in_words(kind, where, name if isinstance(name, str) else None)
     path = f"{where}.{_OTHER_PARTS[kind]}" if kind in _OTHER_PARTS else f"{where}.type"
-    hint = "only texts and images are understood; send a part of type input_text or input_image"
+    hint = "only texts, images and documents are understood: parts of type input_text, input_image, input_file"
     raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
 
 
@@ -279,16 +289,21 @@ def _call_output(output: InputFunctionCallOutput | InputCustomCallOutput, where:
 
 
 def _shown_output(output: str | list[dict[str, Any]], where: str) -> str | list[dict[str, Any]]:
-    """Return what a call came to: one text, or its parts where there are pictures."""
+    """Return what a call came to: one text, or its parts where there are pictures and documents."""
     if isinstance(output, str):
         return output
-    if all(part.get("type") != IMAGE for part in output):
+    if all(part.get("type") not in {IMAGE, FILE} for part in output):
         return "\n".join(_text_of(part, f"{where}[{index}]") for index, part in enumerate(output))
-    paths = [(part, f"{where}[{index}]") for index, part in enumerate(output)]
-    return [
-        kept_image(part) if part.get("type") == IMAGE else {"type": "input_text", "text": _text_of(part, path)}
-        for part, path in paths
-    ]
+    return [_kept_part(part, f"{where}[{index}]") for index, part in enumerate(output)]
+
+
+def _kept_part(part: dict[str, Any], path: str) -> dict[str, Any]:
+    match part.get("type"):
+        case "input_image":
+            return kept_image(part)
+        case "input_file":
+            return kept_file(part, path, is_question=False)
+    return {"type": "input_text", "text": _text_of(part, path)}
 
 
 def _reasoning(item: InputReasoning, where: str) -> Item:

@@ -31,6 +31,7 @@ from router.protocols.images.read import NO_IMAGES, ReadImages, joined
 from router.protocols.openai.request import template_kwargs
 from router.protocols.openai.schemas import JsonObjectFormat
 from router.protocols.responses.conversation import RequestItems
+from router.protocols.responses.files import FILE, shown_file
 from router.protocols.responses.images import CONTENT_FIELDS, IMAGE, parts_in
 from router.protocols.responses.items import Item
 from router.protocols.responses.schemas import (
@@ -212,10 +213,14 @@ def _content(item: Item, path: str, images: ReadImages) -> str | list[ContentPar
         return str(item[field])
     return joined(
         [
-            images.at(place, IMAGE) if part["type"] == IMAGE else TextPart(part["text"])
+            images.at(place, IMAGE) if part["type"] == IMAGE else TextPart(_shown_text(part))
             for part, place in parts_in(item, path)
         ]
     )
+
+
+def _shown_text(part: dict[str, Any]) -> str:
+    return shown_file(part) if part["type"] == FILE else part["text"]
 
 
 def _add_message(messages: list[PromptMessage], item: Item, content: str | list[ContentPart]) -> None:

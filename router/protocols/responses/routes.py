@@ -14,7 +14,7 @@ from msgspec import Meta
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
-from router.http.streaming import SSE, EventStream
+from router.http.streaming import SSE, EventStream, until_disconnect
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
@@ -40,6 +40,7 @@ from router.protocols.responses.answering import (
 )
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items, request_items
+from router.protocols.responses.files import read_files
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest
@@ -109,6 +110,7 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
     )
     serving.models.resolve(model_request)
     items = await request_items(conversations, body)
+    await until_disconnect(request.receive, read_files(serving.documents, items.own, items.own_paths, items.question))
     tools = read_tools(body.tools)
     note_left_out(tools, items)
     model_request, images = await images_of(serving, body, items, model_request, arrival.headers)

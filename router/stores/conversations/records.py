@@ -118,14 +118,23 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text_of(item: Item) -> str:
-    """Return what an item says, where it is a message; "" for all others."""
-    if item.get("type") != "message":
-        return ""
-    return "\n".join(part["text"] for part in item["content"] if isinstance(part.get("text"), str))
+    """Return what an item says, where it is a message, documents included; "" for all others."""
+    return "\n".join(part["text"] for part in _parts(item))
+
+
+def said_in(item: Item) -> str:
+    """Return the same with the names of documents in their places."""
+    texts = (f"[{part['filename']}]" if part["type"] == "input_file" else part["text"] for part in _parts(item))
+    return "\n".join(texts)
+
+
+def _parts(item: Item) -> list[Item]:
+    is_message = item.get("type") == "message"
+    return [part for part in item["content"] if isinstance(part.get("text"), str)] if is_message else []
 
 
 def title_from(items: list[Item]) -> str:
     """Return the title that the first words of a person give."""
-    said = (text_of(item) for item in items if item.get("role") == "user")
+    said = (said_in(item) for item in items if item.get("role") == "user")
     text = next((text for text in said if text.strip()), "")
     return " ".join(text[: 4 * MAX_TITLE_CHARS].split())[:MAX_TITLE_CHARS]

@@ -1,0 +1,1 @@
+"""From the bytes of each kind to Markdown; imported by the child alone."""

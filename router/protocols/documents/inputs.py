@@ -1,0 +1,137 @@
+"""The documents of a request: where they stand, their bytes, and what a model is shown of them.
+
+For all protocols. Nothing is fetched: a document comes with the request, or was sent before.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from registry.threads import in_thread
+from router.documents.reader import Document, DocumentReader, too_large
+from router.errors import DocumentError, FileNotFoundHereError
+from router.http.caller import current_caller
+from router.protocols.fields.base64_text import DATA_URI, NotBase64Error, TooLongError, decode_base64
+
+ReadNamedFile = Callable[[str, int], Awaitable[tuple[str, bytes]]]
+"""Reads an uploaded file by its id, with a limit of bytes: its name and its content."""
+
+_KEPT_PREFIX: Final = "doc_"
+_QUICK_CHARACTERS: Final = 1 << 18
+"""What is longer is decoded on a thread."""
+_SUFFIXES: Final[Mapping[str, str]] = {
+    "application/pdf": ".pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+    "text/html": ".html",
+    "text/csv": ".csv",
+    "application/json": ".json",
+}
+"""Of documents without a name, by the media type of their data: URI."""
+
+
+class SentDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A document as it stands in a body.
+
+    Attributes:
+        place: Path of the part of the body that it is.
+        data: A data: URI or bare base64, or None.
+        file_id: Of an uploaded file or a document that was read, or None.
+    """
+
+    place: str
+    name: str | None = None
+    data: str | None = None
+    file_id: str | None = None
+
+
+class DocumentInputs:
+    """Reads the documents of requests.
+
+    Attributes:
+        reader: Of all documents.
+        read_file: None = there are no files.
+    """
+
+    def __init__(self, reader: DocumentReader) -> None:
+        self.reader = reader
+        self.read_file: ReadNamedFile | None = None
+
+    async def read(self, sent: SentDocument) -> Document:
+        """Return a document.
+
+        Raises:
+            DocumentError: It cannot be read; the error names its field.
+            QueueFullError: Too many wait already.
+        """
+        field = "file_data" if sent.data is not None else "file_id"
+        path = f"{sent.place}.{field}"
+        try:
+            return await self._read(sent)
+        except DocumentError as exc:
+            raise DocumentError(f"{path}: {exc}", path) from exc
+
+    async def _read(self, sent: SentDocument) -> Document:
+        owner, config = current_caller().key_id, self.reader.config
+        if sent.data is not None:
+            decoding = partial(_decoded, sent.data, sent.name, config.max_bytes)
+            is_quick = len(sent.data) <= _QUICK_CHARACTERS
+            try:
+                name, data = decoding() if is_quick else await in_thread(decoding)
+            except TooLongError as exc:
+                raise DocumentError(f"{sent.name or 'the document'}: {too_large(config)}") from exc
+            return await self.reader.read(name, data, owner)
+        if sent.file_id is None:
+            raise DocumentError("the document is missing; send file_data, data:application/pdf;base64,..., or file_id")
+        if sent.file_id.startswith(_KEPT_PREFIX):
+            found = self.reader.kept(sent.file_id, owner)
+            if found is None:
+                raise DocumentError(f"there is no document {sent.file_id!r:.80} any more; send it again")
+            return found
+        if self.read_file is None:
+            raise DocumentError("there are no files here; send file_data")
+        try:
+            name, data = await self.read_file(sent.file_id, config.max_bytes + 1)
+        except FileNotFoundHereError as exc:
+            raise DocumentError(str(exc)) from exc
+        return await self.reader.read(sent.name or name, data, owner)
+
+
+def shown_text(document: Document) -> str:
+    """Return what a model is told that a document says.
+
+    Raises:
+        DocumentError: There is nothing in it that can be read.
+    """
+    if not document.markdown:
+        if document.scanned:
+            raise DocumentError(
+                f"{document.name} has pictures of pages and no text (scanned); send its pages as pictures "
+                "(input_image) to a model that sees, or put a text layer into it (OCR)"
+            )
+        raise DocumentError(f"{document.name} has no text in it")
+    told = [note for note in document.notes if document.scanned and note.startswith("Page")]
+    told += ["It goes on; only its beginning was taken."] if document.is_truncated else []
+    return "\n\n".join([document.markdown, *(f"[{note}]" for note in told)])
+
+
+def _decoded(text: str, name: str | None, max_bytes: int) -> tuple[str | None, bytes]:
+    """Return the name and the bytes of what was sent as text.
+
+    Raises:
+        DocumentError: It is no base64.
+        TooLongError: There are more bytes than may be.
+    """
+    match = DATA_URI.match(text)
+    if match is not None and "base64" not in match["parameters"].lower().split(";"):
+        raise DocumentError("the data: URI is not base64; send data:application/pdf;base64,...")
+    if match is not None and not name:
+        name = "document" + _SUFFIXES.get(match["media"].strip().lower(), "")
+    try:
+        return name, decode_base64(text, match.end() if match is not None else 0, max_bytes=max_bytes)
+    except NotBase64Error as exc:
+        raise DocumentError("it is not base64; send the file's content, encoded as base64") from exc
