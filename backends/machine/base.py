@@ -172,6 +172,10 @@ class Platform(abc.ABC):
         return float(times.idle + times.nice + getattr(times, "iowait", 0.0))
 
     @abc.abstractmethod
+    def read_ahead(self, path: Path) -> None:
+        """Have a file read into the system's cache, without waiting for all of it."""
+
+    @abc.abstractmethod
     def end_with_parent(self) -> None:
         """Let this process be killed when its parent ends, whatever it does then."""
 

@@ -33,6 +33,7 @@ The decision, in order; the numbers stand in the code:
        4f. nobody waits for another target, there are fewer workers than wanted, nothing is held, and memory is not
            short: start one more, one at a time.
     5. No worker has a model: start one for the first request.
+Beside all that, `next_target` says whose process may be started, without its model, while the old one still answers.
 What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
 """
 
@@ -114,6 +115,19 @@ def decide(
     if wanted:
         return effects + _decide_ready(queue, workers, wanted, limits, now, affinity)  # 4
     return effects
+
+
+def next_target(
+    waiting: Sequence[WaitingRequest], workers: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> Target | None:
+    """Return what somebody urgent waits for while the workers have another target; its process can start meanwhile.
+
+    None also while memory is short: a process without a model has some, too.
+    """
+    if not workers or limits.is_emergency or limits.unload_idle_from is not None:
+        return None
+    others = _others(serving_order(_let_in(waiting, limits), limits, now), workers[0].target)
+    return others[0].target if others and others[0].is_urgent(limits, now) else None
 
 
 def next_deadline(

@@ -27,6 +27,7 @@ from router.status import Swap
 from router.workers.launch import WorkerLaunch
 from router.workers.messages import Message, WorkerChanged, WorkerGone, WorkerMeasured
 from router.workers.model_states import SeenWorker
+from router.workers.read_ahead import read_ahead
 from router.workers.residency import ManagedWorker, run_worker, stop_worker
 
 logger = logging.getLogger(__name__)
@@ -235,8 +236,12 @@ class Fleet:
             self._launch_for(worker.engine.kind),
             on_change=lambda: self._post(changed),
             reclaim_timeout_s=reclaim_timeout_s,
+            other_pids=lambda: self._pids_beside(worker),
         )
         self._post(WorkerGone(worker.worker_id, swap, error))
+
+    def _pids_beside(self, worker: ManagedWorker) -> list[int]:
+        return [other.pid for other in self if other is not worker and other.pid is not None]
 
     def _load(self, worker: ManagedWorker, target: Target, config: Config) -> None:
         assert worker.client is not None
@@ -264,6 +269,18 @@ class Fleet:
             self._post(WorkerMeasured(worker.worker_id, footprint.rss_bytes))
 
     # ---- standby ----------------------------------------------------------------------------------------------------
+
+    def prepare(self, target: Target, config: Config) -> None:
+        """Start a process for what is loaded next, without the model, and read its files into the system's cache.
+
+        Does nothing where one waits already.
+        """
+        engine = target.engine
+        if engine in self._broken_standby or any(each.target is None and each.engine == engine for each in self):
+            return
+        assert self._tasks is not None
+        self._launch(engine, config)
+        self._tasks.create_task(asyncio.to_thread(read_ahead, Path(target.source.path)))
 
     def ensure_standby(self, config: Config, *, is_memory_short: bool = False) -> None:
         """Keep one waiting worker per engine if the config wants it, none otherwise; not in a load's first answer.
@@ -306,7 +323,10 @@ class Fleet:
         if worker.client is not None:
             cut = EngineCrashedError("the worker was stopped before this answer was complete")
             worker.client.fail_streams(error or cut)
-        self._tasks.create_task(stop_worker(worker, stop_timeout_s=config.limits.stop_timeout_s))
+        stopping = stop_worker(
+            worker, stop_timeout_s=config.limits.stop_timeout_s, other_pids=lambda: self._pids_beside(worker)
+        )
+        self._tasks.create_task(stopping)
 
     def remove(self, worker: ManagedWorker, swap: Swap | None) -> None:
         """Forget a worker that was reaped; `previous_state` tells where it stood."""

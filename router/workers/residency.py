@@ -21,6 +21,8 @@ RECLAIM_SHARE = 0.9
 """Share of a worker's anonymous memory that must be seen to be given back; others allocate meanwhile."""
 RECLAIM_POLL_S = 0.02
 
+OtherPids = Callable[[], Sequence[int]]
+
 
 class StopReport(msgspec.Struct, frozen=True):
     """What stopping a model did."""
@@ -45,6 +47,7 @@ class ManagedWorker(msgspec.Struct):
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stopping_at: When it was told to, monotonic.
+        held_before_bytes: What the machine held then, without what other workers held.
     """
 
     worker_id: int
@@ -69,6 +72,7 @@ class ManagedWorker(msgspec.Struct):
     stopping_at: float | None = None
     before: Footprint | None = None
     machine_before: MachineMemory | None = None
+    held_before_bytes: int = 0
 
     @property
     def pid(self) -> int | None:
@@ -102,7 +106,12 @@ async def memory_of(workers: Sequence[ManagedWorker]) -> dict[int, int]:
 
 
 async def run_worker(
-    worker: ManagedWorker, launch: WorkerLaunch, *, on_change: Callable[[], None], reclaim_timeout_s: float
+    worker: ManagedWorker,
+    launch: WorkerLaunch,
+    *,
+    on_change: Callable[[], None],
+    reclaim_timeout_s: float,
+    other_pids: OtherPids,
 ) -> tuple[Swap | None, str | None]:
     """Start the process, wait for its end and for its memory.
 
@@ -110,6 +119,7 @@ async def run_worker(
         worker: Its record; `client` is set here.
         on_change: Called when the worker said hello, has loaded or could not.
         reclaim_timeout_s: How long to look for the memory.
+        other_pids: The other workers' processes, whose memory is not its own: one may just be starting.
 
     Returns:
         The unload if it had a model, and the words for an unexpected end.
@@ -125,18 +135,18 @@ async def run_worker(
     except asyncio.CancelledError:
         client.kill()  # the task that owns it ends without order
         raise
-    swap = await _unload_of(worker, reclaim_timeout_s) if worker.target is not None else None
+    swap = await _unload_of(worker, reclaim_timeout_s, other_pids) if worker.target is not None else None
     return swap, f" (exit code {code}){client.tail()}"
 
 
-async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
+async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float, other_pids: OtherPids) -> None:
     """Measure the worker, ask it to end, and kill it when it does not."""
     client = worker.client
     worker.stopping_at = time.monotonic()
     if client is None:
         return
     worker.before = await asyncio.to_thread(current_platform().footprint_of, client.pid)
-    worker.machine_before = await asyncio.to_thread(current_platform().memory)
+    worker.machine_before, worker.held_before_bytes = await _look(other_pids)
     # A worker in a load does not listen, and has nothing to end in order.
     is_loading = worker.previous_state is WorkerState.LOADING
     client.shut_down()
@@ -144,9 +154,9 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
         client.kill()
 
 
-async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
+async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float, other_pids: OtherPids) -> Swap:
     assert worker.target is not None
-    after, is_back = await _see_memory_back(worker, reclaim_timeout_s)
+    after, is_back = await _see_memory_back(worker, reclaim_timeout_s, other_pids)
     before, machine_before = worker.before, worker.machine_before
     return Swap(
         at=time.time(),
@@ -164,20 +174,34 @@ async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
     )
 
 
-async def _see_memory_back(worker: ManagedWorker, timeout_s: float) -> tuple[MachineMemory, bool | None]:
+async def _see_memory_back(
+    worker: ManagedWorker, timeout_s: float, other_pids: OtherPids
+) -> tuple[MachineMemory, bool | None]:
     """Watch what is held fall after a worker's end; return where memory stands, and whether that is enough."""
     system = current_platform()
-    now = await asyncio.to_thread(system.memory)
+    now, held_bytes = await _look(other_pids)
     if worker.before is None or worker.machine_before is None:
         return now, None
-    wanted_bytes = worker.machine_before.held_bytes - RECLAIM_SHARE * worker.before.anonymous_bytes
+    wanted_bytes = worker.held_before_bytes - RECLAIM_SHARE * worker.before.anonymous_bytes
     started_at = fallen_at = time.monotonic()
-    least_bytes = now.held_bytes
-    while now.held_bytes > wanted_bytes and (at := time.monotonic()) - started_at < timeout_s:
+    least_bytes = held_bytes
+    while held_bytes > wanted_bytes and (at := time.monotonic()) - started_at < timeout_s:
         if at - fallen_at >= system.settling_s:
             break
         await asyncio.sleep(max(RECLAIM_POLL_S, system.memory_age_s / 10))
-        now = await asyncio.to_thread(system.memory)
-        if now.held_bytes < least_bytes:
-            least_bytes, fallen_at = now.held_bytes, time.monotonic()
-    return now, now.held_bytes <= wanted_bytes
+        now, held_bytes = await _look(other_pids)
+        if held_bytes < least_bytes:
+            least_bytes, fallen_at = held_bytes, time.monotonic()
+    return now, held_bytes <= wanted_bytes
+
+
+async def _look(other_pids: OtherPids) -> tuple[MachineMemory, int]:
+    """Return the machine's memory, and what it holds without some workers."""
+    system, pids = current_platform(), other_pids()
+
+    def look() -> tuple[MachineMemory, int]:
+        others = [system.footprint_of(pid) for pid in pids]
+        memory = system.memory()
+        return memory, memory.held_bytes - sum(each.anonymous_bytes for each in others if each is not None)
+
+    return await asyncio.to_thread(look)

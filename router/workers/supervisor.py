@@ -20,7 +20,16 @@ from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.placement.decision import (
+    DrainWorker,
+    Effect,
+    KeepWorker,
+    StartWorker,
+    StopWorker,
+    decide,
+    next_deadline,
+    next_target,
+)
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
 from router.workers.faults import WorkerFaults
@@ -347,8 +356,12 @@ class Supervisor(Looks):
         if self._is_closing:
             return
         waiting, workers = self._leasing.queue.requests, self._relief.workers_under(self._fleet.placed, self._config)
-        for effect in decide(waiting, workers, self._limits(now), now, self._leasing.affinity):
+        limits = self._limits(now)
+        for effect in decide(waiting, workers, limits, now, self._leasing.affinity):
             self._perform(effect)
+        following = next_target(waiting, workers, limits, now)
+        if following is not None:
+            self._fleet.prepare(following, self._config)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

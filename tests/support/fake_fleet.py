@@ -69,6 +69,14 @@ def worker_processes() -> list[psutil.Process]:
     return running_children(*_WORKER_MODULES)
 
 
+def bytes_of(process: psutil.Process) -> int:
+    """Return what a process has written to, 0 when it is gone; pages of files are not its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        memory = process.memory_info()
+        return int(memory.rss - getattr(memory, "shared", 0))
+    return 0
+
+
 class FakeFleet:
     """A running supervisor with two engines of the model `m` and one of `other`.
 
@@ -271,11 +279,16 @@ class FakeFleet:
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         await until(condition, what)
 
-    async def watch_residency(self) -> None:
-        """Sample the process table until cancelled."""
+    async def watch_residency(self, ballast_bytes: int) -> None:
+        """Sample the process table until cancelled: who has the memory of a model has one."""
         while True:
-            self.max_workers_seen = max(self.max_workers_seen, len(worker_processes()))
+            held = [bytes_of(process) for process in worker_processes()]
+            self.max_workers_seen = max(self.max_workers_seen, sum(each >= ballast_bytes for each in held))
             await asyncio.sleep(0.01)
+
+    def num_loads(self, engine: str) -> int:
+        """Return how often a model was loaded on an engine."""
+        return sum(swap.event == "load" and swap.engine == engine for swap in self.supervisor.swaps)
 
 
 def with_fleet(

@@ -234,3 +234,14 @@ def test_every_zone_of_the_allocator_is_asked_to_give_back_all_it_can() -> None:
     library = FakeLibSystem(sysctls=M3_PRO)
     ApplePlatform(library).give_back_free_memory()
     assert library.gave_back == [(None, 0)]
+
+
+def test_a_file_is_read_ahead_in_pieces_that_an_int_can_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights").write_bytes(b"x" * 2500)
+    advice: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(apple, "_READ_AHEAD_BYTES", 1000)
+    monkeypatch.setattr(
+        "fcntl.fcntl", lambda _file, command, data: advice.append((command, struct.unpack("=qi4x", data)))
+    )
+    platform().read_ahead(tmp_path / "weights")
+    assert advice == [(44, (0, 1000)), (44, (1000, 1000)), (44, (2000, 1000))]

@@ -4,7 +4,16 @@ from msgspec.structs import replace
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.models.targets import LocalArtifact, Target
-from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.placement.decision import (
+    DrainWorker,
+    Effect,
+    KeepWorker,
+    StartWorker,
+    StopWorker,
+    decide,
+    next_deadline,
+    next_target,
+)
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
@@ -136,6 +145,18 @@ def test_no_deadline_lies_in_the_past() -> None:
     full = worker(WorkerState.READY, num_running=4)
     assert decided(waiting, full, now=50) == []
     assert next_deadline(waiting, [full], LIMITS, 50) is None
+
+
+def test_the_next_target_is_what_somebody_urgent_waits_for_while_another_is_there_and_memory_is_not_short() -> None:
+    ready = [worker(WorkerState.READY, num_running=1)]
+    assert next_target([request(1, GGUF)], ready, LIMITS, 0) == GGUF
+    assert next_target([request(1, GGUF)], [worker(WorkerState.STOPPING)], LIMITS, 0) == GGUF
+    assert next_target([request(1)], ready, LIMITS, 0) is None
+    assert next_target([], ready, LIMITS, 0) is None
+    assert next_target([request(1, GGUF)], [], LIMITS, 0) is None, "it is started with its model"
+    assert next_target([background(1, GGUF)], ready, LIMITS, 0) is None
+    for short in ({"is_emergency": True}, {"unload_idle_from": 0.0}, {"holds_all": True}):
+        assert next_target([request(1, GGUF)], ready, replace(LIMITS, **short), 0) is None
 
 
 # ---- background work and swaps --------------------------------------------------------------------------------------

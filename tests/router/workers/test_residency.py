@@ -1,7 +1,11 @@
 import msgspec
+import pytest
 
+from backends.machine.base import Footprint, MachineMemory
+from backends.machine.linux import LinuxPlatform
 from registry.engines import Engine, EngineKind
 from router.status import Swap
+from router.workers import residency
 from router.workers.residency import ManagedWorker
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
@@ -29,3 +33,31 @@ async def test_the_end_of_a_dead_worker_is_noted_without_figures_that_nobody_mea
     assert (swap.event, swap.reason, swap.freed_bytes, swap.is_memory_back) == ("unload", "died", None, None)
     assert await fleet.answer()
     assert fleet.pid != pid
+
+
+class GrowingBeside(LinuxPlatform):
+    """A machine on which the worker's 200 bytes have come back, and another worker has taken 500 meanwhile."""
+
+    def memory(self) -> MachineMemory:
+        return MachineMemory(total_bytes=10_000, available_bytes=5_000, held_bytes=1_000 - 200 + 500)
+
+    def footprint_of(self, pid: int) -> Footprint | None:
+        return Footprint(800, 700) if pid == 5 else None
+
+
+@pytest.mark.parametrize(("other_pids", "is_back"), [([5, 6], True), ([], False)])
+async def test_what_another_worker_takes_meanwhile_is_not_held_against_the_one_that_has_ended(
+    other_pids: list[int], *, is_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residency, "current_platform", GrowingBeside)
+    before = MachineMemory(total_bytes=10_000, available_bytes=5_200, held_bytes=1_000)
+    worker = ManagedWorker(
+        worker_id=1,
+        engine=Engine(EngineKind.MLX),
+        state_since=0.0,
+        before=Footprint(300, 200),
+        machine_before=before,
+        held_before_bytes=before.held_bytes - (200 if other_pids else 0),
+    )
+    after, found = await residency._see_memory_back(worker, 0.0, lambda: other_pids)
+    assert (after.held_bytes, found) == (1_300, is_back)

@@ -21,9 +21,10 @@ from router.errors import (
     UnavailableError,
 )
 from router.models.model_request import ModelRequest
+from router.placement.lifecycle import WorkerState
 from router.requests.generation import GenerationEvent, OutputEvent
 from router.workers import faults, streams
-from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
+from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
 # ---- loads and residency --------------------------------------------------------------------------------------------
 
@@ -51,10 +52,17 @@ async def test_a_request_that_waited_for_the_load_says_so(fleet: FakeFleet) -> N
     assert second.load_ms == 0
 
 
-@with_fleet(make_config(swap_max_wait_s=0.1), mlx=FakeOptions(ballast_bytes=30 << 20), llamacpp=FakeOptions())
+BALLAST_BYTES = 150 << 20
+
+
+@with_fleet(
+    make_config(swap_max_wait_s=0.1, reclaim_timeout_s=30.0),
+    mlx=FakeOptions(ballast_bytes=BALLAST_BYTES),
+    llamacpp=FakeOptions(ballast_bytes=BALLAST_BYTES),
+)
 async def test_never_two_residents_while_clients_flip_at_random(fleet: FakeFleet) -> None:
     rng = random.Random(1)
-    watcher = asyncio.create_task(fleet.watch_residency())
+    watcher = asyncio.create_task(fleet.watch_residency(BALLAST_BYTES))
     async with asyncio.TaskGroup() as tasks:
         answers = [tasks.create_task(fleet.outcome(rng.choice(["m@mlx", "m@llamacpp", "other"]))) for _ in range(30)]
     watcher.cancel()
@@ -65,7 +73,7 @@ async def test_never_two_residents_while_clients_flip_at_random(fleet: FakeFleet
     for swap in unloads:
         assert swap.reason == "swap"
         assert swap.freed_bytes is not None
-        assert swap.freed_bytes > (30 << 20 if swap.engine == "mlx" else 1 << 20)
+        assert swap.freed_bytes > BALLAST_BYTES
         assert swap.unload_ms is not None
         assert swap.is_memory_back is not None
 
@@ -94,7 +102,8 @@ async def test_a_drain_is_taken_back_when_nobody_waits_for_the_swap_any_more(fle
     fleet.let_go("decode")
     assert len(await fleet.answer()) == 8
     assert len(await running) == 100
-    assert fleet.num_launches == {"mlx": 0, "llamacpp": 1}
+    assert (fleet.num_loads("llamacpp"), fleet.num_loads("mlx")) == (1, 0)
+    await fleet.until(lambda: len(worker_processes()) == 1, "the process that was prepared for the swap is given up")
 
 
 @with_fleet(make_config(parallel=2))
@@ -174,7 +183,24 @@ async def test_a_queued_request_whose_client_goes_away_causes_no_swap(fleet: Fak
     await fleet.until(lambda: not fleet.supervisor.waiting, "it has left the queue")
     fleet.let_go("decode")
     await running
-    assert fleet.num_launches["mlx"] == 0
+    assert fleet.num_loads("mlx") == 0
+    await fleet.until(lambda: len(worker_processes()) == 1, "the process that was prepared for the swap is given up")
+
+
+@with_fleet(make_config(swap_max_wait_s=0.0))
+async def test_the_next_process_starts_while_the_last_one_still_answers_and_takes_the_load(fleet: FakeFleet) -> None:
+    started = asyncio.Event()
+    fleet.hold("decode")
+    running = asyncio.create_task(fleet.answer(max_tokens=60, on_text=lambda _: started.set()))
+    await started.wait()
+    queued = asyncio.create_task(fleet.answer("m@mlx"))
+    await fleet.until(lambda: WorkerState.STANDBY in {each.state for each in fleet.supervisor.workers}, "it waits")
+    (prepared,) = [each for each in fleet.supervisor.workers if each.state is WorkerState.STANDBY]
+    pid = prepared.pid
+    assert (fleet.state, fleet.num_loads("mlx")) == ("draining", 0)
+    fleet.let_go("decode")
+    await asyncio.gather(running, queued)
+    assert (fleet.pid, fleet.num_launches) == (pid, {"mlx": 1, "llamacpp": 1})
 
 
 @with_fleet(make_config(parallel=1))
