@@ -28,6 +28,8 @@ _MOST_TOKENS_AHEAD: Final = 128
 _INVESTED: Final = 0.25
 _FEW_MISSING: Final = 16
 """As many may always be missing: drafts that were wrong and steps without one leave so many."""
+_REST: Final = 7
+"""So many steps nothing is asked after one in which no draft would have paid: to ask costs as much as a lookup."""
 _LEAST_CHANCES: Final = (0.1, 0.9)
 
 
@@ -70,6 +72,7 @@ class ModelDrafts:
         self._num_compared = 0
         self._acceptance: dict[int, float] = {}
         self._trust = 1.0
+        self._num_resting = 0
         self._debts: dict[int, float] = {}
         self._investing: set[int] = set()
 
@@ -84,6 +87,11 @@ class ModelDrafts:
         if debt is not None:
             self._trust = min(1.0, self._trust * (0.5 if debt > 0 else 2.0))
         self._drafter.forget(sequence_id)
+
+    def rests(self) -> bool:
+        """Tell whether nothing is to be asked in this step, because nothing would have paid just now."""
+        self._num_resting -= self._num_resting > 0
+        return self._num_resting > 0
 
     def planned(self, candidates: Many[Candidate], max_rows: int) -> Planned:
         """Return what pays.
@@ -106,6 +114,8 @@ class ModelDrafts:
             self._wish(each, num_tokens, lengths, step_s) if num_tokens else None
             for each, num_tokens in zip(candidates, lengths.tokens, strict=True)
         ]
+        if not any(wishes):
+            self._num_resting = _REST
         return Planned(lengths, wishes)
 
     def drafted(self, wishes: Many[Wish | None], least_chance: float, num_threads: int | None = None) -> Drafts:

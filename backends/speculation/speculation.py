@@ -29,7 +29,7 @@ _WANTED_DRAFT: Final = 7
 _LEAST_CHANCE: Final = 0.3
 """Of such a draft of a model."""
 _DRAFTER_CREDIT: Final = 2.0
-"""What each sequence may lose besides, where there is a drafter: it evaluates some of the text first."""
+"""What each sequence may lose besides by drafts of a model, which evaluates some of the text first."""
 
 _Drafts = list[tuple[int, ...]]
 _LOOKS_UP: Final = {SpeculationMode.AUTO, SpeculationMode.LOOKUP}
@@ -48,7 +48,7 @@ class _Drafting:
     mode: SpeculationMode
     lookup: TokenLookup | None
     editor: LogitsEditor | None
-    credit: float
+    credit: float = FIRST_CREDIT
 
     @property
     def is_drafting(self) -> bool:
@@ -78,7 +78,6 @@ class Speculation:
         self._end_ids = end_ids
         self._worth = DraftWorth()
         self._model = None if drafter is None else ModelDrafts(drafter, self._worth)
-        self._first_credit = FIRST_CREDIT + (0 if drafter is None else _DRAFTER_CREDIT)
         self._drafting: dict[int, _Drafting] = {}
         self._num_drafting = self._num_unseen = 0
         self._is_by_model = [False]
@@ -88,7 +87,7 @@ class Speculation:
         """Take a sequence up; its editor is asked what may follow, and never changed."""
         mode = self._mode if sequence.speculation is None else sequence.speculation
         lookup = TokenLookup() if mode in _LOOKS_UP else None
-        drafting = _Drafting(mode, lookup, editor, self._first_credit)
+        drafting = _Drafting(mode, lookup, editor)
         self._num_drafting += drafting.is_drafting
         self._drafting[sequence.sequence_id] = drafting
         if self._model is not None and mode in _BY_MODEL:
@@ -226,7 +225,7 @@ class Speculation:
         """Return those drafts, looked up or of the model, of which more is expected; none where none pays."""
         offers = [self._offer(chunk.sequence, len(draft)) for chunk, draft in zip(chunks, looked_up, strict=True)]
         found = self._worth.lengths(offers, max_rows) if any(looked_up) else Lengths([0] * len(chunks))
-        if self._model is not None:
+        if self._model is not None and not self._model.rests():
             planned = self._model.planned([self._candidate(chunk.sequence) for chunk in chunks], max_rows)
             if any(planned.wishes) and planned.lengths.gain > found.gain:
                 drafts = self._asked(chunks, planned.wishes, planned.lengths.row_cost)
@@ -251,7 +250,9 @@ class Speculation:
 
     def _candidate(self, sequence: Sequence) -> Candidate:
         drafting = self._drafting[sequence.sequence_id]
-        return Candidate(sequence, _num_useful(sequence) if drafting.mode in _BY_MODEL else 0, drafting.credit)
+        return Candidate(
+            sequence, _num_useful(sequence) if drafting.mode in _BY_MODEL else 0, drafting.credit + _DRAFTER_CREDIT
+        )
 
 
 def _num_useful(sequence: Sequence) -> int:

@@ -1,12 +1,15 @@
 """What speculation brings and costs: the same requests with drafts and without, by the kind of text and by streams.
 
     python tests/bench/bench_speculation.py [GGUF] [--mode auto] [--rounds 3] [--tokens 320] [--temperature 0.8]
+    python tests/bench/bench_speculation.py --type f32 --draft          (a draft model: the bundled one as Q4_0)
 
 Both sides run in this process, on one load of the model and with the worker's own code around it, in the order A B,
 B A and so on: a worker that never drafts, and one that may. Only the steps after the first token of all streams are
 measured. With one thread, CPU seconds are a measure also where others use the cores; wall seconds stand beside them.
 Without a file, the bundled model is quantized to Q4_0, as most models are that people run (it is a Q4_1, whose kernels
-take several rows of a step the worst). pytest does not collect it.
+take several rows of a step the worst). With --draft a second model drafts as well, the bundled one as Q4_0 where no
+file is given: for itself, or, with --type, for the same weights in a larger form, whose steps take longer, as a larger
+model's would. pytest does not collect it.
 """
 
 import argparse
@@ -23,7 +26,7 @@ import llama_cpp
 import msgspec
 
 from backends.base import LoadedEngine
-from backends.wire.load import LoadSpec
+from backends.wire.load import DraftSpec, LoadSpec
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import SamplingParams, SpeculationMode
 from tests.bench.support.models import bundled_gguf
@@ -67,6 +70,13 @@ TASKS = {
 CONTEXT_LENGTH = 2048
 NUM_SLOTS = 8
 OFF = "off"
+FORMS = {
+    "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
+    "f16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
+    "f32": llama_cpp.LLAMA_FTYPE_ALL_F32,
+}
+"""What the bundled model may be written as."""
 
 
 class Sample(NamedTuple):
@@ -76,15 +86,18 @@ class Sample(NamedTuple):
     wall_s: float
     share_accepted: float
     num_drafted: int
+    num_by_model: int
     text: str
 
 
-def quantized(folder: Path) -> Path:
-    """Write the bundled model as Q4_0."""
+def quantized(folder: Path, name: str) -> Path:
+    """Write the bundled model in another form."""
     engine_of("llamacpp")  # which takes the library's words
-    path = folder / "bundled.Q4_0.gguf"
+    path = folder / f"bundled.{name}.gguf"
+    if path.exists():
+        return path
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype, params.nthread, params.allow_requantize = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0, 1, True
+    params.ftype, params.nthread, params.allow_requantize = FORMS[name], 1, True
     status = llama_cpp.llama_model_quantize(str(bundled_gguf()).encode(), str(path).encode(), ctypes.byref(params))
     assert status == 0, status
     return path
@@ -121,7 +134,9 @@ class Side:
         num_accepted = sum(sequence.num_accepted for sequence in sequences)
         share = num_accepted / num_drafted if num_drafted else 0.0
         num_tokens = max(1, num_tokens)
-        return Sample(cpu_s / num_tokens, wall_s / num_tokens, share, num_drafted, driver.answers[ids[0]].text)
+        by_model = sum(sequence.num_drafted_by_model for sequence in sequences)
+        text = driver.answers[ids[0]].text
+        return Sample(cpu_s / num_tokens, wall_s / num_tokens, share, num_drafted, by_model, text)
 
 
 def measure(engine: LoadedEngine, arguments: argparse.Namespace) -> None:
@@ -143,12 +158,14 @@ def _print(
     wall = [before.wall_s / after.wall_s for before, after in zip(plain, drafted, strict=True)]
     num_drafted = sum(sample.num_drafted for sample in drafted)
     num_accepted = sum(sample.num_drafted * sample.share_accepted for sample in drafted)
+    num_by_model = sum(sample.num_by_model for sample in drafted)
     is_same = all(before.text == after.text for before, after in zip(plain, drafted, strict=True))
     print(
         f"{name:10} {num_streams} streams: rate to {OFF} by CPU {statistics.median(cpu):.3f} "
         f"({min(cpu):.3f} to {max(cpu):.3f}), by wall {statistics.median(wall):.3f}; "
         f"{_cpu_ms(plain):.2f} -> {_cpu_ms(drafted):.2f} "
-        f"CPU ms a token; accepted {num_accepted:.0f} of {num_drafted} drafted; same text: {is_same}",
+        f"CPU ms a token; accepted {num_accepted:.0f} of {num_drafted} drafted, {num_by_model} by a model; "
+        f"same text: {is_same}",
         flush=True,
     )
     what = f"{name}, {num_streams} streams, rate with drafts / without, by CPU time"
@@ -164,7 +181,9 @@ def _cpu_ms(samples: list[Sample]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", nargs="?", type=Path, help="default: the bundled model as Q4_0")
-    parser.add_argument("--mode", default="auto", choices=["auto", "lookup"])
+    parser.add_argument("--mode", default="auto", choices=["auto", "lookup", "draft"])
+    parser.add_argument("--type", default="q4_0", choices=list(FORMS), help="of the bundled model, without a file")
+    parser.add_argument("--draft", nargs="?", type=Path, const=Path(), help="GGUF that drafts; default: Q4_0 bundled")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=320)
     parser.add_argument("--threads", type=int, default=1)
@@ -175,13 +194,18 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the first answer of each row")
     arguments = parser.parse_args()
     with machine_watch(), tempfile.TemporaryDirectory() as folder:
-        path = arguments.gguf or quantized(Path(folder))
+        path = arguments.gguf or quantized(Path(folder), arguments.type)
+        draft = arguments.draft
+        if draft == Path():
+            draft = quantized(Path(folder), "q4_0")
+        cells = NUM_SLOTS * CONTEXT_LENGTH
         spec = LoadSpec(
             model_path=str(path),
             context_length=CONTEXT_LENGTH,
-            kv_cells=NUM_SLOTS * CONTEXT_LENGTH,
+            kv_cells=cells,
             max_sequences=NUM_SLOTS,
             num_threads=arguments.threads,
+            draft=draft and DraftSpec(name="d", model_path=str(draft), context_length=CONTEXT_LENGTH, kv_cells=cells),
         )
         engine = load("llamacpp", spec)
         try:
