@@ -104,8 +104,10 @@ class LoadedEngine(abc.ABC):
         threads: Of the last step; None = there was none, or the library does not tell.
         num_thread_changes: How often their number has moved.
         drafter: A second model that drafts tokens for its sequences; None = there is none.
+        computes_on_cpu: Whether what a step takes of the processors is what it costs.
     """
 
+    computes_on_cpu = True
     encodes_beside = False
     drafter: Drafter | None = None
     threads: ThreadsUsed | None = None
@@ -127,6 +129,7 @@ class LoadedEngine(abc.ABC):
         num_cuttable_tokens: int | None = None,
         num_live: int | None = None,
         makes_checkpoints: bool = False,
+        max_drafted: int | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -145,6 +148,7 @@ class LoadedEngine(abc.ABC):
             checkpoint_bytes=spec.checkpoint_bytes if makes_checkpoints else 0,
             border_ids=frozenset(tokenizer.control_ids.values()) - tokenizer.end_ids,
             num_live=num_live,
+            max_drafted=max_drafted,
             forks_share_cells=forks_share_cells,
             background_max_wait_s=spec.background_max_wait_s,
             session_ttl_s=spec.session_ttl_s,

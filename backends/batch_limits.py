@@ -26,6 +26,7 @@ class BatchLimits:
         checkpoint_bytes: What checkpoints may take; 0 = the engine makes none.
         border_ids: Tokens that stand between the messages of a conversation.
         num_live: Sequences that can have a cache in the batch's memory at once, >= max_sequences; None = `num_slots`.
+        max_drafted: Sequences of a step that has drafts, at most; None = any number.
         forks_share_cells: A fork of a live sequence holds its source's cells, and not a copy of them. A fork of a
             retired one always has cells of its own.
         background_max_wait_s: How long interactive sequences may hold a background one.
@@ -43,6 +44,7 @@ class BatchLimits:
     checkpoint_bytes: int = 0
     border_ids: frozenset[int] = frozenset()
     num_live: int | None = None
+    max_drafted: int | None = None
     forks_share_cells: bool = True
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0

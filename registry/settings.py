@@ -74,21 +74,27 @@ class LoadSetting(msgspec.Struct, frozen=True, kw_only=True):
     """Where a setting of a load may stand beside the model's own settings, and which engines have it.
 
     Attributes:
-        section: Of the config, which has it under the same name for all models; None = the config has it not.
+        section: Of the config, which has it under the same name for all models; None = the config has it not, or each
+            engine's section does.
+        is_per_engine: Whether each engine's section does, by the engine's name.
         engine: The only engine that has it; None = all do.
         is_in_header: Whether a request may have it, in the header `X-Mlxr-Load`.
     """
 
     section: str | None = None
+    is_per_engine: bool = False
     engine: EngineKind | None = None
     is_in_header: bool = True
+
+    def section_for(self, engine: EngineKind) -> str | None:
+        """Return the section of the config that counts on an engine."""
+        return engine.value if self.is_per_engine else self.section
 
 
 _FOR_ALL: Final = LoadSetting(section="generation")
 _FOR_LLAMACPP: Final = LoadSetting(section="llamacpp", engine=EngineKind.LLAMACPP)
-_FOR_LLAMACPP_OF_ALL_REQUESTS: Final = LoadSetting(
-    section="llamacpp", engine=EngineKind.LLAMACPP, is_in_header=False
-)  # a request says it in words of its own, which need no other load
+_PER_ENGINE_OF_ALL_REQUESTS: Final = LoadSetting(is_per_engine=True, is_in_header=False)
+"""A request says it in words of its own, which need no other load."""
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,7 +120,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     threads: Annotated[Threads, _FOR_LLAMACPP] | None = None
     template: Annotated[NonEmpty, LoadSetting(is_in_header=False)] | None = None
     vision: Annotated[VisionMode, LoadSetting()] | None = None
-    speculation: Annotated[SpeculationMode, _FOR_LLAMACPP_OF_ALL_REQUESTS] | None = None
+    speculation: Annotated[SpeculationMode, _PER_ENGINE_OF_ALL_REQUESTS] | None = None
     draft: Annotated[NonEmpty, LoadSetting(engine=EngineKind.LLAMACPP, is_in_header=False)] | None = None
 
 

@@ -206,7 +206,8 @@ class BatchRunner:
         """Let those learn what a step took who decide by it; decode chunks come first in a plan."""
         if self._speculation is not None:
             threads = self._engine.threads
-            self._speculation.on_step(plan, result, cpu_s, None if threads is None else threads.num)
+            cost_s = cpu_s if self._engine.computes_on_cpu else duration_s
+            self._speculation.on_step(plan, result, cost_s, None if threads is None else threads.num)
             self._note_drafts(self._speculation)
         if any(chunk.draft for chunk in plan.chunks):
             return  # it tells nothing of steps without drafts

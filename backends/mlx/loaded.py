@@ -8,11 +8,10 @@ A sequence with an editor costs the whole batch its pipelining: its logits have 
 can be drawn.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
@@ -30,6 +29,7 @@ from backends.mlx.device import device_name, has_metal
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.inputs import SequenceInputs, cut_at
 from backends.mlx.library import mlx_errors
+from backends.mlx.live import Live, Retired, why_no_drafts
 from backends.mlx.loading import (
     LIBRARIES,
     VISION_LIBRARIES,
@@ -37,8 +37,9 @@ from backends.mlx.loading import (
     context_length,
 )
 from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
-from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
+from backends.mlx.sampler import EditedDraws, SeededSampler, create_sampler
 from backends.mlx.scoring import PromptScorer
+from backends.mlx.single import STEPS_WITHOUT, SingleDecoder
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence, Tile
 from backends.step import Chunk, StepPlan, StepResult
@@ -47,32 +48,6 @@ from backends.wire.request import Pooling
 
 METAL_STEP_TOKENS = 512
 CPU_STEP_TOKENS = 64
-_WHY_NO_DRAFTS = "the batches of mlx-lm draw one token of each sequence in a step"
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Live:
-    """A sequence that was inserted and has not ended.
-
-    Attributes:
-        kept: Its cache while it is not in the generator; None = nothing is computed, or it is in there.
-        uid: The generator's number for it; None while it is not in there.
-        draws: Its edited draws since it was last given to the generator; None without an editor.
-    """
-
-    sequence: Sequence
-    sampler: Sampler
-    editor: LogitsEditor | None
-    kept: KeptCache | None = None
-    uid: int | None = None
-    draws: EditedDraws | None = None
-
-
-class _Retired(NamedTuple):
-    """An ended sequence's cache, and the tokens that it covers."""
-
-    kept: KeptCache
-    token_ids: list[int]
 
 
 class LoadedMLX(LoadedEngine):
@@ -97,7 +72,8 @@ class LoadedMLX(LoadedEngine):
                 kv_cells=max(num_tokens, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
                 devices=(device_name(),),
-                why_no_drafts=_WHY_NO_DRAFTS,
+                why_no_drafts=why_no_drafts(cutting, sees=self._vision is not None),
+                why_no_draft_model=None if spec.draft is None else "a second model drafts on llamacpp only",
             ),
             tokenizer,
             step_tokens=step_tokens,
@@ -105,9 +81,12 @@ class LoadedMLX(LoadedEngine):
             can_cut_cache=cutting.is_free,
             num_cuttable_tokens=cutting.num_tokens,
             makes_checkpoints=True,
+            max_drafted=1,
             forks_share_cells=False,
             closing_ids=closing_ids(wrapper),
         )
+        self.computes_on_cpu = not has_metal()
+        self._single = SingleDecoder(model)
         self._generator = BatchGenerator(
             model,
             completion_batch_size=spec.max_sequences,
@@ -120,14 +99,14 @@ class LoadedMLX(LoadedEngine):
         self._prefill = PrefillSize(step_tokens)
         self._scorer = PromptScorer(model, step_tokens)
         self._inputs = SequenceInputs() if self._vision is None else self._vision.inputs
-        self._live: dict[int, _Live] = {}
-        self._by_uid: dict[int, _Live] = {}
-        self._retired: dict[int, _Retired] = {}
+        self._live: dict[int, Live] = {}
+        self._by_uid: dict[int, Live] = {}
+        self._retired: dict[int, Retired] = {}
         self._checkpoints = CheckpointStore[LayerCopies]()
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
-        self._live[sequence.sequence_id] = _Live(sequence, create_sampler(sequence.sampling), editor)
+        self._live[sequence.sequence_id] = Live(sequence, create_sampler(sequence.sampling), editor)
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Copy the source's cache, cut it and keep it until the target's first step.
@@ -196,7 +175,7 @@ class LoadedMLX(LoadedEngine):
         cache, states = read
         for state in states:
             self._checkpoints.add(sequence_id, state.num_tokens, state)
-        self._retired[sequence_id] = _Retired(cache, token_ids[: cache.num_tokens])
+        self._retired[sequence_id] = Retired(cache, token_ids[: cache.num_tokens])
         return cache.num_tokens
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
@@ -211,6 +190,8 @@ class LoadedMLX(LoadedEngine):
         if not plan.chunks:
             return StepResult(num_computed=held)
         result = StepResult(num_computed=held)
+        if self._decode_alone(plan.chunks, result):
+            return result
         scored: list[Chunk] = []
         generated: list[Chunk] = []
         for chunk in plan.chunks:
@@ -250,6 +231,26 @@ class LoadedMLX(LoadedEngine):
         self._generator.close()
         self._model = None
 
+    def _decode_alone(self, chunks: tuple[Chunk, ...], result: StepResult) -> bool:
+        """Decode outside the generator where a sequence is alone and has a draft, or had one; tell whether it was."""
+        first, *others = chunks
+        live = self._live[first.sequence.sequence_id]
+        if first.draft:
+            live.num_single = STEPS_WITHOUT
+        if others or not first.sequence.is_decoding or not live.num_single:
+            live.num_single = 0
+            return False
+        live.num_single -= not first.draft
+        if live.uid is not None:
+            self._hold(live)
+        if live.kept is None:  # there was no memory for a copy
+            live.num_single = 0
+            return False
+        # In the generator's stream, in which the cache has been computed and will be again.
+        with mlx_errors(EngineError, "compute the step"), mx.stream(self._generator.stream):
+            self._single.step(first, live.kept, live.sampler, live.editor, result)
+        return True
+
     def _generate(self, chunks: list[Chunk], result: StepResult) -> None:
         """Let the generator do its next step."""
         for chunk in chunks:
@@ -283,7 +284,7 @@ class LoadedMLX(LoadedEngine):
                 live.kept, result.prompt_scores[sequence_id] = scored
                 result.num_computed[sequence_id] = live.kept.num_tokens
 
-    def _submit(self, live: _Live) -> None:
+    def _submit(self, live: Live) -> None:
         sequence, kept = live.sequence, live.kept
         live.kept = None
         num_done = 0 if kept is None else kept.num_tokens
@@ -327,15 +328,19 @@ class LoadedMLX(LoadedEngine):
         """Return the cache of a sequence in the generator, not computed yet where that copies it."""
         return KeptCache.of(self._generator.extract_cache([uid])[uid])
 
-    def _retirable(self, sequence_id: int) -> _Retired | None:
+    def _retirable(self, sequence_id: int) -> Retired | None:
         """Return what could be kept of a live sequence."""
         live = self._live.get(sequence_id)
         cache = self._cache_of(sequence_id)
-        if live is None or cache is None or not 0 < cache.num_tokens <= len(live.sequence.token_ids):
+        if live is None or cache is None:
             return None
-        return _Retired(cache, live.sequence.token_ids[: cache.num_tokens])
+        if cache.num_tokens > len(live.sequence.token_ids):  # of a draft whose end nobody wants any more
+            cache.cut(len(live.sequence.token_ids))
+        if not 0 < cache.num_tokens <= len(live.sequence.token_ids):
+            return None
+        return Retired(cache, live.sequence.token_ids[: cache.num_tokens])
 
-    def _hold(self, live: _Live) -> int:
+    def _hold(self, live: Live) -> int:
         """Take a sequence out of the generator, keeping its cache; return how many of its tokens that holds."""
         sequence = live.sequence
         cache = self._cache_of(sequence.sequence_id)

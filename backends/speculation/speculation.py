@@ -108,7 +108,8 @@ class Speculation:
         """
         chunks = plan.chunks
         num_rows = len(chunks)
-        is_full = num_rows >= max(2, self._limits.max_sequences)
+        most = self._limits.max_drafted
+        is_full = num_rows >= max(2, self._limits.max_sequences) or (most is not None and num_rows > most)
         max_rows = min(num_rows + num_free_cells, self._limits.step_tokens)
         self._drafting_s = 0.0
         if not self._num_drafting or not _all_decode(chunks) or is_full or max_rows <= num_rows:
@@ -128,7 +129,8 @@ class Speculation:
         """Learn from a step that was not given up.
 
         Args:
-            cpu_s: What it took of the processors: by the clock it takes longer where others use them too.
+            cpu_s: What it took of the processors: by the clock it takes longer where others use them too. Where they do
+                not compute, by the clock.
             num_threads: That computed it, where that is known.
         """
         if not self._num_drafting or not _all_decode(plan.chunks):

@@ -200,12 +200,14 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         cache_limit_bytes: MLX's buffer cache; None = by the machine's memory.
         memory_limit_bytes: From where MLX waits for memory before it takes more; None = by the machine's memory.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
+        speculation: Whether tokens are drafted for requests that do not say; for one that computes alone.
     """
 
     prefill_step_tokens: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     cache_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
     memory_limit_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     wired_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
+    speculation: SpeculationMode = "off"
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.defaults import RequestDefaults, recommended_in_force
-from router.models.draft import DraftSource, draft_source
+from router.models.draft import draft_source
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
@@ -94,9 +94,6 @@ class ModelDirectory:
         model = self._draft_model(draft.name)
         artifacts = () if model is None else model.artifacts
         return next((artifact for artifact in artifacts if artifact.id == draft.artifact_id), None)
-
-    def _draft(self, name: str) -> DraftSource:
-        return draft_source(name, self._draft_model(name))
 
     def _draft_model(self, name: str) -> Model | None:
         """Return a model that drafts for others, also for those who may not ask it themselves."""
@@ -217,7 +214,7 @@ class ModelDirectory:
             adapter=model_request.adapter,
             picture=None if param is None else PictureNeed(param, self.model_that_sees, self._cannot_see),
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
-            find_draft=self._draft,
+            find_draft=lambda name: draft_source(name, self._draft_model(name), model.name),
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.source.artifact_id:

@@ -27,14 +27,17 @@ class DraftSource(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str | None = None
 
 
-def draft_source(name: str, model: Model | None) -> DraftSource:
+def draft_source(name: str, model: Model | None, main: str = "") -> DraftSource:
     """Return what drafts, by the name that the setting has.
 
     Args:
         model: Of that name; None = there is none.
+        main: Name of the model that it is to draft for; files that turned out the same have made one model of two.
     """
     if model is None:
         return DraftSource(name=name, why_not=f"there is no model '{name}'")
+    if model.name == main:
+        return DraftSource(name=name, why_not=f"'{name}' is '{main}' itself")
     artifact = model.artifact_for(EngineKind.LLAMACPP)
     if artifact is None or artifact.status != "ok":
         reason = "it has no GGUF" if artifact is None else artifact.reason or f"its GGUF is {artifact.status}"

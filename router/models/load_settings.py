@@ -38,8 +38,8 @@ def config_for(config: Config, load: LoadSettings) -> Config:
         return config
     changes: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for name, setting in LOAD_SETTINGS.items():
-        if setting.section is not None:
-            changes[setting.section][name] = getattr(load, name)
+        for section in {setting.section_for(engine) for engine in EngineKind} - {None}:
+            changes[str(section)][name] = getattr(load, name)
     sections = {section: _changed(getattr(config, section), own) for section, own in changes.items()}
     return replace(config, **sections)
 
@@ -47,10 +47,11 @@ def config_for(config: Config, load: LoadSettings) -> Config:
 def settings_in_force(config: Config, engine: EngineKind, load: LoadSettings) -> dict[str, Any]:
     """Return every setting that the engine has, as it is for one target."""
     config = config_for(config, load)
+    sections = {name: setting.section_for(engine) for name, setting in LOAD_SETTINGS.items()}
     return {
-        name: getattr(load if setting.section is None else getattr(config, setting.section), name)
-        for name, setting in LOAD_SETTINGS.items()
-        if setting.engine in {None, engine}
+        name: getattr(load if section is None else getattr(config, section), name)
+        for name, section in sections.items()
+        if LOAD_SETTINGS[name].engine in {None, engine}
     }
 
 

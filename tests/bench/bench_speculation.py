@@ -29,7 +29,7 @@ from backends.base import LoadedEngine
 from backends.wire.load import DraftSpec, LoadSpec
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import SamplingParams, SpeculationMode
-from tests.bench.support.models import bundled_gguf
+from tests.bench.support.models import bundled_gguf, bundled_mlx
 from tests.bench.support.report import Row, in_turns, machine_watch, note
 from tests.support.bare_engine import engine_of, load
 from tests.support.engine_driver import EngineDriver
@@ -178,9 +178,14 @@ def _cpu_ms(samples: list[Sample]) -> float:
     return statistics.median(sample.cpu_s for sample in samples) * 1000
 
 
+def _bundled_folder() -> Path:
+    return bundled_mlx() or sys.exit("the bundled model has no MLX form here; scripts/setup makes it")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", nargs="?", type=Path, help="default: the bundled model as Q4_0")
+    parser.add_argument("--engine", default="llamacpp", choices=["llamacpp", "mlx"])
     parser.add_argument("--mode", default="auto", choices=["auto", "lookup", "draft"])
     parser.add_argument("--type", default="q4_0", choices=list(FORMS), help="of the bundled model, without a file")
     parser.add_argument("--draft", nargs="?", type=Path, const=Path(), help="GGUF that drafts; default: Q4_0 bundled")
@@ -194,7 +199,9 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the first answer of each row")
     arguments = parser.parse_args()
     with machine_watch(), tempfile.TemporaryDirectory() as folder:
-        path = arguments.gguf or quantized(Path(folder), arguments.type)
+        path = arguments.gguf or (
+            quantized(Path(folder), arguments.type) if arguments.engine == "llamacpp" else _bundled_folder()
+        )
         draft = arguments.draft
         if draft == Path():
             draft = quantized(Path(folder), "q4_0")
@@ -207,7 +214,7 @@ def main() -> None:
             num_threads=arguments.threads,
             draft=draft and DraftSpec(name="d", model_path=str(draft), context_length=CONTEXT_LENGTH, kv_cells=cells),
         )
-        engine = load("llamacpp", spec)
+        engine = load(arguments.engine, spec)
         try:
             measure(engine, arguments)
         finally:

@@ -20,6 +20,8 @@ from backends.speculation.drafter import Drafter, Drafts, Wish
 
 _DECODE_OK: Final = 0
 _LEAST_SHARE: Final = 0.01
+_MOST_ROWS: Final = 128
+"""Of one evaluation: what is missing of a long text comes in pieces, between which answers go on and end."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -79,7 +81,7 @@ class DraftModel(Drafter):
         self._context = context
         self._memory = llama_cpp.llama_get_memory(context)
         self._num_cells: int = llama_cpp.llama_n_ctx(context)
-        self._max_rows: int = params.n_batch
+        self._max_rows: int = min(params.n_batch, _MOST_ROWS)
         self.num_threads: Callable[[], int] = lambda: int(params.n_threads)
         self._batch = llama_cpp.llama_batch_init(self._max_rows, 0, 1)
         vocab = llama_cpp.llama_model_get_vocab(model)

@@ -199,9 +199,8 @@ def _num_threads(target: Target, config: Config) -> int | None:
 
 
 def _speculation(target: Target, config: Config) -> str | None:
-    if target.engine.kind is not EngineKind.LLAMACPP:
-        return None
-    return target.load.speculation or config.llamacpp.speculation
+    section = config.llamacpp if target.engine.kind is EngineKind.LLAMACPP else config.mlx
+    return target.load.speculation or section.speculation
 
 
 def _queue(serving: RequestService) -> QueueStatus:

@@ -17,7 +17,7 @@ from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import text_ids
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver
 
-DRAFTING = ("fake", "llamacpp")
+DRAFTING = ("fake", "llamacpp", "mlx")
 SAMPLINGS = {
     "greedy": GREEDY,
     "drawn here": SamplingParams(temperature=0.9, seed=7),
@@ -40,13 +40,18 @@ class Oracle(TokenLookup):
         known = next((whole for whole in self.known if whole[: len(token_ids)] == token_ids), token_ids)
         places = range(len(token_ids), min(len(token_ids) + max_tokens, len(known)))
         every = self.spoilt_every
-        return tuple(known[at] ^ 1 if every is not None and at % every == 0 else known[at] for at in places)
+        return tuple(other_than(known[at]) if every is not None and at % every == 0 else known[at] for at in places)
+
+
+def other_than(token_id: int) -> int:
+    """Return another token that every vocabulary has."""
+    return 65 if token_id != 65 else 66
 
 
 @pytest.fixture(params=DRAFTING)
 def drafting(request: pytest.FixtureRequest, loaded_engines: Callable[[str], EngineUnderTest]) -> LoadedEngine:
-    if request.param == "llamacpp":
-        return loaded_engines("llamacpp").engine
+    if request.param != "fake":
+        return loaded_engines(request.param).engine
     spec = LoadSpec(model_path="", context_length=256, max_sequences=4, kv_cells=1024, step_tokens=64)
     return FakeEngine(FakeOptions(takes_drafts=True)).load(spec, lambda _share: None)
 
@@ -64,6 +69,11 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
     monkeypatch.setattr(Oracle, "spoilt_every", None)
     monkeypatch.setattr(speculation, "TokenLookup", Oracle)
     return Oracle
+
+
+def most(driver: EngineDriver, num: int) -> int:
+    """Return how many of so many sequences may have drafts together."""
+    return min(num, driver.engine.limits.max_drafted or num)
 
 
 def prompt_of(number: int) -> list[int]:
@@ -103,10 +113,10 @@ def contents(answer: Answer) -> tuple[object, ...]:
 def test_the_same_tokens_are_drawn_whatever_is_drafted(
     driver: EngineDriver, oracle: type[Oracle], sampling: SamplingParams, spoilt_every: int | None
 ) -> None:
-    plain = answered(driver, sampling, OFF, 3)
+    plain = answered(driver, sampling, OFF, most(driver, 3))
     oracle.spoilt_every = spoilt_every
     num_before = driver.batcher.counts.num_steps
-    drafted = answered(driver, sampling, LOOKUP, 3)
+    drafted = answered(driver, sampling, LOOKUP, most(driver, 3))
     assert [contents(answer) for answer in drafted] == [contents(answer) for answer in plain]
     num_steps = driver.batcher.counts.num_steps - num_before
     assert num_steps < NUM_TOKENS / 2 if spoilt_every != 1 else num_steps >= NUM_TOKENS
@@ -118,10 +128,11 @@ def test_the_same_tokens_are_drawn_whatever_is_drafted(
 
 @pytest.mark.parametrize("max_tokens", range(1, 12))
 def test_an_answer_ends_at_its_limit_in_the_middle_of_a_draft(driver: EngineDriver, max_tokens: int) -> None:
-    answered(driver, GREEDY, OFF, 2)
-    plain = answered(driver, GREEDY, OFF, 2, max_tokens=max_tokens)
+    num = most(driver, 2)
+    answered(driver, GREEDY, OFF, num)
+    plain = answered(driver, GREEDY, OFF, num, max_tokens=max_tokens)
     Oracle.known = [prompt_of(number) + answer.token_ids + [65] * 9 for number, answer in enumerate(plain)]
-    drafted = answered(driver, GREEDY, LOOKUP, 2, max_tokens=max_tokens)
+    drafted = answered(driver, GREEDY, LOOKUP, num, max_tokens=max_tokens)
     assert [contents(answer) for answer in drafted] == [contents(answer) for answer in plain]
 
 
@@ -188,8 +199,31 @@ def test_drafts_take_no_cells_that_are_not_there(drafting: LoadedEngine, oracle:
     driver.close()
 
 
-def test_an_engine_without_drafts_refuses_them_by_name(loaded_engines: Callable[[str], EngineUnderTest]) -> None:
-    driver = EngineDriver(loaded_engines("mlx").engine)
+def test_drafts_begin_and_end_as_others_come_and_go(driver: EngineDriver, oracle: type[Oracle]) -> None:
+    """Where one alone may have drafts, it goes on without them beside others, and with them when they are gone."""
+    plain = answered(driver, SAMPLINGS["drawn here"], OFF, 2)
+    oracle.spoilt_every = 4
+    first, *_ = submitted(driver, SAMPLINGS["drawn here"], LOOKUP, 1)
+    driver.step_until(lambda: driver.num_output_tokens(first) >= 10)
+    seed = (SAMPLINGS["drawn here"].seed or 0) + 1
+    sampling = msgspec.structs.replace(SAMPLINGS["drawn here"], seed=seed)
+    second = driver.submit(prompt_of(1), sampling, max_tokens=12, ignore_eos=True, speculation=LOOKUP)
+    driver.run()
+    assert driver.answers[first].token_ids == plain[0].token_ids
+    assert driver.answers[second].token_ids == plain[1].token_ids[:12]
+    assert driver.answers[first].end.usage.num_accepted_tokens > 10
+
+
+def test_drafts_that_stop_leave_the_rest_of_the_answer_as_it_is(driver: EngineDriver, oracle: type[Oracle]) -> None:
+    (plain,) = answered(driver, SAMPLINGS["edited"], OFF, 1)
+    oracle.known = [known[:35] for known in oracle.known]
+    (drafted,) = answered(driver, SAMPLINGS["edited"], LOOKUP, 1)
+    assert contents(drafted) == contents(plain)
+    assert drafted.end.usage.num_drafted_tokens < 20
+
+
+def test_an_engine_without_drafts_refuses_them_by_name() -> None:
+    driver = EngineDriver(FakeEngine(FakeOptions()).load(LoadSpec(model_path=""), lambda _share: None))
     failed = driver.answers[driver.submit("a", speculation=LOOKUP)].failed
     assert isinstance(failed, Failed)
     assert (failed.code, failed.param) == ("unsupported_by_model", "speculation")

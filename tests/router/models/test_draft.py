@@ -103,3 +103,8 @@ def test_it_is_loaded_where_it_may_draft(mode: str, why_not: str | None) -> None
 
 def test_one_that_is_gone_is_told() -> None:
     assert draft_source("small", None).why_not == "there is no model 'small'"
+
+
+def test_one_that_has_become_the_model_itself_is_not_loaded(registry: Registry) -> None:
+    big = registry.models.get("big")
+    assert draft_source("small", big, "big").why_not == "'small' is 'big' itself"

@@ -128,8 +128,8 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
     else:
         with pytest.raises(InvalidRequestError):
             read_headers({LOAD_HEADER: f"{name}={value}"})
-    if setting.section is not None:
-        own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), setting.section)))
+    for section in {setting.section_for(engine) for engine in EngineKind} - {None}:
+        own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), str(section))))
         ranges = [next(field.type for field in kind.fields if field.name == name) for kind in (own, configs)]  # type: ignore[attr-defined]
         assert plain_types(ranges[0]) == plain_types(ranges[1]), "the same type and range, perhaps with null"
 

@@ -43,7 +43,13 @@ CONFIG = Config(
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0", speculation="lookup"),
     limits=LimitsConfig(background_max_wait_s=44.0),
     cache=CacheConfig(slots=9, session_ttl_s=33.0, checkpoint_bytes=88),
-    mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, memory_limit_bytes=3 << 20, wired_limit_bytes=22),
+    mlx=MLXConfig(
+        prefill_step_tokens=66,
+        cache_limit_bytes=11,
+        memory_limit_bytes=3 << 20,
+        wired_limit_bytes=22,
+        speculation="auto",
+    ),
 )
 
 
@@ -81,6 +87,7 @@ def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
         cache_limit_bytes=11,
         memory_limit_bytes=3 << 20,
         wired_limit_bytes=22,
+        speculation=SpeculationMode.AUTO,
     )
 
 
