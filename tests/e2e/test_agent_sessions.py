@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 CONTEXT_LENGTH = 32_768
-SYSTEM_CHARS = 6_000
+SYSTEM_CHARS = 4_000
 NUM_TURNS = 5
 MODEL = "agent"
 CUT_TOKENS = 24

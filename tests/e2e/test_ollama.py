@@ -190,8 +190,8 @@ def test_vectors_are_openais(tooled_gateway: GatewayProcess, engine: str) -> Non
     ours = ask_embed(tooled_gateway, model=model, input=["a", "b"])
     theirs = tooled_gateway.post("/v1/embeddings", {"model": model, "input": ["a", "b"]}).json()["data"]
     assert ours["embeddings"] == [each["embedding"] for each in theirs]
-    long = ask_embed(tooled_gateway, model=model, input="a " * 20_000)
-    assert long["prompt_eval_count"] == 8192
+    long = ask_embed(tooled_gateway, model=f"tiny@{engine}", input="a " * 20_000)
+    assert long["prompt_eval_count"] == 512, "cut to the context, Ollama's default"
 
 
 def ask_embed(gateway: GatewayProcess, **body: Any) -> Any:
