@@ -10,6 +10,7 @@ import pytest
 from anthropic.types import Message, MessageParam, ToolParam, ToolUseBlock
 
 from tests.support.gateway_process import GatewayProcess
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
@@ -259,6 +260,8 @@ def test_keys_and_versions_are_accepted_in_any_form(tooled_gateway: GatewayProce
     body = {"model": "tooled", "max_tokens": 1, "messages": FOX}
     for headers in ({}, {"x-api-key": "k"}, {"authorization": "Bearer k", "anthropic-version": "2023-06-01"}):
         assert (
-            httpx.post(f"{tooled_gateway.url}/v1/messages", json=body, headers=headers, timeout=WITHIN_S).status_code
+            httpx.post(
+                f"{tooled_gateway.url}/v1/messages", json=body, headers=headers, timeout=WITHIN_S, verify=NO_TLS
+            ).status_code
             == 200
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, run_cli
-from tests.support.waiting import wait_until
+from tests.support.waiting import POLL_S, wait_until
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hello fox"}], "max_tokens": 16}
 StartGateway = Callable[..., GatewayProcess]
@@ -92,7 +92,7 @@ def test_flips_under_load_lose_nothing_and_never_have_two_engines_resident(start
 
     def sample_workers() -> None:
         nonlocal most_workers
-        while not done.is_set():
+        while not done.wait(POLL_S):
             workers = gateway.status()["workers"]
             most_workers = max(most_workers, sum(each["state"] in HAS_MODEL for each in workers))
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support.gateway_process import GatewayProcess
 from tests.support.metric_values import MetricValues, values
 from tests.support.mixed_requests import KINDS, MixedClient, check_counters, given_up
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ def test_each_counter_equals_the_clients_own_count_on_real_engines(start_gateway
     gateway = start_gateway({"limits": {"max_queue": 1000}, "engine": "llamacpp"})
 
     async def asked() -> tuple[MetricValues, list[MixedClient]]:
-        async with httpx.AsyncClient(base_url=gateway.url, timeout=WITHIN_S, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=WITHIN_S, trust_env=False, verify=NO_TLS) as http:
             clients = [MixedClient(http, "tiny", engine) for engine in ("llamacpp", "mlx")]
             for number, client in enumerate(clients):
                 await client.run(number, 80, PREDICTABLE)

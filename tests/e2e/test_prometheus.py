@@ -16,6 +16,7 @@ from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S, wait_until
 
 PROMETHEUS = shutil.which("prometheus")
@@ -59,7 +60,7 @@ def prometheus(gateway: GatewayProcess, tmp_path: Path) -> Iterator[httpx.Client
             stdout=log,
             stderr=log,
         )
-    with httpx.Client(base_url=f"http://{address}", timeout=WITHIN_S, trust_env=False) as client:
+    with httpx.Client(base_url=f"http://{address}", timeout=WITHIN_S, trust_env=False, verify=NO_TLS) as client:
         yield client
     process.terminate()
     process.wait(WITHIN_S)

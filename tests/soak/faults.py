@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from tests.soak.ground import REPO, Ground, Outage
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import wait_until
 
 PULLED: Final = "pulled"
@@ -115,7 +116,7 @@ def pull(ground: Ground, rng: random.Random) -> str:
     finally:
         ground.hub.held_after = None
     with contextlib.suppress(httpx.HTTPError):
-        httpx.delete(f"{ground.url}/v1/models/{PULLED}", timeout=30, trust_env=False)
+        httpx.delete(f"{ground.url}/v1/models/{PULLED}", timeout=30, trust_env=False, verify=NO_TLS)
     return said
 
 
@@ -183,7 +184,7 @@ def _pull(ground: Ground) -> str:
         body = {"reference": REPO, "name": PULLED}
         url = f"{ground.url}/v1/mlxr/models/pull"
         timeout = httpx.Timeout(FAULT_S, connect=5)
-        with httpx.stream("POST", url, json=body, timeout=timeout, trust_env=False) as response:
+        with httpx.stream("POST", url, json=body, timeout=timeout, trust_env=False, verify=NO_TLS) as response:
             until = time.monotonic() + FAULT_S
             if response.status_code != httpx.codes.OK:
                 return f"{response.status_code} {json.loads(response.read())['error']['code']}"

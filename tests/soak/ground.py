@@ -22,6 +22,7 @@ from router.config.paths import Paths
 from router.service.plan import ServicePlan
 from router.service.systemd import unit_text
 from tests.support import tiny_model
+from tests.support.plain_http import NO_TLS
 from tests.support.stub_hub import StubHub
 from tests.support.unit_supervisor import UnitSupervisor
 
@@ -93,11 +94,13 @@ class Ground(NamedTuple):
         }
 
     def post(self, path: str, body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=body, timeout=60, trust_env=False)
+        return httpx.post(f"{self.url}{path}", json=body, timeout=60, trust_env=False, verify=NO_TLS)
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/ready", timeout=2, trust_env=False).status_code == httpx.codes.OK
+            return (
+                httpx.get(f"{self.url}/ready", timeout=2, trust_env=False, verify=NO_TLS).status_code == httpx.codes.OK
+            )
         return False
 
     def sample(self) -> Sample | None:

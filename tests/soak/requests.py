@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import httpx
 
+from tests.support.plain_http import NO_TLS
+
 SILENCE_S = 90.0
 """After so much silence a request counts as hanging: the server sends a comment each few seconds."""
 
@@ -122,7 +124,7 @@ async def keep_asking(url: str, rng: random.Random, is_over: asyncio.Event, watc
     """Ask one request after the other until it is over."""
     timeout = httpx.Timeout(SILENCE_S, connect=5.0)
     while not is_over.is_set():
-        async with httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False, verify=NO_TLS) as client:
             for _ in range(20):
                 watched.append(await ask(client, rng))
                 pause_s = 0.5 if watched[-1].outcome in {"unreached", "refused"} else rng.uniform(0.02, 0.3)

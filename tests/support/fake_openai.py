@@ -56,6 +56,7 @@ from router.telemetry.telemetry import Telemetry
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import FakeFleet, make_config
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S
 
 
@@ -117,7 +118,7 @@ class FakeFront:
         host, port = (await self.server.start()).tcp[0]
         self.services.server.url = f"http://{host}:{port}"
         self._served = asyncio.create_task(self.server.wait_stopped())
-        self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)
+        self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S, verify=NO_TLS)
         return self
 
     def _services(self) -> Services:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 from tests.support.memory_group import MemoryGroup
+from tests.support.plain_http import NO_TLS
 from tests.support.processes import running_children
 from tests.support.waiting import WITHIN_S
 
@@ -70,7 +71,7 @@ class GatewayProcess:
         trusting: ssl.SSLContext | None = None,
     ) -> None:
         self.home = home
-        self._verify = trusting or True
+        self._verify = trusting or NO_TLS
         argv = [*_SERVE] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)]
         argv += arguments
         if config is not None:

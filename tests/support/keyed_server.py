@@ -13,6 +13,7 @@ from router.keys.key import new_key
 from router.keys.store import KeyStore
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S
 
 WRONG: Final = "sk-mlxr-" + "x" * 43
@@ -57,9 +58,14 @@ class KeyedServer:
 
     def client(self, way: str = "tcp", kind: str = "none") -> httpx.Client:
         headers = {} if kind == "none" else {"Authorization": f"Bearer {self.secrets[kind]}"}
-        transport = httpx.HTTPTransport(uds=str(self.socket)) if way == "unix" else None
+        transport = httpx.HTTPTransport(uds=str(self.socket), verify=NO_TLS) if way == "unix" else None
         return httpx.Client(
-            base_url=self.gateway.url, headers=headers, timeout=WITHIN_S, trust_env=False, transport=transport
+            base_url=self.gateway.url,
+            headers=headers,
+            timeout=WITHIN_S,
+            trust_env=False,
+            verify=NO_TLS,
+            transport=transport,
         )
 
 
