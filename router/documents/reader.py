@@ -19,6 +19,7 @@ from router.config.documents import DocumentsConfig
 from router.documents.kinds import Kind, document_name, kind_of
 from router.documents.messages import Reading, ReadingLimits, Task
 from router.documents.process import read_in_child
+from router.documents.quoting import shown_text
 from router.errors import DocumentError, QueueFullError
 
 MAX_WAITING_BYTES: Final = 128 << 20
@@ -50,6 +51,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     is_truncated: bool
     notes: tuple[str, ...]
     scanned: tuple[int, ...]
+
+    def shown_text(self) -> str:
+        """Return what a model is told that it says; errors as of `quoting.shown_text`."""
+        return shown_text(self.name, self.markdown, is_truncated=self.is_truncated, scanned=self.scanned)
 
 
 class DocumentReader:

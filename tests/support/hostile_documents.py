@@ -302,4 +302,4 @@ def _texts() -> Iterator[Hostile]:
     yield "escapes of a terminal", "a.txt", b"\x1b[2J\x1b]0;x\x07" * 2, None
     yield "nothing but marks", "a.txt", b"\xef\xbb\xbf", None
     yield "nothing", "a.txt", b"", "empty"
-    yield "much text", "a.txt", b"line\n" * 4_000_000, None
+    yield "a long text of lines", "a.txt", b"line\n" * 4_000_000, None

@@ -53,15 +53,18 @@ class ChatSession:
         self._engine = engine
         self._has_stats = has_stats
 
-    def ask(self, text: str, images: Sequence[Path] = ()) -> None:
+    def ask(self, text: str, images: Sequence[Path] = (), documents: Sequence[str] = ()) -> None:
         """Say something, print the answer as it comes, and remember both.
+
+        Args:
+            documents: What stands in front of the text, quoted.
 
         Raises:
             ClientError: The server cannot answer; what was said is forgotten again.
             CommandError: A picture cannot be read.
             KeyboardInterrupt: The user stopped the answer; what came until then is remembered.
         """
-        self._messages.append({"role": "user", "content": message_content(text, images)})
+        self._messages.append({"role": "user", "content": message_content("\n\n".join([*documents, text]), images)})
         answer: list[str] = []
         try:
             with naming_files(images, f"messages[{len(self._messages) - 1}].content"):
@@ -116,12 +119,12 @@ class ChatSession:
         body = self._body | {"messages": self._messages}
         return self._client.stream_chat(body, engine=self._engine)
 
-    def loop(self, images: Sequence[Path] = ()) -> None:
-        """Ask what the user types, until they leave; the first question has these pictures with it."""
+    def loop(self, images: Sequence[Path] = (), documents: Sequence[str] = ()) -> None:
+        """Ask what the user types, until they leave; the first question has these pictures and documents with it."""
         import readline  # noqa: F401, PLC0415 - importing it gives input() its line editing
 
         print(dim(HELP_TEXT))
-        waiting = list(images)
+        waiting, quoted = list(images), list(documents)
         while (text := _typed()) is not None:
             match text.strip():
                 case "":
@@ -129,7 +132,7 @@ class ChatSession:
                 case "/bye":
                     return
                 case "/clear":
-                    self._messages, waiting = list(self._beginning), []
+                    self._messages, waiting, quoted = list(self._beginning), [], []
                     print(dim("Forgotten."))
                 case command if command.startswith("/") and " " not in command and not split_paths(text)[1]:
                     print(f"There is no {shown(command)}. {HELP_TEXT}")
@@ -139,12 +142,12 @@ class ChatSession:
                     if typed:
                         print(dim("Shown: " + ", ".join(shown(path.name) for path in waiting)))
                     if question:
-                        self._ask_and_go_on(question, waiting)
-                        waiting = []
+                        self._ask_and_go_on(question, waiting, quoted)
+                        waiting, quoted = [], []
 
-    def _ask_and_go_on(self, text: str, images: Sequence[Path]) -> None:
+    def _ask_and_go_on(self, text: str, images: Sequence[Path], documents: Sequence[str]) -> None:
         try:
-            self.ask(text, images)
+            self.ask(text, images, documents)
         except KeyboardInterrupt:
             print(dim("(stopped)"))
         except (ClientError, CommandError) as exc:

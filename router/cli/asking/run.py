@@ -16,6 +16,7 @@ from registry.catalogue import Model
 from registry.errors import DatabaseError, InvalidModelNameError, ModelNotFoundError
 from registry.names import parse_model_reference
 from router.cli.asking.chat import ChatSession, CompletionSession
+from router.cli.asking.documents import quoted_documents
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option
@@ -42,6 +43,14 @@ TEMPERATURE: Final = 0.7
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A picture to show with the prompt; repeatable.",
 )
+@option(
+    "--file",
+    "files",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A document to read with the prompt (PDF, DOCX, PPTX, XLSX, ODS, HTML, CSV, text, code); repeatable.",
+)
 @option("--system", metavar="TEXT", help="System prompt.")
 @option("--max-tokens", type=click.IntRange(1), help="Longest answer.")
 @option("--temperature", type=click.FloatRange(0.0), help="0 = always the likeliest token.")
@@ -52,6 +61,7 @@ def run(
     prompt: str | None,
     engine: str | None,
     images: tuple[Path, ...],
+    files: tuple[Path, ...],
     system: str | None,
     max_tokens: int | None,
     temperature: float | None,
@@ -61,7 +71,8 @@ def run(
     """Ask a model, by the running server. Piped input is added to the prompt.
 
     Examples: `mlxr run smollm2-135m-instruct "Why is the sky blue?"`, `cat notes.txt | mlxr run qwen3-4b "Sum up:"`,
-    `mlxr run qwen3-4b --engine mlx --stats`, `mlxr run smolvlm "What is this?" --image photo.jpg`.
+    `mlxr run qwen3-4b --engine mlx --stats`, `mlxr run smolvlm "What is this?" --image photo.jpg`,
+    `mlxr run qwen3-4b "What does it conclude?" --file report.pdf`.
     """
     check_engine(engine)
     asked = _full_prompt(prompt)
@@ -81,10 +92,16 @@ def run(
             print(f"mlxr: {known.name} has no chat template; it goes on with what you write.", file=sys.stderr)
             session = CompletionSession
         chat = session(client, body, messages, engine=engine, has_stats=stats)
+        documents = quoted_documents(client, files, _on_engine(model, engine))
         if asked is not None:
-            chat.ask(asked, images)
+            chat.ask(asked, images, documents)
         else:
-            chat.loop(images)
+            chat.loop(images, documents)
+
+
+def _on_engine(model: str, engine: str | None) -> str:
+    """Give the model as it will be asked, so that counting does not load it on another engine first."""
+    return model if engine is None or "@" in model else f"{model}@{engine}"
 
 
 def _known_model(reference: str) -> Model | None:

@@ -65,6 +65,10 @@ class Client:
         """Have something done; the engine is that of requests that a model serves."""
         return self._decode(self._request("POST", path, body, timeout_s, engine), answer)
 
+    def post_bytes(self, path: str, answer: type[_T], body: bytes, timeout_s: float) -> _T:
+        """Send bytes as they are."""
+        return self._decode(self._request("POST", path, body, timeout_s), answer)
+
     def status(self) -> Status:
         """Ask for the server's state."""
         return self.get("/v1/mlxr/status", Status)
@@ -149,13 +153,14 @@ class Client:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Any] | bytes | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
         engine: str | None = None,
     ) -> httpx.Response:
+        sent: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
         with self._foreign_errors():
             timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
-            response = self._client().request(method, path, json=body, headers=_for(engine), timeout=timeout)
+            response = self._client().request(method, path, headers=_for(engine), timeout=timeout, **sent)
         if response.status_code != httpx.codes.OK:
             raise answer_error(response)
         return response

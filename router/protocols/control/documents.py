@@ -1,6 +1,6 @@
 """Documents by themselves: read one for a request that is to come, and forget it again; mlxr's own API."""
 
-from typing import Final, Literal
+from typing import Final
 
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -8,7 +8,6 @@ from msgspec import UNSET, UnsetType
 
 from backends.wire.prompts import TextPrompt
 from backends.wire.questions import CountTokens, TokenCount
-from router.documents.kinds import Kind
 from router.documents.quoting import quoted_document
 from router.documents.reader import Document
 from router.errors import ContextLengthExceededError, DocumentError, FileNotFoundHereError, UnsupportedMediaTypeError
@@ -16,9 +15,8 @@ from router.http.asgi import json_reply
 from router.http.caller import Scope, caller_of, current_caller
 from router.http.streaming import until_disconnect
 from router.models.model_request import ModelRequest
-from router.protocols.answers import AnswerBody, Deleted
 from router.protocols.control.api import MLXR_API
-from router.protocols.documents.inputs import shown_text
+from router.protocols.documents.answer_schemas import DeletedDocument, DocumentObject
 from router.protocols.endpoint import BINARY, Body, Parameter
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.queries import known_parameters, model_in_query
@@ -29,33 +27,6 @@ _NAME: Final = Parameter(name="name", type=str, what="Of its file; what it ends 
 _MODEL: Final = Parameter(
     name="model", type=str, what="By whose tokens it is counted; the model is loaded for that where it is not."
 )
-
-
-class DocumentObject(AnswerBody, frozen=True, kw_only=True):
-    """A document that was read; messages may name it by its id for a while.
-
-    Attributes:
-        markdown: What it says; "" = nothing that can be read.
-        num_pages: Pages, slides or sheets.
-        num_tokens: As the model would be shown it, where one was named and its context holds that many.
-        context_length: Of that model, as it is loaded.
-        notes: What is to be known of it, a sentence each.
-    """
-
-    id: str
-    name: str
-    kind: Kind
-    markdown: str
-    num_pages: int | None
-    num_chars: int
-    is_truncated: bool
-    notes: list[str]
-    num_tokens: int | UnsetType = UNSET
-    context_length: int | UnsetType = UNSET
-
-
-class DeletedDocument(Deleted[Literal["document"]], frozen=True, kw_only=True):
-    """A document that is forgotten; where a message has it already, it stays."""
 
 
 @MLXR_API.post(
@@ -85,6 +56,7 @@ async def read_document(request: AnyRequest, serving: ServingPart) -> ASGIApp:
             kind=document.kind,
             markdown=document.markdown,
             num_pages=document.num_pages,
+            scanned_pages=list(document.scanned),
             num_chars=len(document.markdown),
             is_truncated=document.is_truncated,
             notes=list(document.notes),
@@ -107,7 +79,7 @@ async def _counted(
 ) -> tuple[int | UnsetType, int | UnsetType]:
     """Return the tokens of a document as a model would be shown it, and the model's context; UNSET = not to be told."""
     try:
-        prompt = TextPrompt(quoted_document(document.name, shown_text(document)))
+        prompt = TextPrompt(quoted_document(document.name, document.shown_text()))
         reply = await serving.ask_model(request, model_request, CountTokens(prompt), prompt_param="document")
     except (ContextLengthExceededError, DocumentError):
         return UNSET, UNSET

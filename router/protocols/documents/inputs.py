@@ -101,24 +101,6 @@ class DocumentInputs:
         return await self.reader.read(sent.name or name, data, owner)
 
 
-def shown_text(document: Document) -> str:
-    """Return what a model is told that a document says.
-
-    Raises:
-        DocumentError: There is nothing in it that can be read.
-    """
-    if not document.markdown:
-        if document.scanned:
-            raise DocumentError(
-                f"{document.name} has pictures of pages and no text (scanned); send its pages as pictures "
-                "(input_image) to a model that sees, or put a text layer into it (OCR)"
-            )
-        raise DocumentError(f"{document.name} has no text in it")
-    told = [note for note in document.notes if document.scanned and note.startswith("Page")]
-    told += ["It goes on; only its beginning was taken."] if document.is_truncated else []
-    return "\n\n".join([document.markdown, *(f"[{note}]" for note in told)])
-
-
 def _decoded(text: str, name: str | None, max_bytes: int) -> tuple[str | None, bytes]:
     """Return the name and the bytes of what was sent as text.
 

@@ -14,7 +14,7 @@ from router.documents.kinds import document_name
 from router.documents.quoting import quoted_document
 from router.errors import DocumentError, UnsupportedFieldError
 from router.http.body import convert_part
-from router.protocols.documents.inputs import DocumentInputs, SentDocument, shown_text
+from router.protocols.documents.inputs import DocumentInputs, SentDocument
 from router.protocols.fields.json_types import JSONValue
 from router.protocols.fields.unseen import in_words
 from router.protocols.responses.images import parts_in
@@ -81,7 +81,7 @@ async def _read_file(documents: DocumentInputs, part: dict[str, Any], place: str
     data, name = part.pop("file_data"), part["filename"]
     try:
         found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=part["file_id"]))
-        part["text"] = shown_text(found)
+        part["text"] = found.shown_text()
         part["filename"] = found.name
     except DocumentError as exc:
         if is_asked:

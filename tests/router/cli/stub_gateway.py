@@ -142,7 +142,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(None)
 
     def do_POST(self) -> None:
-        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        is_json = self.headers.get("Content-Type") == "application/json"
+        self._answer(json.loads(body) if is_json else body)
 
     def _answer(self, body: Any) -> None:
         stub = self.stub

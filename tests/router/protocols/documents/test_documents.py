@@ -59,6 +59,7 @@ async def test_a_document_is_read_and_asked_about_by_its_id(front: FakeFront) ->
         "kind": "docx",
         "markdown": "# Report\n\nThe answer is 42.",
         "num_pages": None,
+        "scanned_pages": [],
         "num_chars": 27,
         "is_truncated": False,
         "notes": [],
