@@ -29,6 +29,7 @@ from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.keys.authenticator import Authenticator
 from router.keys.ring import KeyRing
+from router.keys.sessions import PageSessions
 from router.keys.use import KeyUse
 from router.memory.monitor import MemoryMonitor
 from router.models.editing import ModelEditing
@@ -89,6 +90,7 @@ class Services:
     batches: Batches
     conversations: Conversations
     keys: KeyAdministration
+    sessions: PageSessions
     configuration: ConfigAdministration
 
 
@@ -124,7 +126,7 @@ def create_app(services: Services) -> Litestar:
 
 def count_key_use(paths: Paths, keys: KeyRing, serving: RequestService) -> KeyUse:
     """Count what keys use, and hold them to their limits."""
-    use = KeyUse(paths.keys_db, keys.key)
+    use = KeyUse(paths.keys_db, keys.key, is_session_good=keys.is_session_good)
 
     def on_ended(running: RunningRequest | RunningEmbedding) -> None:
         account = account_of(running)

@@ -31,6 +31,7 @@ from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
 from router.keys.ring import KeyRing
+from router.keys.sessions import PageSessions
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
@@ -162,5 +163,6 @@ class Composition:
             batches=batches,
             conversations=conversations,
             keys=KeyAdministration(paths.keys_db),
+            sessions=PageSessions(paths.keys_db, lambda: keys.is_needed),
             configuration=ConfigAdministration(self.config, self.follower),
         )

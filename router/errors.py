@@ -26,6 +26,8 @@ commands that do not serve may import it.
     ├── KeyExistsError                   key_exists
     ├── TooManyKeysError                 too_many_keys
     ├── KeyNotFoundError                 key_not_found
+    ├── SessionNotFoundError             session_not_found
+    ├── SessionForbiddenError            session_not_allowed
     ├── HostNotAllowedError              host_not_allowed
     ├── OriginNotAllowedError            origin_not_allowed
     ├── RouteNotFoundError               route_not_found
@@ -263,6 +265,20 @@ class KeyNotFoundError(RouterError, code="key_not_found"):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no key {name!r:.80}; `mlxr keys list` shows those there are.", param="name")
+
+
+class SessionNotFoundError(RouterError, code="session_not_found"):
+    """There is no session of the page of that id for whoever asks."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is no session {session_id!r:.80}; `mlxr keys sessions` shows those there are.")
+
+
+class SessionForbiddenError(RouterError, code="session_not_allowed"):
+    """What only a key may, or the server's owner: a session of the page does not open others."""
+
+    def __init__(self) -> None:
+        super().__init__("A session of the page opens no other; use a key, or `mlxr ui` on the server's machine.")
 
 
 class HostNotAllowedError(RouterError, code="host_not_allowed"):

@@ -42,6 +42,7 @@ ROOT: Final = Group(
     "A local LLM server with two engines, MLX and llama.cpp, behind one model name.",
     {
         "serve": "serve:serve",
+        "ui": "ui:ui",
         "run": "asking.run:run",
         "report": "asking.report:report",
         "engine": "engine:engine",
@@ -105,6 +106,8 @@ ROOT: Final = Group(
                 "revoke": "keys:revoke",
                 "forget": "keys:forget",
                 "usage": "keys:usage",
+                "sessions": "sessions:list_sessions",
+                "end": "sessions:end",
             },
             default="list",
             epilog="Examples: `mlxr keys create laptop`, `mlxr keys`, `mlxr keys usage`.",

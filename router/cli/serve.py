@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import click
 
@@ -149,7 +148,7 @@ def _on_started(server: ServerFacts, models: Sequence[Model]) -> None:
 
 def _print_banner(server: ServerFacts, models: Sequence[Model]) -> None:
     """Say where the server is, what it has, and what to try."""
-    print(f"mlxr {VERSION} serves on {server.url} (Ctrl-C stops it); in a browser: {server.url}/ui/")
+    print(f"mlxr {VERSION} serves on {server.url} (Ctrl-C stops it); in a browser: {server.certified_url}/ui/")
     if not models:
         print("There are no models yet: `mlxr models pull ORG/REPO` gets one, also while the server runs.", flush=True)
         return
@@ -162,18 +161,8 @@ def _print_banner(server: ServerFacts, models: Sequence[Model]) -> None:
         return
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
     trust = "" if server.cert_file is None else f" --cacert {shlex.quote(server.cert_file)}"
-    print(f"Try: curl{trust} {_certified_url(server)}/v1/chat/completions -d '{body}'")
+    print(f"Try: curl{trust} {server.certified_url}/v1/chat/completions -d '{body}'")
     print(f'or, in another terminal: {_own_command()} run {name} "Why is the sky blue?"', flush=True)
-
-
-def _certified_url(server: ServerFacts) -> str:
-    """Give the server's address by a name that its certificate is for, if it has one."""
-    parts = urlsplit(server.url)
-    names = [name for name in server.cert_names if "*" not in name]
-    if not names or parts.hostname in names:
-        return server.url
-    host = f"[{names[0]}]" if ":" in names[0] else names[0]
-    return f"{parts.scheme}://{host}:{parts.port}"
 
 
 def _own_command() -> str:

@@ -12,6 +12,7 @@ import os
 import time
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +25,9 @@ LOCK_PATIENCE_S: Final = 0.5
 _LOCK_RETRY_S: Final = 0.02
 
 MAX_INSTANCE_BYTES: Final = 65_536
+
+LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Addresses that stand for all of a machine's -> where the machine itself reaches them."""
 
 
 class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,3 +207,16 @@ class ServerFacts:
     unix_socket: str | None = None
     token_file: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def certified_url(self) -> str:
+        """The address by which this machine's browsers reach it: by a name that its certificate is for, if it has one.
+
+        An address that stands for all of the machine's is none that clients can go to.
+        """
+        parts = urlsplit(self.url)
+        host = LOOPBACK_OF.get(parts.hostname or "", parts.hostname or "")
+        names = [name for name in self.cert_names if "*" not in name]
+        if names and host not in names:
+            host = names[0]
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port}"

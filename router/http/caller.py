@@ -59,6 +59,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         name: For logs, metrics and lists; never a secret.
         scope: What may be asked.
         models: Patterns of names, any of which a model's name must match; None = every model.
+        session_id: The session of the page that it asks by; None = by the key itself.
         priority: Of all that is asked, whatever the request says; None = as it says.
         problem: Why whoever asks is nobody; None for all others.
     """
@@ -68,6 +69,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     models: tuple[str, ...] | None = None
     priority: Priority | None = None
+    session_id: str | None = None
     problem: str | None = None
 
     def may_use(self, model: str) -> bool:

@@ -27,6 +27,7 @@ from router.http.error_response import error_reply
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
 from router.http.origin import note_origin
+from router.http.page import PAGE_PATH
 from router.http.websocket import SOCKET_SCOPE
 
 # An encoded slash is part of a model's name below this path (the OpenAI client quotes `org/name`), and an attempt to
@@ -124,6 +125,8 @@ class Guards:
         is_upload = scope["raw_path"].startswith(UPLOAD_PREFIX)
         _check_framing(headers, self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes)
         host = self._checked_host(headers, scope)
+        if _is_way_to_page(scope):
+            return None
         return self._checked_origin(headers, host, is_encrypted=scope.get("scheme") in {"https", "wss"})
 
     def _is_own(self, scope: Scope, origin: bytes) -> bool:
@@ -166,6 +169,21 @@ class Guards:
         raise OriginNotAllowedError(
             "Web pages of this origin may not use the server. Add the origin to server.allowed_origins in the config."
         )
+
+
+def _is_way_to_page(scope: Scope) -> bool:
+    """Tell whether a link of any site, or a file, leads a browser to the page, whose files have no secrets.
+
+    Source: Fetch Metadata Request Headers, sections 2.1 and 2.2: `document` is a tab, no frame in another page.
+    """
+    headers, path = scope["headers"], scope["path"]
+    return (
+        scope.get("method") == "GET"
+        and (path == PAGE_PATH or path.startswith(f"{PAGE_PATH}/"))
+        and _values(headers, b"sec-fetch-mode") == [b"navigate"]
+        and _values(headers, b"sec-fetch-dest") == [b"document"]
+        and not _values(headers, b"origin")
+    )
 
 
 def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:

@@ -26,6 +26,7 @@ class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
         id: null = whoever asks needs no key: the server's owner, or anybody where no key was made.
         models: Patterns of names of models; null = all.
         expires_at: Seconds since 1970; null = never.
+        session_id: Of the page, by which it is asked; null = by the key itself.
         limits: What is left of this minute; empty where nothing is bounded.
         usage: By day, of the last 30.
     """
@@ -36,6 +37,7 @@ class OwnKey(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None
     priority: Priority | None
     expires_at: float | None
+    session_id: str | None
     limits: list[KeyLimit]
     usage: list[KeyUsage]
 
@@ -81,7 +83,7 @@ class KeyAdministration:
 
     def is_good(self, caller: Caller) -> bool:
         """Tell whether somebody who was let in would still be."""
-        return caller.key_id is None or self.use is None or self.use.key_of(caller) is not None
+        return self.use is None or self.use.is_good(caller)
 
     async def own(self, caller: Caller, days: int) -> OwnKey:
         """Return what a key may know of itself."""
@@ -94,6 +96,7 @@ class KeyAdministration:
             models=caller.models,
             priority=caller.priority,
             expires_at=None if key is None else key.expires_at,
+            session_id=caller.session_id,
             limits=[] if self.use is None else self.use.limits(caller),
             usage=[each for each in used if each.key_id == caller.key_id],
         )

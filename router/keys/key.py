@@ -97,7 +97,7 @@ def new_key(name: str, *, scope: Scope, created_at: float, **more: object) -> tu
         raise KeyNameError(
             f"{name!r:.80} cannot be a key's name: use up to 64 letters, digits and . _ @ -, a letter or digit first."
         )
-    secret = SECRET_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_NUM_SECRET_CHARS))
+    secret = new_secret()
     given = {
         "id": f"key_{secrets.token_hex(8)}",
         "name": name,
@@ -107,6 +107,11 @@ def new_key(name: str, *, scope: Scope, created_at: float, **more: object) -> tu
         **more,
     }
     return secret, locked(msgspec.convert(given, Key), secret.encode())
+
+
+def new_secret() -> str:
+    """Return a secret that there has never been."""
+    return SECRET_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_NUM_SECRET_CHARS))
 
 
 def locked(key: Key, secret: bytes) -> Locked:

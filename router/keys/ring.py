@@ -13,8 +13,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from router.errors import StoreUnavailableError
-from router.http.caller import NOBODY, OWNER, Caller
+from router.http.caller import NOBODY, OWNER, Caller, Scope
 from router.keys.key import MAX_SECRET_BYTES, Key, Locked, digest_of
+from router.keys.session import LockedSession, Session
 from router.keys.store import KeyStore
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class KeyRing:
         self._clock = clock
         self._version: int | None = None
         self._stored: list[Locked] = []
+        self._sessions: list[LockedSession] = []
         self._refresh()
 
     @property
@@ -86,17 +88,38 @@ class KeyRing:
         found = self._find(secret)
         if found is None:
             return _WRONG
+        if isinstance(found, Session):
+            return self._caller_by(found)
         problem = found.problem(self._clock())
         return found.caller if problem is None else replace(NOBODY, name=found.name, problem=problem)
 
-    def _find(self, secret: bytes) -> Key | None:
-        """Look at every key, whether one was found or not, each in a time that does not hang on what was sent."""
-        found = None
+    def _caller_by(self, session: Session) -> Caller:
+        """Return who asks by a session of the page: the one whose key it came from, as long as that is good."""
+        if session.expires_at <= self._clock():
+            return replace(NOBODY, problem="The session of the page has expired; `mlxr ui` opens it anew.")
+        caller = self.caller_for(session.key_id)
+        if caller.scope is Scope.PUBLIC:
+            return replace(NOBODY, problem="The API key that the page was opened with is no longer good.")
+        return replace(caller, session_id=session.id)
+
+    def is_session_good(self, session_id: str) -> bool:
+        """Tell whether a session has not ended; of its key nothing is said."""
+        self._refresh()
+        now = self._clock()
+        return any(each.session.id == session_id and each.session.expires_at > now for each in self._sessions)
+
+    def _find(self, secret: bytes) -> Key | Session | None:
+        """Look at every key and session, whether one was found or not.
+
+        Each takes a time that does not hang on what was sent.
+        """
+        found: Key | Session | None = None
         if len(secret) > MAX_SECRET_BYTES:
             return None
-        for each in self._all():
+        known: list[Locked | LockedSession] = [*self._all(), *self._sessions]
+        for each in known:
             if hmac.compare_digest(digest_of(secret, each.salt), each.digest):
-                found = each.key
+                found = each.key if isinstance(each, Locked) else each.session
         return found
 
     def _all(self) -> list[Locked]:
@@ -108,6 +131,7 @@ class KeyRing:
             version = self._store.data_version
             if version != self._version:
                 self._stored = self._store.locked()
+                self._sessions = self._store.locked_sessions()
                 self._version = version
         except StoreUnavailableError as exc:
             if self._version is None:

@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import msgspec
+from msgspec.structs import asdict
 
-from router.errors import KeyExistsError, KeyNotFoundError, TooManyKeysError
+from router.errors import KeyExistsError, KeyNotFoundError, SessionNotFoundError, TooManyKeysError
 from router.keys.key import Key, Locked
+from router.keys.session import LockedSession, Session
 from router.stores.base import Store
 
 MAX_KEYS: Final = 256
 """Those that were revoked among them. Each is hashed with every request: about a microsecond."""
 
+MAX_SESSIONS: Final = 16
+"""Of one key, and of the owner."""
+
 _DAY_S: Final = 86_400
+_SESSION_COLUMNS: Final = ", ".join(Session.__struct_fields__)
 _KEY_COLUMNS: Final = ", ".join(Key.__struct_fields__)
 
 
@@ -99,6 +105,7 @@ class KeyStore(Store):
         with self.write():
             key = self.get(name)
             self.rows("UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", now, key.id)
+            self.rows("DELETE FROM sessions WHERE key_id = ?", key.id)
             return self.get(key.id)
 
     def forget(self, name: str) -> Key:
@@ -107,7 +114,43 @@ class KeyStore(Store):
             key = self.get(name)
             self.rows("DELETE FROM keys WHERE id = ?", key.id)
             self.rows("DELETE FROM usage WHERE key_id = ?", key.id)
+            self.rows("DELETE FROM sessions WHERE key_id = ?", key.id)
         return key
+
+    def add_session(self, made: LockedSession, now: float) -> None:
+        """Keep a new session, and delete those that have ended; of one key the oldest goes when there are too many."""
+        session = made.session
+        with self.write():
+            self.rows("DELETE FROM sessions WHERE expires_at <= ?", now)
+            self.rows(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE key_id IS ? "
+                "ORDER BY created_at DESC, rowid DESC LIMIT -1 OFFSET ?)",
+                session.key_id,
+                MAX_SESSIONS - 1,
+            )
+            self.put_row("sessions", **asdict(session), salt=made.salt, digest=made.digest)
+
+    def locked_sessions(self) -> list[LockedSession]:
+        """Return all sessions, oldest first, those that have ended among them."""
+        rows = self.rows(f"SELECT salt, digest, {_SESSION_COLUMNS} FROM sessions ORDER BY created_at, rowid")  # noqa: S608 - constants
+        return [LockedSession(_session(row[2:]), row[0], row[1]) for row in rows]
+
+    def sessions(self, now: float) -> list[Session]:
+        """Return the sessions that have not ended, oldest first."""
+        return [each.session for each in self.locked_sessions() if each.session.expires_at > now]
+
+    def end_session(self, session_id: str) -> Session:
+        """End a session for good.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        sql = f"DELETE FROM sessions WHERE id = ? RETURNING {_SESSION_COLUMNS}"  # noqa: S608 - constants
+        with self.write():
+            rows = self.rows(sql, session_id)
+        if not rows:
+            raise SessionNotFoundError(session_id)
+        return _session(rows[0])
 
     def add_usage(self, used: Iterable[KeyUsage]) -> None:
         """Add to what keys used."""
@@ -141,6 +184,10 @@ def _key(row: tuple[Any, ...]) -> Key:
     values = dict(zip(Key.__struct_fields__, row, strict=True))
     values["models"] = None if values["models"] is None else msgspec.json.decode(values["models"])
     return msgspec.convert(values, Key)
+
+
+def _session(row: tuple[Any, ...]) -> Session:
+    return Session(**dict(zip(Session.__struct_fields__, row, strict=True)))
 
 
 def first_day(days: int) -> str:

@@ -75,12 +75,19 @@ class KeyUse:
     Args:
         path: Of the keys' file.
         key_of: Gives a key that is good now.
+        is_session_good: Whether a session of the page has not ended.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, path: Path, key_of: Callable[[str], Key | None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path,
+        key_of: Callable[[str], Key | None],
+        *,
+        is_session_good: Callable[[str], bool] = lambda _: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._is_session_good = is_session_good
         self._key_of = key_of
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}
@@ -110,6 +117,8 @@ class KeyUse:
             RateLimitedError: The key has used what it may in a minute.
             UnauthorizedError: It is no longer good, though the connection that the request came by was let in with it.
         """
+        if caller.session_id is not None and not self._is_session_good(caller.session_id):
+            raise UnauthorizedError("The session of the page has ended; `mlxr ui` opens it anew.")
         if caller.key_id is None:
             return
         key = self._key_of(caller.key_id)
@@ -168,6 +177,12 @@ class KeyUse:
         """Write what was used until now, and wait until it is there."""
         self.write()
         await self._thread.call(lambda _: None)
+
+    def is_good(self, caller: Caller) -> bool:
+        """Tell whether somebody who was let in would still be."""
+        if caller.session_id is not None and not self._is_session_good(caller.session_id):
+            return False
+        return caller.key_id is None or self._key_of(caller.key_id) is not None
 
     def key_of(self, caller: Caller) -> Key | None:
         """Return the key that somebody asks with, if it is good; None where none is needed."""

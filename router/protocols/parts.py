@@ -16,6 +16,7 @@ from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
+from router.keys.sessions import PageSessions
 from router.memory.monitor import MemoryMonitor
 from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
@@ -50,6 +51,7 @@ VerificationsPart = NamedDependency[Verifications]
 BenchesPart = NamedDependency[BenchRuns]
 BatchesPart = NamedDependency[Batches]
 ConfigPart = NamedDependency[ConfigAdministration]
+SessionsPart = NamedDependency[PageSessions]
 KeysPart = NamedDependency[KeyAdministration]
 ConversationsPart = NamedDependency[Conversations]
 EndpointsPart = NamedDependency[tuple[Endpoint, ...]]

@@ -35,6 +35,7 @@ from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
 from router.keys.administration import KeyAdministration
+from router.keys.sessions import PageSessions
 from router.memory.monitor import MemoryMonitor
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
@@ -171,6 +172,7 @@ class FakeFront:
             batches=batches,
             conversations=conversations,
             keys=KeyAdministration(database.with_name("keys.sqlite3")),
+            sessions=PageSessions(database.with_name("keys.sqlite3"), lambda: False),
             configuration=ConfigAdministration(current, self._follower),
         )
 

@@ -23,6 +23,7 @@ from router.protocols.control.keys import KEY_ROUTES
 from router.protocols.control.metrics import METRIC_ROUTES
 from router.protocols.control.models.routes import MODEL_ROUTES
 from router.protocols.control.report import create_report
+from router.protocols.control.sessions import SESSION_ROUTES
 from router.protocols.control.status import health, request_status, status
 from router.protocols.control.suspension import SUSPENSION_ROUTES
 from router.protocols.endpoint import Answer, Parameter
@@ -174,6 +175,7 @@ ROUTES: Final = (
     *JOB_ROUTES,
     *METRIC_ROUTES,
     *KEY_ROUTES,
+    *SESSION_ROUTES,
     *CONFIG_ROUTES,
     *MODEL_ROUTES,
     *DOCUMENT_ROUTES,

@@ -10,6 +10,7 @@ import { StatusRegion } from "./frame/status.js";
 import { ChatPage } from "./chat/page.js";
 import { startChat } from "./chat/state.js";
 import { goTo, pageInAddress, ROOT } from "./core/route.js";
+import { enter } from "./core/session.js";
 import { followServer, loadChosen, models } from "./core/server.js";
 import { loadsAtStart, model } from "./core/settings.js";
 import { complain } from "./core/status.js";
@@ -66,5 +67,10 @@ effect(() => {
 });
 
 document.addEventListener("keydown", onKey);
-render(html`<${App} />`, document.body);
-followServer();
+// Not before: what asks without the key that a code brings would be told that it needs one.
+enter()
+  .catch(complain)
+  .finally(() => {
+    render(html`<${App} />`, document.body);
+    followServer();
+  });

@@ -1,6 +1,7 @@
 """Who gets in: a page with a key, and not the page of another program."""
 
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.e2e.web.test_page import ask
 from tests.support.browser import Visit
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, run_cli
 from tests.support.keyed_server import WRONG, KeyedServer
 
 if TYPE_CHECKING:
@@ -77,6 +78,36 @@ def test_a_server_that_goes_is_noticed_also_with_a_key_that_hears_no_events(
         page.locator(".state.offline").wait_for()
         opened.close()
         assert [each for each in opened.problems if "Failed to load resource" not in each] == []
+    finally:
+        server.gateway.stop()
+
+
+def test_a_code_lets_the_page_in_once_and_leaves_its_address(
+    browser: "Browser", tmp_path: Path, tiny_gguf: Path
+) -> None:
+    server = KeyedServer(tmp_path, tiny_gguf)
+    try:
+        address = run_cli(tmp_path, "ui", "--print").stdout.strip()
+        opened = Visit(browser, server.gateway.url)
+        page = opened.page
+        page.goto(address)
+        page.wait_for_selector("#model option", state="attached")
+        assert page.url == f"{server.gateway.url}/ui/"
+        assert page.locator("dialog[open]").count() == 0
+        page.reload()
+        page.wait_for_selector("#model option", state="attached")
+        assert opened.problems == []
+        token = page.evaluate("localStorage.getItem('mlxr.key')")
+        (session,) = json.loads(run_cli(tmp_path, "keys", "sessions", "--json").stdout)
+        assert "Chrome" in session["client"]
+        opened.close()
+        assert token.startswith("sk-mlxr-")
+        late = Visit(browser, server.gateway.url)
+        late.page.goto(address)
+        late.page.locator("dialog[open]").get_by_label("API key").wait_for()
+        assert late.page.evaluate("localStorage.getItem('mlxr.key')") is None
+        late.close()
+        assert server.gateway.stop() == 0
     finally:
         server.gateway.stop()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from router.config.instance import AlreadyRunningError, InstanceLock, RunningInstance, read_instance
+from router.config.instance import AlreadyRunningError, InstanceLock, RunningInstance, ServerFacts, read_instance
 from router.config.paths import Paths
 
 HOLDER = """
@@ -125,3 +125,24 @@ def test_releasing_twice_is_allowed(paths: Paths) -> None:
     lock.release()
     assert read_instance(paths) is None
     InstanceLock.acquire(paths).release()
+
+
+@pytest.mark.parametrize(
+    ("url", "names", "asked"),
+    [
+        ("http://127.0.0.1:1", (), "http://127.0.0.1:1"),
+        ("http://0.0.0.0:1", (), "http://127.0.0.1:1"),
+        ("http://[::]:1", (), "http://[::1]:1"),
+        ("https://127.0.0.1:1", ("box.local", "127.0.0.1"), "https://127.0.0.1:1"),
+        ("https://0.0.0.0:1", ("*.local", "box.local"), "https://box.local:1"),
+        ("https://[::1]:1", ("::1",), "https://[::1]:1"),
+        ("https://127.0.0.1:1", ("::1",), "https://[::1]:1"),
+        ("https://127.0.0.1:1", ("*.local",), "https://127.0.0.1:1"),
+    ],
+)
+def test_the_address_to_try_is_one_that_clients_reach_and_the_certificate_is_for(
+    url: str, names: tuple[str, ...], asked: str
+) -> None:
+    facts = ServerFacts("1")
+    facts.url, facts.cert_names = url, names
+    assert facts.certified_url == asked

@@ -173,6 +173,37 @@ async def test_an_allowed_origin_gets_cors_headers_for_itself_only() -> None:
     assert b"access-control-allow-credentials" not in result.headers
 
 
+TO_THE_PAGE = [
+    ("host", "localhost"),
+    ("sec-fetch-site", "cross-site"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+]
+
+
+@pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/chat/conv_1"])
+async def test_a_link_of_any_site_leads_to_the_page(path: str) -> None:
+    assert (await call(path=path, headers=TO_THE_PAGE)).has_reached_the_app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "other"),
+    [
+        ("GET", "/v1/models", ("x", "y")),
+        ("GET", "/uix", ("x", "y")),
+        ("POST", "/ui/", ("x", "y")),
+        ("GET", "/ui/", ("sec-fetch-dest", "iframe")),
+        ("GET", "/ui/", ("sec-fetch-mode", "no-cors")),
+        ("GET", "/ui/", ("origin", "https://evil.example")),
+    ],
+)
+async def test_nothing_else_of_another_site_is_let_in_beside_the_page(
+    method: str, path: str, other: tuple[str, str]
+) -> None:
+    headers = [*((name, value) for name, value in TO_THE_PAGE if name != other[0]), other]
+    assert not (await call(path, headers, method=method)).has_reached_the_app
+
+
 async def test_an_allowed_origin_may_be_cross_site() -> None:
     headers = [("host", "localhost"), ("origin", "http://127.0.0.1:3000"), ("sec-fetch-site", "cross-site")]
     assert (await call(headers=headers)).has_reached_the_app
