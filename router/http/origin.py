@@ -1,6 +1,6 @@
 """What may be asked by pages of the server's own only: the guards say whose page asks, routes say what it may.
 
-Any page of this machine may ask models, whatever its port; the conversations that are kept, and keys, are not for the
+Any page of this machine may ask models, whatever its port; what is kept, and what changes the server, is not for the
 pages of other programs. A request without an origin is no page's.
 """
 

@@ -27,7 +27,7 @@ def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     caller = caller_of(connection.scope)
     for needed in scopes_of(handler):
         check_scope(caller, needed)
-    if any(row.is_private for row in endpoints_of(handler)):
+    if any(row.is_for_own_pages for row in endpoints_of(handler)):
         check_own_page(connection.scope)
 
 

@@ -140,7 +140,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         answers: By status.
         stream: That requests may ask for, or that is the answer; None = there is none.
         use: What it needs of a model; None = nothing.
-        is_private: Whether, of web pages, only the server's own and those that the config names may ask.
+        is_private: Whether, of web pages, only the server's own and those that the config names may ask; they alone
+            may also delete, and change what is not an answer (`is_for_own_pages`).
     """
 
     api: Api
@@ -156,6 +157,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     stream: Stream | None = None
     use: Use | None = None
     is_private: bool = False
+
+    @property
+    def is_for_own_pages(self) -> bool:
+        """Whether, of web pages, only the server's own and those that the config names may ask.
+
+        Those of other programs of this machine may ask models; a declaration cannot forget to keep them from more.
+        """
+        changes = self.method not in {"GET", "HEAD"} and self.scope in {Scope.MODELS, Scope.ADMIN}
+        return self.is_private or changes or self.method == "DELETE"
 
     @property
     def url(self) -> str:

@@ -80,7 +80,7 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     token_budget: Annotated[int, Meta(ge=1, le=10**15)] | None = None
 
 
-@OPENAI_API.post("/v1/batches", BatchObject, body=BatchRequest, scope=Scope.INFERENCE)
+@OPENAI_API.post("/v1/batches", BatchObject, body=BatchRequest, scope=Scope.INFERENCE, is_private=True)
 async def create_batch(request: AnyRequest, serving: ServingPart, batches: BatchesPart) -> ASGIApp:
     """Begin a batch."""
     body = await serving.read(request, BatchRequest)
@@ -110,7 +110,7 @@ async def create_batch(request: AnyRequest, serving: ServingPart, batches: Batch
     return json_reply(await _shown(batches, await batches.start(batch)))
 
 
-@OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)), scope=Scope.INFERENCE)
+@OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)), scope=Scope.INFERENCE, is_private=True)
 async def list_batches(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List batches."""
     given = known_parameters(request, "after", "limit")
@@ -121,19 +121,19 @@ async def list_batches(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     return json_reply(BatchList.of(shown, after=given.get("after"), limit=limit, missing="there is no batch {}"))
 
 
-@OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject, scope=Scope.INFERENCE)
+@OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject, scope=Scope.INFERENCE, is_private=True)
 async def get_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Describe a batch."""
     return json_reply(await _shown(batches, await _found(batches, batch_id)))
 
 
-@OPENAI_API.post("/v1/batches/{batch_id:str}/cancel", BatchObject, scope=Scope.INFERENCE)
+@OPENAI_API.post("/v1/batches/{batch_id:str}/cancel", BatchObject, scope=Scope.INFERENCE, is_private=True)
 async def cancel_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Let a batch come to its end early."""
     return json_reply(await _shown(batches, await batches.cancel(await _found(batches, batch_id))))
 
 
-@MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,), scope=Scope.INFERENCE)
+@MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,), scope=Scope.INFERENCE, is_private=True)
 async def list_ends(request: AnyRequest, batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """List the lines of a batch that have ended."""
     text = request.query_params.get("after", "0")
@@ -170,7 +170,7 @@ async def _shown(batches: Batches, batch: Batch) -> BatchObject:
     return BatchObject.of(batch, await batches.store.call(lambda store: store.tally(batch.batch_id)))
 
 
-@OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM), scope=Scope.INFERENCE)
+@OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM), scope=Scope.INFERENCE, is_private=True)
 async def upload_file(request: AnyRequest, serving: ServingPart, batches: BatchesPart) -> ASGIApp:
     """Take a file."""
     limits = serving.config.batches
@@ -194,7 +194,9 @@ async def upload_file(request: AnyRequest, serving: ServingPart, batches: Batche
     return json_reply(FileObject.of(file))
 
 
-@OPENAI_API.get("/v1/files", FileList, query=(AFTER, page_limit(MAX_LIMIT), ORDER, _PURPOSE), scope=Scope.INFERENCE)
+@OPENAI_API.get(
+    "/v1/files", FileList, query=(AFTER, page_limit(MAX_LIMIT), ORDER, _PURPOSE), scope=Scope.INFERENCE, is_private=True
+)
 async def list_files(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List files."""
     given = known_parameters(request, "after", "limit", "order", "purpose")
@@ -206,13 +208,15 @@ async def list_files(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     return json_reply(FileList.of(ordered, after=given.get("after"), limit=limit, missing="there is no file {}"))
 
 
-@OPENAI_API.get("/v1/files/{file_id:str}", FileObject, scope=Scope.INFERENCE)
+@OPENAI_API.get("/v1/files/{file_id:str}", FileObject, scope=Scope.INFERENCE, is_private=True)
 async def get_file(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Describe a file."""
     return json_reply(FileObject.of(await _found_file(batches, file_id)))
 
 
-@OPENAI_API.get("/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)}, scope=Scope.INFERENCE)
+@OPENAI_API.get(
+    "/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)}, scope=Scope.INFERENCE, is_private=True
+)
 async def get_file_content(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Send a file."""
     file = await _found_file(batches, file_id)
@@ -224,7 +228,7 @@ async def get_file_content(file_id: FromPath[str], batches: BatchesPart) -> ASGI
     )
 
 
-@OPENAI_API.delete("/v1/files/{file_id:str}", DeletedFile, scope=Scope.INFERENCE)
+@OPENAI_API.delete("/v1/files/{file_id:str}", DeletedFile, scope=Scope.INFERENCE, is_private=True)
 async def delete_file(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Delete a file that no running batch needs."""
     file = await _found_file(batches, file_id)

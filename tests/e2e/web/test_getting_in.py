@@ -167,6 +167,21 @@ def test_a_page_on_another_port_reads_and_changes_no_conversation(
         ("DELETE", "/v1/mlxr/conversations", None),
         ("GET", "/v1/mlxr/requests", None),
         ("GET", "/v1/mlxr/events", None),
+        ("GET", "/v1/files", None),
+        ("GET", "/v1/mlxr/config", None),
+        ("PATCH", "/v1/mlxr/config", '{"set": {"standby": true}}'),
+        ("POST", "/v1/mlxr/engine", '{"engine": "mlx"}'),
+        ("GET", "/v1/mlxr/models/settings?model=tiny", None),
+        ("PATCH", "/v1/mlxr/models/settings", '{"model": "tiny", "set": {"seed": 1}}'),
+        ("POST", "/v1/mlxr/models/aliases", '{"model": "tiny", "alias": "mine"}'),
+        ("GET", "/v1/mlxr/hub/search?q=tiny", None),
+        ("POST", "/v1/mlxr/models/stop", '{"model": "tiny"}'),
+        ("POST", "/v1/mlxr/suspend", None),
+        ("POST", "/v1/mlxr/ui/codes", None),
+        ("GET", "/v1/mlxr/ui/sessions", None),
+        ("POST", "/api/copy", '{"source": "tiny", "destination": "mine"}'),
+        ("DELETE", "/api/delete", '{"model": "tiny"}'),
+        ("DELETE", "/v1/models/tiny", None),
     ]
     context = browser.new_context()
     other = context.new_page()
