@@ -5,12 +5,16 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.web.test_page import ask
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -83,17 +87,14 @@ def test_pictures_are_attached_shown_and_seen(
 def test_pictures_are_refused_with_the_reason_where_they_cannot_be_seen(
     visit: Callable[..., Visit], tmp_path: Path
 ) -> None:
-    picture, text, broken = (tmp_path / name for name in ("a.png", "a.txt", "broken.png"))
+    picture, broken = tmp_path / "a.png", tmp_path / "broken.png"
     picture.write_bytes(png(8, 8, (0, 255, 0)))
-    text.write_text("text")
     broken.write_bytes(b"no picture")
     page = visit().open()
     page.select_option("#model", "tiny")
     chooser = page.locator("input[type=file]")
     chooser.set_input_files(picture)
     page.get_by_role("alert").filter(has_text="Tiny reads text only. These see pictures: Seer 1B.").wait_for()
-    chooser.set_input_files(text)
-    page.get_by_role("alert").filter(has_text="a.txt is no picture").wait_for()
     page.select_option("#model", "seer-1b")
     chooser.set_input_files(broken)
     page.get_by_role("alert").filter(has_text="broken.png cannot be read").wait_for()
@@ -105,6 +106,69 @@ def test_pictures_are_refused_with_the_reason_where_they_cannot_be_seen(
     assert "reads text only" in page.locator(".composer .error").inner_text()
 
 
+def test_documents_are_read_counted_and_sent(
+    visit: Callable[..., Visit], gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    notes, archive = tmp_path / "notes.md", tmp_path / "archive.zip"
+    notes.write_text("# Notes\n\nThe parrot is called Ada.")
+    archive.write_bytes(b"PK\x05\x06" + bytes(18))
+    opened = visit()
+    page = opened.open()
+    page.select_option("#model", "thinker-1b")
+    chooser = page.locator("input[type=file]")
+    chooser.set_input_files(archive)
+    page.get_by_role("alert").filter(has_text="archive.zip").wait_for()
+    chooser.set_input_files(notes)
+    page.locator(".sheet", has_text="of the context").wait_for()
+    assert opened.accessibility() == []
+    ask(opened, "first-question about notes", of="thinker-1b")
+    said = page.locator(".message.user details.sent")
+    assert said.locator("summary").inner_text() == "notes.md"
+    assert page.locator(".attached").count() == 0
+    kept = gateway.get("/v1/mlxr/conversations/" + page.url.rpartition("/")[2])
+    (message,) = [each["item"] for each in kept["items"] if each["item"]["role"] == "user"]
+    assert "parrot" in next(part["text"] for part in message["content"] if part["type"] == "input_file")
+    page.reload()
+    said.locator("summary").click()
+    said.get_by_text("The parrot is called Ada.").wait_for()
+    assert page.locator(".message.user .said").inner_text() == "first-question about notes"
+    assert opened.accessibility() == []
+    page.keyboard.press("Escape")
+    page.locator(".message.user button[aria-label='Edit']").click()
+    page.locator(".editor textarea").fill("second-question about notes")
+    page.locator(".editor textarea").press("Enter")
+    page.get_by_text("The second answer.").wait_for()
+    assert said.locator("summary").inner_text() == "notes.md"
+    forget_refusals(opened)
+
+
+def forget_refusals(visit: Visit) -> None:
+    visit.problems[:] = [each for each in visit.problems if "Failed to load resource" not in each]
+
+
+def context_choices(page: "Page") -> list[str]:
+    choices: list[str] = (
+        page.get_by_label("Context", exact=True).locator("option").evaluate_all("all => all.map((each) => each.value)")
+    )
+    return choices
+
+
+def test_only_contexts_that_fit_are_offered(visit: Callable[..., Visit]) -> None:
+    page = visit().open()
+
+    def less(route: "Route") -> None:
+        fit = route.fetch().json()
+        for each in fit["models"][0]["engines"]:
+            each["largest_context"] = 4352
+        route.fulfill(json=fit)
+
+    page.route("**/v1/mlxr/models/fit*", less)
+    page.select_option("#model", "thinker-1b")
+    page.get_by_role("button", name="Settings of this chat").click()
+    page.get_by_text("Up to 4352 tokens fit here now").wait_for()
+    assert context_choices(page) == ["", "2048", "4096"]
+
+
 def test_a_context_is_of_the_conversation_and_the_model_is_loaded_with_it(
     visit: Callable[..., Visit], gateway: GatewayProcess
 ) -> None:
@@ -112,6 +176,8 @@ def test_a_context_is_of_the_conversation_and_the_model_is_loaded_with_it(
     page = opened.open()
     page.select_option("#model", "thinker-1b")
     page.get_by_role("button", name="Settings of this chat").click()
+    page.get_by_text("Another context loads").wait_for()
+    assert context_choices(page) == ["", "2048", "4096", "8192"]
     page.get_by_label("Context", exact=True).select_option("2048")
     page.get_by_label("System prompt").fill("Be short.")
     assert opened.accessibility() == []

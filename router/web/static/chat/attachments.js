@@ -1,22 +1,50 @@
-// Pictures that go with the next message: chosen, pasted or dropped, if the model sees.
-import { computed, html, signal, useRef } from "../vendor/preact.js";
+// What goes with the next message, chosen, pasted or dropped: pictures, if the model sees, and documents.
+import { computed, signal } from "../vendor/preact.js";
 import { friendlyName } from "../lib/format.js";
-import { readImage } from "../lib/images.js";
-import { Icon } from "../parts/icon.js";
-import { chosen, models } from "../core/server.js";
+import { filePart, readImage } from "../lib/attached.js";
+import { askJson } from "../core/api.js";
+import { chatLoad, chosen, loadHeaders, models } from "../core/server.js";
+import { engine, model } from "../core/settings.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
 
-/** @typedef {{name: string, url: string}} Picture */
+/**
+ * @typedef {import("../lib/attached.js").Document} Document
+ * @typedef {{name: string, url: string}} Picture
+ * @typedef {object} Sheet A document on its way.
+ * @property {string} name
+ * @property {Document | null} read null = it is being read.
+ * @property {number | null} numPages
+ * @property {number | null} numTokens null = not counted yet, or nobody can.
+ * @property {string[]} notes
+ */
 
-export const attached = signal(/** @type {Picture[]} */ ([]));
+/** @type {import("../vendor/preact.js").Signal<(Picture | Sheet)[]>} */
+export const attached = signal([]);
 
 /** Why the chosen model cannot be shown pictures; null = it can. */
-export const blindness = computed(() => {
+const blindness = computed(() => {
   if (!chosen.value || sees(chosen.value)) return null;
   const others = (models.value ?? []).filter(sees).map(({ id }) => friendlyName(id));
   return texts.attach.cannotSee(friendlyName(chosen.value.id), others);
 });
+
+/** @param {Picture | Sheet} each @returns {each is Picture} */
+const isPicture = (each) => "url" in each;
+
+/** Why what is attached cannot be sent now; null = it can, or waits for nothing. */
+export const obstacle = computed(() => (attached.value.some(isPicture) ? blindness.value : null));
+
+/** Whether sending has to wait. */
+export const isHeld = computed(() => obstacle.value !== null || attached.value.some((each) => !isPicture(each) && each.read === null));
+
+/** Take what is attached away, to send it. @returns {{images: string[], documents: Document[]}} */
+export function takeAttached() {
+  const all = attached.value;
+  attached.value = [];
+  const documents = all.flatMap((each) => (!isPicture(each) && each.read ? [each.read] : []));
+  return { images: all.filter(isPicture).map(({ url }) => url), documents };
+}
 
 /** @param {import("../core/server.js").Model} model */
 function sees({ input_modalities }) {
@@ -26,7 +54,7 @@ function sees({ input_modalities }) {
 /** @param {Iterable<File>} files */
 export async function attach(files) {
   for (const file of files) {
-    if (!file.type.startsWith("image/")) complain(texts.attach.noPicture(file.name));
+    if (!file.type.startsWith("image/")) await attachDocument(file);
     else if (blindness.value !== null) complain(blindness.value);
     else await attachPicture(file);
   }
@@ -41,6 +69,48 @@ async function attachPicture(file) {
   } catch {
     complain(texts.attach.unreadable(file.name));
   }
+}
+
+/** @param {File} file */
+async function attachDocument(file) {
+  /** @type {Sheet} */
+  const sheet = { name: file.name, read: null, numPages: null, numTokens: null, notes: [] };
+  attached.value = [...attached.value, sheet];
+  announce(texts.attach.reads(file.name));
+  try {
+    /** @type {import("../../types/api.js").components["schemas"]["mlxr.DocumentObject"]} */
+    const { id, markdown, num_pages, notes } = await askJson(`/v1/mlxr/documents?name=${encodeURIComponent(file.name)}`, { body: file });
+    const read = { name: file.name, id, text: markdown };
+    replace(sheet, { ...sheet, read, numPages: num_pages, notes });
+    announce(texts.attach.attached(file.name));
+    countTokens(read);
+  } catch (error) {
+    remove(sheet);
+    complain(error);
+  }
+}
+
+/** Learn what a document takes of the chosen model's context. @param {Document} read */
+async function countTokens(read) {
+  try {
+    const input = [{ role: "user", content: [filePart(read)] }];
+    const headers = { "X-Mlxr-Engine": engine.value, ...loadHeaders(chatLoad()) };
+    const { input_tokens } = await askJson("/v1/responses/input_tokens", { body: { model: model.value, input }, headers });
+    const now = attached.value.find((each) => !isPicture(each) && each.read?.id === read.id);
+    if (now) replace(now, { ...now, numTokens: input_tokens });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** @param {Picture | Sheet} old @param {Picture | Sheet} now */
+function replace(old, now) {
+  attached.value = attached.value.map((each) => (each === old ? now : each));
+}
+
+/** @param {Picture | Sheet} what */
+export function remove(what) {
+  attached.value = attached.value.filter((each) => each !== what);
 }
 
 /** @param {ClipboardEvent} event */
@@ -65,42 +135,3 @@ export const dropping = {
     attach(files);
   },
 };
-
-export function AttachButton() {
-  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
-  /** @param {any} event */
-  const take = ({ target }) => {
-    attach([...target.files]);
-    target.value = ""; // the same file can be chosen again
-    document.getElementById("composer")?.focus();
-  };
-  return html`
-    <input ref=${input} type="file" accept="image/*" multiple hidden aria-label=${texts.attach.button} onChange=${take} />
-    <button type="button" class="plain clip" aria-label=${texts.attach.button} title=${blindness.value ?? texts.attach.button} onClick=${() => input.current?.click()}><${Icon} name="clip" /></button>
-  `;
-}
-
-export function Attached() {
-  const list = attached.value;
-  if (list.length === 0) return null;
-  /** @param {Picture} picture */
-  const remove = (picture) => {
-    attached.value = attached.value.filter((each) => each !== picture);
-    announce(texts.attach.removed(picture.name));
-    document.getElementById("composer")?.focus();
-  };
-  return html`<ul class="attached" aria-label=${texts.attach.list}>
-      ${list.map(
-        (picture) => html`<li>
-          <img src=${picture.url} alt=${picture.name} />
-          <button type="button" class="plain" aria-label=${texts.attach.remove(picture.name)} onClick=${() => remove(picture)}><${Icon} name="close" /></button>
-        </li>`,
-      )}
-    </ul>
-    ${blindness.value && html`<p class="error" role="alert">${blindness.value}</p>`}`;
-}
-
-/** The pictures of a message. @param {{images: string[]}} props */
-export function Pictures({ images }) {
-  return html`<div class="pictures">${images.map((url, number) => html`<img src=${url} alt=${texts.attach.shown(number + 1)} loading="lazy" />`)}</div>`;
-}

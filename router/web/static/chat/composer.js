@@ -4,16 +4,16 @@ import { Composer } from "../parts/composer.js";
 import { isConnected } from "../core/server.js";
 import { draft, model } from "../core/settings.js";
 import { texts } from "../core/texts.js";
-import { AttachButton, Attached, attached, blindness, onPaste } from "./attachments.js";
+import { AttachButton, Attached } from "./attached.js";
+import { attached, isHeld, onPaste, takeAttached } from "./attachments.js";
 import { editing } from "./editing.js";
 import { toEnd } from "../parts/scroll.js";
 import { isIncognito, running, say, shown, stop } from "./state.js";
 
 export function ChatComposer() {
   const isRunning = running.value !== null;
-  const isBlind = attached.value.length > 0 && blindness.value !== null;
   return html`<${Composer}
-    text=${draft} label=${texts.chat.placeholder} isRunning=${isRunning} canSend=${isConnected.value && model.value !== "" && !isBlind}
+    text=${draft} label=${texts.chat.placeholder} isRunning=${isRunning} canSend=${isConnected.value && model.value !== "" && !isHeld.value}
     hint=${html`${texts.chat.hint}. ${isIncognito.value && texts.chat.memoryOnly}`} onSend=${send} onStop=${stop} onKey=${editLast}
     onPaste=${onPaste} isFull=${attached.value.length > 0} before=${html`<${Attached} />`} beside=${html`<${AttachButton} />`}
   />`;
@@ -21,11 +21,9 @@ export function ChatComposer() {
 
 function send() {
   const text = draft.value.trim();
-  const images = attached.value.map(({ url }) => url);
   draft.value = "";
-  attached.value = [];
   toEnd();
-  say(text, images);
+  say({ text, ...takeAttached() });
 }
 
 /** @param {KeyboardEvent} event */

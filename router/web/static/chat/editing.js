@@ -7,6 +7,9 @@ import { say } from "./state.js";
 /** The id of the message that is edited, or null. */
 export const editing = signal(/** @type {string | null} */ (null));
 
+/** @param {import("./state.js").Message} message */
+const pick = ({ images, documents }) => ({ images, documents });
+
 /** @param {{message: import("./state.js").Message}} props */
 export function Editor({ message }) {
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
@@ -20,7 +23,7 @@ export function Editor({ message }) {
     event?.preventDefault();
     const text = area.current?.value.trim() ?? "";
     cancel();
-    if (text !== "") say(text, message.images, message.parent);
+    if (text !== "") say({ ...pick(message), text }, message.parent);
   };
   /** @param {KeyboardEvent} event */
   const onKey = (event) => {

@@ -6,7 +6,7 @@ import { CopyButton } from "../parts/copy.js";
 import { Icon } from "../parts/icon.js";
 import { texts } from "../core/texts.js";
 import { AnswerView } from "./answer.js";
-import { Pictures } from "./attachments.js";
+import { Sent } from "./attached.js";
 import { Editor, editing } from "./editing.js";
 import { answerAgain, running, saidBefore, showVersion, ticks, versionsOf } from "./state.js";
 import { Live, Stats } from "./stats.js";
@@ -47,7 +47,7 @@ function UserMessage({ message }) {
   }
   return html`<article class="message user">
     <h2 class="unseen">${texts.chat.you}</h2>
-    ${message.images.length > 0 && html`<${Pictures} images=${message.images} />`}
+    <${Sent} message=${message} />
     ${message.text !== "" && html`<div class="said">${message.text}</div>`}
     <div class="under">
       <${Versions} message=${message} />

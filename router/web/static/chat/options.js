@@ -28,7 +28,7 @@ export function OptionsDialog({ isOpen, onClose, ofBoth = false }) {
       <label>${texts.options.system}
         <textarea rows="4" placeholder=${texts.options.unset} value=${options.value.system} onInput=${setSystem}></textarea>
       </label>
-      ${FIELDS.map((field) => html`<${NumberField} key=${field.name} field=${field} />`)}
+      <div class="pairs">${FIELDS.map((field) => html`<${NumberField} key=${field.name} field=${field} />`)}</div>
       ${!ofBoth && html`<${ContextField} model=${model.value} engine=${engine.value} value=${options.value.contextLength} onChange=${setContext} />
         <${LoadAtStart} />`}
       <p class="row"><button type="button" onClick=${onClose}>${texts.options.close}</button></p>

@@ -1,7 +1,7 @@
 // The conversation that is open: what was said, and the answer that runs.
 import { computed, effect, signal, untracked } from "../vendor/preact.js";
 import { isEnded, newAnswer, textOf } from "../lib/answer.js";
-import { contentOf } from "../lib/images.js";
+import { contentOf } from "../lib/attached.js";
 import { add, newThread, path, show, siblings } from "../lib/thread.js";
 import { threadOf } from "../lib/tree.js";
 import { ApiError, needsKey } from "../core/api.js";
@@ -11,7 +11,7 @@ import { engine, model, options } from "../core/settings.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
 import { announceEnd, askAndRead, readOn, readToEnd, stopAnswer } from "./answering.js";
-import { Flusher } from "./flusher.js";
+import { Flusher } from "../core/flusher.js";
 import { changeConversation, createConversation, lastItems, refreshEntries, treeOf } from "../conversations/kept.js";
 
 /**
@@ -99,21 +99,19 @@ function readAgain(answering, answer) {
 /**
  * Say something behind a message, and have it answered.
  *
- * @param {string} text @param {string[]} images @param {string | null} [parent] Absent = behind what is shown.
+ * @param {Pick<Message, "text" | "images" | "documents">} what @param {string | null} [parent] Absent = behind what is shown.
  */
-export function say(text, images, parent = thread.head) {
+export function say(what, parent = thread.head) {
   if (running.value) return;
-  const said = message(parent, "user");
-  said.text = text;
-  said.images = images;
+  const said = { ...message(parent, "user"), ...what };
   add(thread, said);
-  answer(said, [{ role: "user", content: contentOf(text, images) }]);
+  answer(said, [{ role: "user", content: contentOf(said) }]);
 }
 
 /** Answer a user's message once more. @param {Message} said */
 export function answerAgain(said) {
   // What never came to the server is said again.
-  if (!running.value) answer(said, said.itemId === null ? [{ role: "user", content: contentOf(said.text, said.images) }] : []);
+  if (!running.value) answer(said, said.itemId === null ? [{ role: "user", content: contentOf(said) }] : []);
 }
 
 /** @param {Message} said @param {object[]} input Of it, what the server does not have yet. */
@@ -151,13 +149,13 @@ function itemBefore(said) {
 /** @param {Message} answering */
 function whole(answering) {
   return path({ ...thread, head: answering.parent })
-    .map((each) => ({ role: each.role, content: each.answer ? textOf(each.answer) : contentOf(each.text, each.images) }))
+    .map((each) => ({ role: each.role, content: each.answer ? textOf(each.answer) : contentOf(each) }))
     .filter((each) => each.content !== "");
 }
 
 /** @param {string | null} parent @param {Message["role"]} role @returns {Message} */
 function message(parent, role) {
-  return { id: newId(), parent, role, text: "", images: [], answer: null, model: model.value, engine: engine.value, itemId: null };
+  return { id: newId(), parent, role, text: "", images: [], documents: [], answer: null, model: model.value, engine: engine.value, itemId: null };
 }
 
 /** @param {Message} of */

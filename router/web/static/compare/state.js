@@ -5,7 +5,7 @@ import { friendlyName } from "../lib/format.js";
 import { contestant, fittingSides, loadHeader, orderOf } from "./sides.js";
 import { counted } from "./tally.js";
 import { announceEnd, askAndRead, readToEnd, stopAnswer } from "../chat/answering.js";
-import { Flusher } from "../chat/flusher.js";
+import { Flusher } from "../core/flusher.js";
 import { changeConversation, createConversation, lastItems, refreshEntries } from "../conversations/kept.js";
 import { openKept } from "../chat/state.js";
 import { models, onSwap, states } from "../core/server.js";
@@ -121,7 +121,7 @@ function newRound(text, pair) {
     const answer = newAnswer();
     const id = `${ids[number]}-${ids[number + 1]}`;
     /** @type {Message} */
-    const message = { id, parent: null, role: "assistant", text: "", images: [], answer, model: side.model, engine: side.engine, itemId: null };
+    const message = { id, parent: null, role: "assistant", text: "", images: [], documents: [], answer, model: side.model, engine: side.engine, itemId: null };
     return { side, message, answer, swaps: [], isAsked: false };
   };
   return {

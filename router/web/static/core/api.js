@@ -44,7 +44,7 @@ export function hasKey() {
  * Ask, and return the answer when it has begun.
  *
  * @param {string} path
- * @param {{method?: string, body?: unknown, headers?: Record<string, string>}} [options]
+ * @param {{method?: string, body?: unknown, headers?: Record<string, string>}} [options] A body that is no `Blob` is sent as JSON.
  * @returns {Promise<Response>}
  */
 export async function ask(path, { method, body, headers } = {}) {
@@ -53,9 +53,9 @@ export async function ask(path, { method, body, headers } = {}) {
   try {
     response = await fetch(path, {
       method: method ?? (body === undefined ? "GET" : "POST"),
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
       headers: {
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(body === undefined ? {} : { "Content-Type": body instanceof Blob ? "application/octet-stream" : "application/json" }),
         ...(secret === null ? {} : { Authorization: `Bearer ${secret}` }),
         ...headers,
       },

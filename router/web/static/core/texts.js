@@ -155,7 +155,7 @@ export const texts = {
     isVoid: "This comparison is void; the notices say why.",
     nobody: "Neither is faster for sure.",
     wins: (/** @type {string} */ label) => `${label} is faster.`,
-    kept: (/** @type {string} */ id, /** @type {number} */ rounds) => `Kept as ${id}, ${rounds} rounds. In brackets: between what the value surely is.`,
+    kept: (/** @type {string} */ id, /** @type {number} */ rounds) => `Kept as ${id}, ${rounds} rounds. In brackets: 95 % intervals, where there were values enough.`,
     between: (/** @type {string} */ low, /** @type {string} */ high) => `(${low} to ${high})`,
     ratioOf: (/** @type {string} */ of, /** @type {string} */ to) => `${of} ÷ ${to}`,
     /** @type {Record<string, string>} */
@@ -228,7 +228,8 @@ export const texts = {
     label: "Context",
     own: (/** @type {string | null} */ length) => (length === null ? "As it is set" : `As it is set: ${length} tokens`),
     tokens: (/** @type {string} */ length) => `${length} tokens`,
-    fits: (/** @type {string} */ length) => `Up to ${length} tokens fit here now. Another context loads the model anew.`,
+    fits: (/** @type {string} */ length) => `Up to ${length} tokens fit here now. `,
+    anew: "Another context loads the model anew.",
   },
   presets: {
     label: "Preset",
@@ -240,13 +241,16 @@ export const texts = {
     remove: (/** @type {string} */ name) => `Forget ${name}`,
   },
   attach: {
-    button: "Attach pictures",
-    list: "Pictures that go with the message",
+    button: "Attach pictures or documents",
+    list: "What goes with the message",
+    reads: (/** @type {string} */ name) => `${name} is being read`,
+    reading: "Being read",
+    pages: (/** @type {number} */ num) => (num === 1 ? "1 page" : `${num} pages`),
+    share: (/** @type {string} */ tokens, /** @type {string} */ share) => `${tokens} tokens, ${share} of the context`,
     attached: (/** @type {string} */ name) => `${name} is attached`,
     remove: (/** @type {string} */ name) => `Take ${name} away`,
     removed: (/** @type {string} */ name) => `${name} is taken away`,
     shown: (/** @type {number} */ number) => `Picture ${number} of this message`,
-    noPicture: (/** @type {string} */ name) => `${name} is no picture; only pictures can be attached.`,
     unreadable: (/** @type {string} */ name) => `${name} cannot be read as a picture by this browser.`,
     cannotSee: (/** @type {string} */ name, /** @type {string[]} */ others) =>
       `${name} reads text only. ${others.length > 0 ? `These see pictures: ${others.join(", ")}.` : "No model here sees pictures."}`,

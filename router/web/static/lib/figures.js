@@ -53,7 +53,13 @@ export function answerFigures(timings) {
 export function withInterval(name, figure) {
   if (figure?.value === null || figure?.value === undefined) return null;
   const { interval } = figure;
-  return { value: amount(name, figure.value), between: interval ? [amount(name, interval.low), amount(name, interval.high)] : null };
+  return { value: amount(name, figure.value), between: interval ? range(amount(name, interval.low), amount(name, interval.high)) : null };
+}
+
+/** Both ends, the unit once where it is the same. @param {string} low @param {string} high @returns {[string, string]} */
+function range(low, high) {
+  const unit = / \D+$/.exec(high)?.[0];
+  return [unit && low.endsWith(unit) ? low.slice(0, -unit.length) : low, high];
 }
 
 /** Names of the figures of a part of a run that any contestant has. @param {readonly {figures: Record<string, Figure>}[]} contestants */

@@ -8,6 +8,7 @@
  * @property {"user" | "assistant"} role
  * @property {string} text Of a user.
  * @property {string[]} images Of a user, as data: URLs.
+ * @property {import("./attached.js").Document[]} documents Of a user.
  * @property {Answer | null} answer Of an assistant.
  * @property {string} model
  * @property {string} engine As it was asked for.

@@ -1,6 +1,6 @@
 // A conversation as the server keeps it, as the tree that is shown. Pure.
 import { itemText, KINDS, newAnswer, usageOf } from "./answer.js";
-import { imagesOf } from "./images.js";
+import { partsOf } from "./attached.js";
 import { newThread } from "./thread.js";
 
 /**
@@ -62,7 +62,7 @@ function answered({ response_id, status, facts }, parent) {
   answer.error = facts.error?.message ?? null;
   answer.isCutByLength = facts.incomplete_details?.reason === "max_output_tokens";
   answer.usage = usageOf(facts.usage);
-  return { id: response_id, parent, role: "assistant", text: "", images: [], answer, model: facts.model, engine: "auto", itemId: null };
+  return { id: response_id, parent, role: "assistant", text: "", images: [], documents: [], answer, model: facts.model, engine: "auto", itemId: null };
 }
 
 /** @param {any} item @returns {Part} */
@@ -74,5 +74,6 @@ function partOf(item) {
 function putIn({ item }, parent) {
   if (item.type !== "message" || !["user", "assistant"].includes(item.role)) return null;
   const answer = item.role === "assistant" ? { ...newAnswer(), state: /** @type {const} */ ("completed"), parts: [partOf(item)] } : null;
-  return { id: item.id, parent, role: item.role, text: answer ? "" : (itemText(item) ?? ""), images: answer ? [] : imagesOf(item), answer, model: "", engine: "auto", itemId: item.id };
+  const parts = answer ? { text: "", images: [], documents: [] } : partsOf(item);
+  return { id: item.id, parent, role: item.role, ...parts, answer, model: "", engine: "auto", itemId: item.id };
 }

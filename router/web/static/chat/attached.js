@@ -1,0 +1,62 @@
+// Pictures and documents of messages, as they are shown: before they are sent, and after.
+import { html, useRef } from "../vendor/preact.js";
+import { count, percent } from "../lib/format.js";
+import { Icon } from "../parts/icon.js";
+import { chosen } from "../core/server.js";
+import { announce } from "../core/status.js";
+import { texts } from "../core/texts.js";
+import { attach, attached, obstacle, remove } from "./attachments.js";
+
+/** @typedef {import("./attachments.js").Picture} Picture @typedef {import("./attachments.js").Sheet} Sheet */
+
+export function AttachButton() {
+  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
+  /** @param {any} event */
+  const take = ({ target }) => {
+    attach([...target.files]);
+    target.value = ""; // the same file can be chosen again
+    document.getElementById("composer")?.focus();
+  };
+  return html`
+    <input ref=${input} type="file" multiple hidden aria-label=${texts.attach.button} onChange=${take} />
+    <button type="button" class="plain clip" aria-label=${texts.attach.button} title=${texts.attach.button} onClick=${() => input.current?.click()}><${Icon} name="clip" /></button>
+  `;
+}
+
+export function Attached() {
+  const list = attached.value;
+  if (list.length === 0) return null;
+  /** @param {Picture | Sheet} what */
+  const takeAway = (what) => {
+    remove(what);
+    announce(texts.attach.removed(what.name));
+    document.getElementById("composer")?.focus();
+  };
+  return html`<ul class="attached" aria-label=${texts.attach.list}>
+      ${list.map(
+        (each) => html`<li>
+          ${"url" in each ? html`<img src=${each.url} alt=${each.name} />` : html`<${SheetView} sheet=${each} />`}
+          <button type="button" class="plain" aria-label=${texts.attach.remove(each.name)} onClick=${() => takeAway(each)}><${Icon} name="close" /></button>
+        </li>`,
+      )}
+    </ul>
+    ${obstacle.value && html`<p class="error" role="alert">${obstacle.value}</p>`}`;
+}
+
+/** @param {{sheet: Sheet}} props */
+function SheetView({ sheet }) {
+  const { name, read, numPages, numTokens, notes } = sheet;
+  const length = chosen.value?.context_length;
+  const share = numTokens !== null && length ? texts.attach.share(count(numTokens), percent(numTokens / length)) : null;
+  const said = read === null ? [texts.attach.reading] : [numPages && texts.attach.pages(numPages), share].filter(Boolean);
+  return html`<div class="sheet"><strong>${name}</strong><span class=${read === null ? "note pulse" : "note"}>${said.join(", ")}</span>${notes.map((note) => html`<span class="note">${note}</span>`)}</div>`;
+}
+
+/** What went with a message. @param {{message: import("./state.js").Message}} props */
+export function Sent({ message: { images, documents } }) {
+  return html`
+    ${images.length > 0 &&
+    html`<div class="pictures">${images.map((url, number) => html`<img src=${url} alt=${texts.attach.shown(number + 1)} loading="lazy" />`)}</div>`}
+    ${documents.map(({ name, text }) => html`<details class="fold sent"><summary>${name}</summary><pre tabindex="0">${text}</pre></details>`)}
+  `;
+}
