@@ -378,10 +378,11 @@ class ModelLoadFailedError(RouterError, code="model_load_failed"):
 class ModelInUseError(RouterError, code="model_in_use"):
     """The model is loaded and must not go."""
 
-    def __init__(self, model: str, engine: str) -> None:
+    def __init__(self, model: str, engine: str, drafts_for: str | None = None) -> None:
+        loaded, user = (f"is loaded on {engine}", model) if drafts_for is None else ("is loaded", drafts_for)
+        why = "" if drafts_for is None else f" to draft for '{drafts_for}'"
         super().__init__(
-            f"The model '{model}' is loaded on {engine}; unload it first: POST /v1/mlxr/models/stop, or "
-            f"`mlxr stop {model}`.",
+            f"The model '{model}' {loaded}{why}; unload it first: POST /v1/mlxr/models/stop, or `mlxr stop {user}`.",
             param="model",
         )
 

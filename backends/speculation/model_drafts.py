@@ -150,6 +150,10 @@ class ModelDrafts:
             self._num_compared += 1
         self._acceptance[sequence_id] = acceptance
 
+    def on_idle_steps(self, num_steps: int) -> None:
+        """Take note of steps in which nothing was drafted, for any sequence."""
+        self._cost.on_idle_steps(num_steps)
+
     def on_plain_steps(self, sequence_id: int, num_steps: int) -> None:
         """Forget a little of what was seen, so that a drafter that was wrong is tried again."""
         acceptance = self._acceptance.get(sequence_id)

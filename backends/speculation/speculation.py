@@ -158,6 +158,8 @@ class Speculation:
             return
         num_steps, self._num_unseen = self._num_unseen, 0
         self._worth.observe(num, 0, num_tokens, cpu_s, num_threads, num_steps)
+        if self._model is not None:
+            self._model.on_idle_steps(num_steps)
         for chunk in chunks:
             self._credit(chunk.sequence, SHARE * num_steps)
             if self._model is not None:

@@ -79,9 +79,7 @@ class Models(Part):
         """
         checked = check_settings(changes)
         if checked.get(DRAFT_KEY) is not None:
-            draft = self.get(checked[DRAFT_KEY])
-            check_draft(self.get(name), draft)
-            checked[DRAFT_KEY] = draft.name
+            checked[DRAFT_KEY] = self._checked_draft(name, checked[DRAFT_KEY])
         with self._write():
             model = self.get(name)
             if checked.get("vision") == "on":
@@ -95,6 +93,16 @@ class Models(Part):
                 else:
                     self._put("settings", model_id=model_id, key=key, value=msgspec.json.encode(value).decode())
             return self.get(name)
+
+    def _checked_draft(self, name: str, draft_name: str) -> str:
+        """Return the own name of a model that is to draft for another one; refuse one that cannot."""
+        model = self.get(name)
+        try:
+            draft = self.get(draft_name)
+        except ModelNotFoundError as exc:
+            raise InvalidSettingError(f"{DRAFT_KEY}: {exc}") from exc
+        check_draft(model, draft)
+        return draft.name
 
     def touch_last_used(self, name: str) -> None:
         """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""

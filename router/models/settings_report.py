@@ -10,7 +10,15 @@ from msgspec.structs import asdict
 
 from registry.catalogue import Model
 from registry.engines import EngineKind, EngineSetting
-from registry.settings import ENGINE_KEY, LOAD_SETTINGS, NO_SETTINGS, LoadSettings, ModelSettings, set_settings
+from registry.settings import (
+    ENGINE_KEY,
+    LOAD_SETTINGS,
+    NO_SETTINGS,
+    LoadSetting,
+    LoadSettings,
+    ModelSettings,
+    set_settings,
+)
 from router.config import Config
 from router.config.key_types import Takes, attributes_of, takes, unit_of
 from router.models.defaults import RequestDefaults
@@ -28,8 +36,8 @@ class ModelSetting(Takes, frozen=True, kw_only=True):
         engine: The only one that has it; null = all do.
         is_of_load: Whether another value loads the model anew.
         value: That is set; null = none is.
-        otherwise: What counts where none is set: what the model's makers recommend, or the config; null = nothing,
-            or what mlxr chooses.
+        otherwise: What counts where none is set: what the model's makers recommend, or the config, by engine where
+            that has it for each; null = nothing, or what mlxr chooses.
     """
 
     key: str
@@ -68,11 +76,7 @@ def _otherwise(model: Model, config: Config) -> Mapping[str, Any]:
     # The switch over the recommendation is a setting of its own.
     unset = msgspec.structs.replace(NO_SETTINGS, recommended_sampling=model.settings.recommended_sampling)
     of_requests = asdict(RequestDefaults.of(config.generation, unset, model.recommended_sampling))
-    of_loads = {
-        key: getattr(getattr(config, setting.section), key)
-        for key, setting in LOAD_SETTINGS.items()
-        if setting.section is not None
-    }
+    of_loads = {key: _configured(config, key, setting) for key, setting in LOAD_SETTINGS.items()}
     empty_is_none = {key: value or None for key, value in of_requests.items() if value in ((), "")}
     return {
         **of_requests,
@@ -82,6 +86,13 @@ def _otherwise(model: Model, config: Config) -> Mapping[str, Any]:
         "keep_alive_s": config.limits.keep_alive_s,
         "recommended_sampling": config.generation.recommended_sampling,
     }
+
+
+def _configured(config: Config, key: str, setting: LoadSetting) -> Any:
+    """Return what the config says of a setting, by engine where each has its own; None where it says nothing."""
+    if setting.is_per_engine:
+        return {engine.value: getattr(getattr(config, engine.value), key) for engine in EngineKind}
+    return None if setting.section is None else getattr(getattr(config, setting.section), key)
 
 
 @cache

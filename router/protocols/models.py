@@ -74,6 +74,8 @@ async def delete_model(model_id: FromPath[str], serving: ServingPart, making: Ma
     for worker in serving.supervisor.workers:
         if worker.target is not None and worker.target.model == name:
             raise ModelInUseError(name, str(worker.target.engine))
+        if worker.target is not None and worker.loaded_draft == name:
+            raise ModelInUseError(name, str(worker.target.engine), drafts_for=worker.target.model)
     await making.remove(name)
     serving.models.forget()
     return json_reply(DeletedModel(id=name, object="model", deleted=True))

@@ -89,6 +89,12 @@ class ManagedWorker(msgspec.Struct):
         """Whether a worker that is gone had a target given to it but never began with it."""
         return self.was_standby and self.client is not None and not self.client.load_fraction
 
+    @property
+    def loaded_draft(self) -> str | None:
+        """Name of the model that it has loaded to draft for its own, if it has."""
+        loaded = None if self.client is None else self.client.loaded
+        return None if loaded is None or loaded.draft is None else loaded.draft.name
+
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""
         return self.client is not None and self.client.is_owing and now - self.client.last_sign_at >= stall_timeout_s

@@ -56,6 +56,12 @@ def test_a_draft_model_drafts_in_the_same_worker_and_is_told(gateway: GatewayPro
     refused = run_cli(gateway.home, "models", "rm", "small", "--yes")
     assert refused.returncode == 1
     assert "small drafts for big in the running server; `mlxr stop big` unloads both." in refused.stderr
+    with gateway.client() as client:
+        deleted = client.delete("/v1/models/small")
+        assert (deleted.status_code, deleted.json()["error"]["code"]) == (409, "model_in_use")
+        assert "is loaded to draft for 'big'" in deleted.json()["error"]["message"]
+        planned = client.get("/v1/mlxr/models/removal", params={"model": "small"}).json()
+        assert (planned["loaded_on"], planned["drafts_for"]) == (["llamacpp"], ["big"])
     drafted = 'mlxr_drafted_tokens_total{engine="llamacpp",model="big",source="draft"}'
     with gateway.client() as client:
         assert drafted in client.get("/metrics").text

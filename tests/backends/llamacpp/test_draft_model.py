@@ -1,15 +1,18 @@
 """A second model drafts for the first: what it may change, what it must not, and when there is none."""
 
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Tokens
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from backends.base import LoadedEngine
 from backends.errors import LoadError
 from backends.llamacpp.drafting.model import DraftModel
+from backends.logits import Logits, Matcher
 from backends.sequence import Sequence
 from backends.speculation.drafter import Wish
 from backends.wire.load import DraftSpec, LoadSpec
@@ -141,6 +144,49 @@ def test_a_model_of_other_weights_is_rarely_right_and_counted_so(loading: Loadin
     for answer in answered(driver, DRAFT):
         num_right, num_drafted = right_of(answer)
         assert num_right < num_drafted / 2
+
+
+class Without(Matcher):
+    """A constraint that forbids one token."""
+
+    is_complete = False
+
+    def __init__(self, token_id: int) -> None:
+        self._token_id = token_id
+
+    def mask(self, logits: Logits) -> None:
+        logits[self._token_id] = -np.inf
+
+    def accept(self, token_id: int) -> None:
+        assert token_id != self._token_id
+
+    def num_allowed(self, token_ids: Tokens[int]) -> int:
+        return next((at for at, token_id in enumerate(token_ids) if token_id == self._token_id), len(token_ids))
+
+
+def test_a_constraint_cuts_what_the_model_drafts(loading: Loading, twin: Path) -> None:
+    driver = EngineDriver(loading(twin))
+    (free,) = answered(driver, OFF, num=1)
+    matcher = Without(free.token_ids[12])
+    wishes: dict[str, Any] = {"max_tokens": NUM_TOKENS, "ignore_eos": True, "matcher": matcher}
+    plain = driver.answer(prompt_of(0), **wishes, speculation=OFF)
+    drafted = driver.answer(prompt_of(0), **wishes, speculation=DRAFT)
+    assert free.token_ids[12] not in drafted.token_ids
+    assert drafted.token_ids == plain.token_ids
+    num_right, num_drafted = right_of(drafted)
+    assert num_drafted == num_right > 10, "what the constraint forbids is cut off the drafts"
+
+
+def test_an_answer_ends_in_the_middle_of_a_models_draft(loading: Loading, twin: Path) -> None:
+    driver = EngineDriver(loading(twin))
+    (whole,) = answered(driver, OFF, num=1)
+    for at in range(1, 12):
+        stops = (whole.token_ids[at],)
+        plain, drafted = (
+            driver.answer(prompt_of(0), max_tokens=NUM_TOKENS, stop_token_ids=stops, speculation=mode)
+            for mode in (OFF, DRAFT)
+        )
+        assert (drafted.token_ids, drafted.text, drafted.reason) == (plain.token_ids, plain.text, plain.reason)
 
 
 def test_what_was_drafted_and_not_drawn_is_cut(loading: Loading, twin: Path) -> None:

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.engines import EngineKind
+from registry.store.drafting import drafted_by
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
@@ -42,6 +43,7 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
         aliases: Names that go with it.
         adapters: That are forgotten with it; their files stay.
         loaded_on: Engines on which it is loaded, so that it cannot be removed now.
+        drafts_for: Models for which it is set to draft; they run without it then.
     """
 
     model: str
@@ -51,6 +53,7 @@ class RemovalPlan(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     adapters: tuple[str, ...]
     loaded_on: tuple[EngineKind, ...]
+    drafts_for: tuple[str, ...]
 
 
 @MLXR_API.post(_ALIASES, AliasReport, body=AliasChange, scope=Scope.MODELS, is_private=True)
@@ -79,7 +82,9 @@ async def get_removal(request: AnyRequest, serving: ServingPart, editing: Editin
     planned = await editing.removal_of(model)
     workers = serving.supervisor.workers
     loaded = [
-        each.target.engine.kind for each in workers if each.target is not None and each.target.model == model.name
+        each.target.engine.kind
+        for each in workers
+        if each.target is not None and model.name in {each.target.model, each.loaded_draft}
     ]
     return json_reply(
         RemovalPlan(
@@ -90,6 +95,7 @@ async def get_removal(request: AnyRequest, serving: ServingPart, editing: Editin
             aliases=model.aliases,
             adapters=tuple(adapter.reference for adapter in model.adapters),
             loaded_on=tuple(dict.fromkeys(loaded)),
+            drafts_for=tuple(drafted_by(serving.models.list(), model.name)),
         )
     )
 

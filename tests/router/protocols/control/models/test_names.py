@@ -44,6 +44,7 @@ async def test_what_a_removal_would_do_is_told_and_nothing_is_done(front: FakeFr
         "aliases": [],
         "adapters": [],
         "loaded_on": [],
+        "drafts_for": [],
     }
     await front.chat()
     of_loaded = (await front.client.get("/v1/mlxr/models/removal", params={"model": "nick"})).json()
