@@ -110,6 +110,7 @@ def create_app(services: Services) -> Litestar:
     parts = {field.name: getattr(services, field.name) for field in dataclasses.fields(services)}
     parts["endpoints"] = ENDPOINTS
     parts["document"] = ApiDocument(services.server.version, ENDPOINTS, DIALECTS)
+    services.telemetry.exchanges.add(services.serving.inspector.on_exchange)
     provided = {name: _provider(part) for name, part in parts.items()}
     provided["batches"] = Provide(services.batches.opened)
     return _App(

@@ -51,7 +51,6 @@ from router.tls.following import CertificateFollower
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.preload import Preload
-from router.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +171,7 @@ class _Gateway:
             watchers = [
                 tasks.create_task(part)
                 for part in (
-                    self._follower.run(partial(self._on_config, supervisor)),
+                    self._follower.run(partial(self._on_config, services.serving)),
                     _outlived("the watch over the certificate", self._certificate.run()),
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
@@ -239,8 +238,9 @@ class _Gateway:
         self._follower.read_now()
         self._certificate.read_now()
 
-    def _on_config(self, supervisor: Supervisor) -> None:
-        supervisor.refresh()
+    def _on_config(self, serving: RequestService) -> None:
+        serving.supervisor.refresh()
+        serving.inspector.trim()
         self._certificate.read_now()
 
     def _stop(self, services: Services, server: HttpServer) -> None:

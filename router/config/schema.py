@@ -34,6 +34,7 @@ from router.config.cache import CacheConfig
 from router.config.documents import DocumentsConfig
 from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
+from router.config.inspector import InspectorConfig
 from router.config.lifecycle import LifecycleConfig
 from router.config.memory import MemoryConfig
 from router.config.server import AbsolutePath, ServerConfig
@@ -302,6 +303,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         documents: Documents that are read for models.
         cache: What is kept of sequences that have ended.
         conversations: What is kept of stored responses.
+        inspector: Keeping the last requests to look at.
         shadow: Repeating requests on the other engine.
         batches: Files of requests.
         llamacpp: The llamacpp engine.
@@ -325,6 +327,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     documents: DocumentsConfig = DocumentsConfig()
     cache: CacheConfig = CacheConfig()
     conversations: ConversationsConfig = ConversationsConfig()
+    inspector: InspectorConfig = InspectorConfig()
     shadow: ShadowConfig = ShadowConfig()
     batches: BatchesConfig = BatchesConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()

@@ -39,6 +39,7 @@ from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders, read_headers
+from router.requests.inspector import Inspector
 from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
@@ -96,6 +97,7 @@ class RequestService:
 
     Attributes:
         read_budget: Reads what the machine has.
+        inspector: Keeps the last requests, if the config says so.
         admit: Counts a request that a model is to serve, or refuses it by an error.
     """
 
@@ -129,6 +131,7 @@ class RequestService:
         self.supervisor = supervisor
         self.requests = requests
         self.admit: Callable[[Caller], None] = lambda _: None
+        self.inspector: Final = Inspector(lambda: self.config)
         self.read_budget: Final = read_budget
         self._current_config = current_config
 
@@ -165,6 +168,7 @@ class RequestService:
         raw = await self.read_raw(request)
         if self.config.logging.prompts:
             _logger.info("asked: %s", quoted(raw[:MAX_LOGGED_BYTES].decode("utf-8", "replace")))
+        self.inspector.on_body(raw, client_of(request))
         marked = partial(fingerprint, request.scope["path"], request.headers, raw)
         mark = marked() if len(raw) <= _LARGE_BYTES else await in_thread(marked)
         await self.requests.let_leave(mark)
@@ -215,6 +219,7 @@ class RequestService:
             sent_id=sent_request_id(),
         )
         generation = Generation(self.supervisor, answering.wanted)
+        self.inspector.on_started(answering.answer_id, generation)
         running = self.requests.start(
             facts, generation, answering.encoder(generation), self.config.limits, answering.on_over
         )

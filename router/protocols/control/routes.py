@@ -18,6 +18,7 @@ from router.protocols.control.config import CONFIG_ROUTES
 from router.protocols.control.documents import DOCUMENT_ROUTES
 from router.protocols.control.events import EVENT_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
+from router.protocols.control.inspector import INSPECTOR_ROUTES
 from router.protocols.control.jobs import JOB_ROUTES
 from router.protocols.control.keys import KEY_ROUTES
 from router.protocols.control.metrics import METRIC_ROUTES
@@ -177,6 +178,7 @@ ROUTES: Final = (
     *KEY_ROUTES,
     *SESSION_ROUTES,
     *CONFIG_ROUTES,
+    *INSPECTOR_ROUTES,
     *MODEL_ROUTES,
     *DOCUMENT_ROUTES,
 )
