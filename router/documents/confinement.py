@@ -16,7 +16,6 @@ from typing import Any, Final
 from router.documents.messages import ReadingLimits
 
 _MAX_DESCRIPTORS: Final = 64
-_NICENESS: Final = 5
 _CLONE_NEWUSER: Final = 0x1000_0000
 _CLONE_NEWNET: Final = 0x4000_0000
 _PR_SET_PDEATHSIG: Final = 1
@@ -38,7 +37,6 @@ _CHANGING: Final = (
 
 def confine(limits: ReadingLimits) -> None:
     """Give it all up; there is no way back."""
-    os.nice(_NICENESS)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)

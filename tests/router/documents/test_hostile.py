@@ -19,7 +19,7 @@ MOST_GROWTH_BYTES = 64 << 20
 async def outcome(name: str, data: bytes) -> Reading | str:
     """What is read of it, or why it is not."""
     try:
-        task = task_of(name, data, max_memory_bytes=512 << 20, max_cpu_s=5)
+        task = task_of(name, data, max_memory_bytes=512 << 20, max_cpu_s=3)
     except DocumentError as exc:
         return str(exc)
     reading = await read_in_child(task, data)
