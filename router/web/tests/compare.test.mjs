@@ -8,7 +8,7 @@ import { counted } from "../static/compare/tally.js";
 const form = (engine, quantization, bits, bytes) => ({ engine, quantization, bits_per_weight: bits, weight_bytes: bytes });
 const BOTH = { id: "m", engines: ["llamacpp", "mlx"], forms: [form("llamacpp", "Q4_0", 4.5, 92_000_000), form("mlx", "4bit-g32", 5, 84_000_000)] };
 const ONE = { id: "n", engines: ["llamacpp"], forms: [form("llamacpp", "F32", 32, 5)] };
-const side = (model, engine, load = {}) => ({ model, engine, load });
+const side = (model, engine, load = {}, speculation = "") => ({ model, engine, load, speculation });
 const states = (...ready) => new Map(ready.map((key) => [key, { state: "ready" }]));
 
 test("sides are both engines of a model, or two models, until others are chosen that are there", () => {

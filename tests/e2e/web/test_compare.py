@@ -144,17 +144,37 @@ def test_stop_stops_the_first_and_asks_the_second_nothing(
     assert gateway.get("/v1/mlxr/requests")["requests"] == []
 
 
+def test_a_reload_in_mid_answer_goes_on_with_both(visit: Callable[..., Visit], gates: Path) -> None:
+    page = open_pair(visit())
+    gate = gates / "token-60"
+    gate.touch()
+    page.fill("#composer", "show-long, for both")
+    page.keyboard.press("Enter")
+    page.get_by_text("Paragraph 0").wait_for()
+    page.reload()
+    page.get_by_text("Paragraph 0").wait_for()
+    page.locator(".compared[aria-busy='true']").wait_for()
+    gate.unlink()
+    page.locator(".outcome").wait_for()
+    assert [column.locator(".markdown p").count() for column in page.locator(".column").all()] == [60, 60]
+    page.reload()
+    page.locator(".outcome").wait_for()
+
+
 def test_differences_are_shown_word_by_word(visit: Callable[..., Visit]) -> None:
     opened = visit()
     page = open_pair(opened)
     page.locator(".differences dt", has_text="Engine").wait_for()
-    page.locator(".side-of").nth(0).get_by_text("Loaded with").click()
+    page.locator(".side-of").nth(0).get_by_text("Its settings").click()
     page.locator(".side-of").nth(0).get_by_label("Threads").fill("2")
     page.locator(".side-of").nth(0).get_by_label("Threads").blur()
     page.locator(".differences dt", has_text="Threads").wait_for()
+    page.locator(".side-of").nth(0).get_by_label("Speculation", exact=True).select_option("off")
+    page.locator(".differences dt", has_text="Speculation").wait_for()
     ask_both(page, "first-question with threads")
     page.get_by_role("button", name="Differences, word by word").click()
     page.locator(".outcome").get_by_text("the same, to the letter").wait_for()
+    assert page.get_by_role("button", name="Measure", exact=True).is_disabled()
     assert opened.accessibility() == []
 
 

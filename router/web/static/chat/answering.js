@@ -9,7 +9,7 @@ import { texts } from "../core/texts.js";
  * @typedef {import("../lib/thread.js").Message} Message
  * @typedef {import("../lib/answer.js").Answer} Answer
  * @typedef {{input: object[], conversation?: {id: string, after: string | null}}} Asked
- * @typedef {{options: import("../core/settings.js").ChatOptions, load: string}} Terms `load` as in X-Mlxr-Load.
+ * @typedef {{options: import("../core/settings.js").ChatOptions, load: string, speculation?: string}} Terms `load` as in X-Mlxr-Load, `speculation` as in X-Mlxr-Speculation; empty = as it is set.
  */
 
 // About a minute and a half, in which a server has started again.
@@ -52,7 +52,12 @@ function reader(answer, onChange) {
  */
 export async function askAndRead(answering, answer, asked, terms, onChange) {
   const onEvent = reader(answer, onChange);
-  const headers = { "X-Mlxr-Engine": answering.engine, "X-Request-Id": answering.id, ...loadHeaders(terms.load) };
+  const headers = {
+    "X-Mlxr-Engine": answering.engine,
+    "X-Request-Id": answering.id,
+    ...loadHeaders(terms.load),
+    ...(terms.speculation ? { "X-Mlxr-Speculation": terms.speculation } : {}),
+  };
   await follow("/v1/responses", { body: requestOf(answering, asked, terms.options), headers }, onEvent).catch((error) => {
     if (answer.responseId === null || !asked.conversation) throw error;
   });

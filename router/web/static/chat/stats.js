@@ -33,6 +33,10 @@ function figures({ timings, usage }, contextLength) {
     put(`${texts.stats.firstToken} ${duration(timings.prompt_ms + waited)}`, `${timings.prompt_n} ${texts.stats.tokens}, ${rate(timings.prompt_per_second ?? 0)}`);
     if (timings.load_ms) put(`${texts.stats.loaded} ${duration(timings.load_ms)}`);
     if (timings.predicted_per_second) put(rate(timings.predicted_per_second), `${timings.predicted_n} ${texts.stats.tokens}`);
+    if (timings.draft_n) {
+      const right = timings.draft_n_accepted ?? 0;
+      put(texts.stats.drafts(percent(right / timings.draft_n)), `${right} / ${timings.draft_n} ${texts.stats.tokens}`);
+    }
     if (timings.cache_n) put(`${count(timings.cache_n)} ${texts.stats.cached}`, `${timings.cache_n} ${texts.stats.tokens}`);
   }
   if (usage && contextLength) {

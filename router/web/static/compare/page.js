@@ -1,5 +1,5 @@
 // Compare: a prompt, two that answer it one after the other, and what lies between.
-import { html, useSignal } from "../vendor/preact.js";
+import { html, useEffect, useSignal } from "../vendor/preact.js";
 import { Boundary } from "../parts/boundary.js";
 import { Composer } from "../parts/composer.js";
 import { Icon } from "../parts/icon.js";
@@ -11,10 +11,11 @@ import { texts } from "../core/texts.js";
 import { Tally } from "./blind.js";
 import { RoundView } from "./round.js";
 import { Setup } from "./setup.js";
-import { compare, draft, isBlind, rounds, running, sides, start, stop, ticks } from "./state.js";
+import { compare, draft, isBlind, resume, rounds, running, sides, start, stop, ticks } from "./state.js";
 
 export function ComparePage() {
   const hasOptions = useSignal(false);
+  useEffect(resume, []);
   return html`<div class="chat compare">
     <div class="top">
       <${MenuButton} />

@@ -47,11 +47,15 @@ function SideView({ place }) {
     </p>
     <details class="load">
       <summary>${texts.compare.loadedWith}</summary>
-      <div class="row wrap">${loadKeysOf(side.engine).map((key) => html`<${LoadField} key=${key} name=${key} place=${place} />`)}</div>
+      <div class="row wrap">
+        ${loadKeysOf(side.engine).map((key) => html`<${LoadField} key=${key} name=${key} place=${place} />`)}
+        <${Choice} label=${texts.compare.differs.speculation} value=${side.speculation} choices=${SPECULATION} onChange=${(/** @type {string} */ speculation) => setSide(place, { speculation })} />
+      </div>
     </details>
   </fieldset>`;
 }
 
+const SPECULATION = ["auto", "lookup", "draft", "off"];
 const CACHE_TYPES = ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
 /** @param {{name: string, place: Place}} props */
@@ -71,10 +75,15 @@ function LoadField({ name, place }) {
   if (name === "threads") {
     return html`<label>${label}<input type="number" min="1" max="1024" step="1" placeholder=${texts.options.unset} value=${value} onChange=${set} /></label>`;
   }
+  return html`<${Choice} label=${label} value=${value} choices=${CACHE_TYPES} onChange=${(/** @type {string} */ type) => setSide(place, { load: { ...side.load, [name]: type } })} />`;
+}
+
+/** @param {{label: string, value: string, choices: string[], onChange: (value: string) => void}} props */
+function Choice({ label, value, choices, onChange }) {
   return html`<label>${label}
-    <select aria-label=${label} value=${value} onChange=${set}>
+    <select aria-label=${label} value=${value} onChange=${(/** @type {any} */ event) => onChange(event.target.value)}>
       <option value="">${texts.options.unset}</option>
-      ${CACHE_TYPES.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
+      ${choices.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
     </select>
   </label>`;
 }

@@ -4,7 +4,8 @@ import { bytes } from "../lib/format.js";
 /**
  * @typedef {import("../core/server.js").Model} Model
  * @typedef {import("../core/server.js").ModelStatus} ModelStatus
- * @typedef {{model: string, engine: string, load: Record<string, string>}} Side `load`: settings of the load by their names in X-Mlxr-Load.
+ * @typedef {{model: string, engine: string, load: Record<string, string>, speculation: string}} Side `load`: settings of the load by their names
+ *   in X-Mlxr-Load; `speculation`: as in X-Mlxr-Speculation. Empty = as it is set.
  * @typedef {0 | 1} Place
  * @typedef {{what: "model" | "engine" | "weights" | "adapter" | string, values: [string, string]}} Difference
  */
@@ -40,8 +41,8 @@ export function fittingSides(chosen, models, name) {
   const second = first.engines.length > 1 ? first : (usable.find((each) => each.id !== first.id) ?? first);
   /** @type {[Side, Side]} */
   const usual = [
-    { model: first.id, engine: first.engines[0], load: {} },
-    { model: second.id, engine: second.engines.at(-1) ?? "", load: {} },
+    { model: first.id, engine: first.engines[0], load: {}, speculation: "" },
+    { model: second.id, engine: second.engines.at(-1) ?? "", load: {}, speculation: "" },
   ];
   const [a, b] = usual.map((each, place) => fitting(chosen?.[place], usable) ?? each);
   return [a, b];
@@ -51,7 +52,8 @@ export function fittingSides(chosen, models, name) {
 function fitting(side, models) {
   const model = models.find((each) => each.id === side?.model);
   if (!side || !model) return null;
-  return model.engines.includes(side.engine) ? side : { ...side, engine: model.engines[0] };
+  const whole = { ...side, speculation: side.speculation ?? "" };
+  return model.engines.includes(side.engine) ? whole : { ...whole, engine: model.engines[0] };
 }
 
 /**
@@ -71,6 +73,7 @@ export function differences(sides, models) {
   put("engine", (side) => side.engine);
   put("weights", (side) => weights(side, models));
   for (const key of LOAD_KEYS) put(key, (side) => (loadKeysOf(side.engine).includes(key) && side.load[key]) || "");
+  put("speculation", (side) => side.speculation);
   return found;
 }
 

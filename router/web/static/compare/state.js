@@ -4,7 +4,7 @@ import { isEnded, newAnswer } from "../lib/answer.js";
 import { friendlyName } from "../lib/format.js";
 import { contestant, fittingSides, loadHeader, orderOf } from "./sides.js";
 import { counted } from "./tally.js";
-import { announceEnd, askAndRead, readToEnd, stopAnswer } from "../chat/answering.js";
+import { announceEnd, askAndRead, readOn, readToEnd, stopAnswer } from "../chat/answering.js";
 import { Flusher } from "../core/flusher.js";
 import { changeConversation, createConversation, lastItems, refreshEntries } from "../conversations/kept.js";
 import { openKept } from "../chat/state.js";
@@ -37,6 +37,7 @@ import { texts } from "../core/texts.js";
  * @property {boolean} isBlind Whether their names are told only after the vote.
  * @property {Vote | null} vote
  * @property {number} seed
+ * @property {import("../core/settings.js").ChatOptions} options
  * @property {Start | null} after What it goes on from.
  * @property {string | null} conversationId
  * @property {string | null} userItemId
@@ -44,6 +45,9 @@ import { texts } from "../core/texts.js";
  *
  * @typedef {{conversationId: string, itemId: string, name: string}} Start
  */
+
+const STORED = "mlxr.compare-rounds";
+const MAX_STORED = 20;
 
 /** @type {import("../vendor/preact.js").Signal<[Side, Side] | null>} */
 const chosen = kept("compare-sides", null);
@@ -54,7 +58,7 @@ export const tally = kept("compare-tally", {});
 
 /** The two that are asked next; null = there is no model. */
 export const sides = computed(() => fittingSides(chosen.value, models.value ?? [], model.value));
-export const rounds = signal(/** @type {Round[]} */ ([]));
+export const rounds = signal(storedRounds());
 /** The round whose answers come, or null. */
 export const running = signal(/** @type {Round | null} */ (null));
 /** Counts the flushes of what comes. */
@@ -98,11 +102,16 @@ export async function compare(text) {
   if (!pair || running.value) return;
   const round = newRound(text, pair);
   rounds.value = [...rounds.value, round];
-  running.value = round;
   start.value = null;
+  await run(round);
+}
+
+/** Have a round's answers come, as far as they are not there. @param {Round} round */
+async function run(round) {
+  running.value = round;
   const flusher = new Flusher(tick);
   try {
-    round.conversationId = round.after?.conversationId ?? (await createConversation());
+    round.conversationId ??= round.after?.conversationId ?? (await createConversation());
     for (const place of round.order) await answer(round, place, (isUrgent) => flusher.request(isUrgent));
     if (!round.isStopped) announce(texts.compare.both);
   } catch (error) {
@@ -121,7 +130,7 @@ function newRound(text, pair) {
     const answer = newAnswer();
     const id = `${ids[number]}-${ids[number + 1]}`;
     /** @type {Message} */
-    const message = { id, parent: null, role: "assistant", text: "", images: [], documents: [], answer, model: side.model, engine: side.engine, itemId: null };
+    const message = { id, parent: null, role: "assistant", text: "", images: [], documents: [], answer: null, model: side.model, engine: side.engine, itemId: null };
     return { side, message, answer, swaps: [], isAsked: false };
   };
   return {
@@ -134,6 +143,7 @@ function newRound(text, pair) {
     vote: null,
     // The same for both: else two draws are compared, not two engines.
     seed: options.value.seed ?? ids[4] % 2 ** 31,
+    options: options.value,
     after: start.value,
     conversationId: null,
     userItemId: null,
@@ -144,6 +154,7 @@ function newRound(text, pair) {
 /** @param {Round} round @param {Place} place @param {(isUrgent: boolean) => void} onChange */
 async function answer(round, place, onChange) {
   const entry = round.entries[place];
+  if (isEnded(entry.answer)) return;
   if (round.isStopped) {
     entry.answer.state = "cancelled";
     return;
@@ -153,8 +164,13 @@ async function answer(round, place, onChange) {
   lastAsked = place;
   announce(texts.compare.asks(nameIn(round, place)));
   onChange(true);
-  const terms = { options: { ...options.value, seed: round.seed }, load: loadHeader(entry.side) };
-  await readToEnd(entry.answer, () => askAndRead(entry.message, entry.answer, askedOf(round), terms, onChange));
+  const terms = { options: { ...round.options, seed: round.seed }, load: loadHeader(entry.side), speculation: entry.side.speculation };
+  await readToEnd(entry.answer, () =>
+    // One that was begun before the page was loaded anew runs on.
+    entry.answer.responseId !== null && round.conversationId !== null
+      ? readOn(entry.answer, onChange)
+      : askAndRead(entry.message, entry.answer, askedOf(round), terms, onChange),
+  );
   await noteItems(round, entry);
   if (waiting === entry && !entry.answer.timings?.load_ms) waiting = null;
   announceEnd(entry.answer, nameIn(round, place));
@@ -188,6 +204,31 @@ export function stop() {
   round.isStopped = true;
   const entry = round.entries.find((each) => each.isAsked && !isEnded(each.answer));
   if (entry) stopAnswer(entry.message, entry.answer, round.conversationId !== null);
+}
+
+// A reload of the page loses nothing of what the server keeps; another window begins without it.
+addEventListener("pagehide", () => {
+  const keptRounds = rounds.value.filter((each) => each.conversationId !== null).slice(-MAX_STORED);
+  try {
+    sessionStorage.setItem(STORED, JSON.stringify(keptRounds));
+  } catch {
+    // A browser that keeps nothing still shows the page.
+  }
+});
+
+/** @returns {Round[]} */
+function storedRounds() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+/** Go on with the round that a reload broke off. */
+export function resume() {
+  const last = rounds.value.at(-1);
+  if (last && !running.value && !last.entries.every(({ answer }) => isEnded(answer))) run(last);
 }
 
 /** Whether the names of a round may be told. @param {Round} round */

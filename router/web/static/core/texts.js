@@ -92,10 +92,10 @@ export const texts = {
     sideName: (place, model, engine) => `${"AB"[place]}: ${model}, ${engine}`,
     blindName: (/** @type {number} */ number) => `Answer ${number}`,
     turn: "Let A and B change places",
-    loadedWith: "Loaded with",
+    loadedWith: "Its settings",
     differences: "In what A and B differ",
     /** @type {Record<string, string>} */
-    differs: { model: "Model", engine: "Engine", weights: "Weights", context_length: "Context", threads: "Threads", kv_type: "Cache type" },
+    differs: { model: "Model", engine: "Engine", weights: "Weights", context_length: "Context", threads: "Threads", kv_type: "Cache type", speculation: "Speculation" },
     same: "A and B are the same. Choose another engine, another model, or another load for one of them.",
     alike: (/** @type {number | null} */ temperature, /** @type {number | null} */ seed, /** @type {boolean} */ hasSystem) =>
       `The same for both: temperature ${temperature ?? "of the model"}, seed ${seed ?? "drawn for each prompt"}${hasSystem ? ", system prompt" : ""}.`,
@@ -143,6 +143,7 @@ export const texts = {
   measure: {
     button: "Measure",
     help: "Runs the benchmark on this prompt, on both, for up to five minutes",
+    noSpeculation: "The benchmark measures speculation only as the model or the server has it set.",
     begins: "The benchmark begins",
     ended: "The benchmark has ended",
     running: "Measuring",
@@ -210,6 +211,7 @@ export const texts = {
   stats: {
     firstToken: "first token",
     cached: "cached",
+    drafts: (/** @type {string} */ share) => `${share} of drafts right`,
     context: "context",
     loaded: "loaded in",
     tokens: "tokens",
