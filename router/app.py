@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from typing import Any
 
 import msgspec
 from litestar import Litestar
@@ -106,13 +105,18 @@ class _App(Litestar):
 
 
 def create_app(services: Services) -> Litestar:
-    """Return the app that serves `services`."""
-    parts = {field.name: getattr(services, field.name) for field in dataclasses.fields(services)}
-    parts["endpoints"] = ENDPOINTS
-    parts["document"] = ApiDocument(services.server.version, ENDPOINTS, DIALECTS)
-    services.telemetry.exchanges.add(services.serving.inspector.on_exchange)
-    provided = {name: _provider(part) for name, part in parts.items()}
-    provided["batches"] = Provide(services.batches.opened)
+    """Return the app that serves `services`, whose parts are looked up by each request that wants them."""
+    document = ApiDocument(services.server.version, ENDPOINTS, DIALECTS)
+
+    async def opened_batches() -> Batches:
+        return await services.batches.opened()
+
+    provided = {field.name: _provider(services, field.name) for field in dataclasses.fields(Services)}
+    provided |= {
+        "endpoints": Provide(lambda: ENDPOINTS, sync_to_thread=False),
+        "document": Provide(lambda: document, sync_to_thread=False),
+        "batches": Provide(opened_batches),
+    }
     return _App(
         route_handlers=[*ROUTES, *SOCKETS, *page_routes(Assets())],
         dependencies=provided,
@@ -152,6 +156,7 @@ def create_server(
     certificate: CertificateFollower,
 ) -> HttpServer:
     """Return the server of the app, with the guards in front of it; over TLS where there is a certificate."""
+    services.telemetry.exchanges.add(services.serving.inspector.on_exchange)
     in_force = services.serving.config
     config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
     limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
@@ -178,5 +183,5 @@ def create_server(
     )
 
 
-def _provider(part: Any) -> Provide:
-    return Provide(lambda: part, use_cache=True, sync_to_thread=False)
+def _provider(services: Services, name: str) -> Provide:
+    return Provide(lambda: getattr(services, name), sync_to_thread=False)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _gateway_of(item: pytest.Item) -> str | None:
     """Return what tells the gateway of more than one test that a test asks, or None."""
-    if "e2e" not in item.path.parts:
+    if "e2e" not in item.path.parts or item.get_closest_marker("long") is not None:
         return None
     fixtures: list[str] = getattr(item, "fixturenames", [])
     if "server" in fixtures and item.path.parent.name == "keys":

@@ -11,6 +11,7 @@ from router.config.paths import paths_from_env
 from tests.support.memory_table import compare
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.real_model,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; Metal's memory is not a process's own"),
 ]

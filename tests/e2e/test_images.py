@@ -77,7 +77,7 @@ def test_openais_client_streamed_whole_and_by_a_schema(gateway: GatewayProcess, 
             "model": f"colours@{engine}",
             "messages": [question(FOUR.before, FOUR.after, *FOUR.quarters), begun],
             "temperature": 0,
-            "max_tokens": 18,
+            "max_tokens": FOUR.num_tokens,
             "extra_body": {"continue_final_message": True},
         }
         whole = client.chat.completions.create(**common)
@@ -106,7 +106,7 @@ def test_a_picture_is_seen_in_the_third_turn(gateway: GatewayProcess, engine: st
         previous = None
         for text in ("Hello.", "Name a fruit."):
             answer = client.responses.create(
-                model=f"colours@{engine}", input=text, temperature=0, max_output_tokens=6, previous_response_id=previous
+                model=f"colours@{engine}", input=text, temperature=0, max_output_tokens=2, previous_response_id=previous
             )
             previous = answer.id
         parts: Any = [
@@ -152,12 +152,13 @@ def test_anthropics_client(gateway: GatewayProcess, engine: str) -> None:
 def test_ollamas_client(gateway: GatewayProcess, engine: str, tmp_path: Path) -> None:
     with ollama.Client(host=gateway.url, trust_env=False) as client:
         options = ollama.Options(temperature=0, num_predict=18)
+        few = ollama.Options(temperature=0, num_predict=ONE.num_tokens)
         for colour in ("red", "blue"):
             file = tmp_path / f"{colour}.png"
             file.write_bytes(base64.b64decode(png(*[colour] * 4)))
             asked = ollama.Message(role="user", content=ONE.before + ONE.after, images=[ollama.Image(value=file)])
             begun = ollama.Message(role="assistant", content=ONE.start)
-            chat = client.chat(f"colours@{engine}", [asked, begun], options=options)
+            chat = client.chat(f"colours@{engine}", [asked, begun], options=few)
             assert (chat.message.content or "").startswith(f" {colour}.")
             text = client.generate(
                 f"colours@{engine}", ONE.before + ONE.after, images=[file.read_bytes()], options=options

@@ -214,6 +214,7 @@ def test_failures_are_the_last_event_with_the_way_out(home: Path, hub: StubHub) 
         assert gateway.stop() == 0
 
 
+@pytest.mark.long
 def test_the_password_of_a_proxy_is_nowhere(home: Path) -> None:
     home.mkdir()
     secret = "geheim"

@@ -17,6 +17,7 @@ KILL, DRAIN = Outage(100.0, 110.0, is_drain=False), Outage(100.0, 110.0, is_drai
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="a unit of systemd")
 def test_a_minute_of_faults_leaves_every_request_with_one_end_and_nothing_behind() -> None:
     argv = [sys.executable, "-m", "tests.soak", "--minutes", "1", "--every", "5", "--clients", "3", "--seed", "4"]

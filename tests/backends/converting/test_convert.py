@@ -172,6 +172,7 @@ def check_nothing_is_half_made(paths: Paths) -> bool:
     return bool(folders)
 
 
+@pytest.mark.long
 def test_killed_at_its_steps_it_leaves_nothing_half_made(paths: Paths, tmp_path: Path) -> None:
     home = tmp_path / "home"
     code, steps = killed(home, "none")

@@ -20,7 +20,7 @@ from tests.support.worker_process import WorkerProcess
 pytestmark = pytest.mark.slow
 
 GREEDY = SamplingParams(temperature=0)
-NUM_TOKENS = 18
+ONE_COLOUR = QUESTIONS[0]
 FOUR = {
     "type": "object",
     "properties": {
@@ -38,15 +38,21 @@ class SeeingWorker:
         self._process = process
         self._num_asked = 0
 
-    def ask(self, *messages: PromptMessage, start: str | None = None, constraint: Constraint | None = None) -> Answer:
-        (answer,) = self.ask_all([ChatPrompt(list(messages), continuation=start)], constraint)
+    def ask(
+        self,
+        *messages: PromptMessage,
+        start: str | None = None,
+        num_tokens: int = 1,
+        constraint: Constraint | None = None,
+    ) -> Answer:
+        (answer,) = self.ask_all([ChatPrompt(list(messages), continuation=start)], num_tokens, constraint)
         return answer
 
-    def ask_all(self, prompts: list[ChatPrompt], constraint: Constraint | None = None) -> list[Answer]:
+    def ask_all(self, prompts: list[ChatPrompt], num_tokens: int, constraint: Constraint | None = None) -> list[Answer]:
         """Ask all at the same time."""
         sequence_ids = [self._num_asked + 1 + index for index in range(len(prompts))]
         self._num_asked += len(prompts)
-        spec = SequenceSpec(GREEDY, 40 if constraint else NUM_TOKENS, constraint=constraint)
+        spec = SequenceSpec(GREEDY, num_tokens, constraint=constraint)
         self._process.send(*(Generate(i, prompt, spec) for i, prompt in zip(sequence_ids, prompts, strict=True)))
         self._process.wait_for_ends(sequence_ids)
         return [self._process.answer(i) for i in sequence_ids]
@@ -69,7 +75,7 @@ def question_of(question: Question) -> PromptMessage:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_it_tells_the_right_colours(worker: SeeingWorker, question: Question) -> None:
-    answer = worker.ask(question_of(question), start=question.start or None)
+    answer = worker.ask(question_of(question), start=question.start or None, num_tokens=question.num_tokens)
     assert question.answer in answer.text
 
 
@@ -77,7 +83,7 @@ def test_it_reports_the_right_colours_as_json(worker: SeeingWorker) -> None:
     quarters = ("red", "white", "blue", "green")
     constraint = Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(FOUR), "response_format")
     question = user("The four quarters of the picture are:", painted(*quarters), ".\nReport them as JSON.")
-    assert json.loads(worker.ask(question, constraint=constraint).text) == {"colours": [*quarters]}
+    assert json.loads(worker.ask(question, num_tokens=40, constraint=constraint).text) == {"colours": [*quarters]}
 
 
 def test_it_says_what_it_was_shown_and_makes_no_row_twice(worker: SeeingWorker) -> None:
@@ -94,19 +100,19 @@ def test_it_says_what_it_was_shown_and_makes_no_row_twice(worker: SeeingWorker) 
 
 
 def test_many_at_once_are_told_their_own_colours(worker: SeeingWorker) -> None:
-    before, after, start = QUESTIONS[0].before, QUESTIONS[0].after, QUESTIONS[0].start
+    before, after, start = ONE_COLOUR.before, ONE_COLOUR.after, ONE_COLOUR.start
     colours = ["red", "blue", "green", "yellow"]
     prompts = [ChatPrompt([user(before, painted(*[colour] * 4), after)], continuation=start) for colour in colours]
-    for colour, answer in zip(colours, worker.ask_all(prompts), strict=True):
+    for colour, answer in zip(colours, worker.ask_all(prompts, ONE_COLOUR.num_tokens), strict=True):
         assert answer.text.startswith(f" {colour}")
 
 
 def test_it_tells_the_colours_of_a_picture_in_a_later_turn(worker: SeeingWorker) -> None:
-    before, after, start = QUESTIONS[0].before, QUESTIONS[0].after, QUESTIONS[0].start
+    before, after, start = ONE_COLOUR.before, ONE_COLOUR.after, ONE_COLOUR.start
     messages: list[PromptMessage] = []
     for colour in ("red", "blue", "green"):
         messages.append(user(before, painted(*[colour] * 4), after))
-        answer = worker.ask(*messages, start=start)
+        answer = worker.ask(*messages, start=start, num_tokens=ONE_COLOUR.num_tokens)
         assert answer.text.startswith(f" {colour}")
         messages.append({"role": "assistant", "content": f"{start} {colour}."})
     assert [seen.is_cached for seen in answer.end.images][:2] == [True, True]
@@ -118,4 +124,5 @@ def test_damaged_pictures_are_refused_and_it_goes_on(worker: SeeingWorker) -> No
     failed = worker.ask(message).failed
     assert failed.code == "invalid_image"
     assert "messages[0].content[0]" in failed.message
-    assert worker.ask(question_of(QUESTIONS[0]), start=QUESTIONS[0].start).text.startswith(" red")
+    answer = worker.ask(question_of(ONE_COLOUR), start=ONE_COLOUR.start, num_tokens=ONE_COLOUR.num_tokens)
+    assert answer.text.startswith(" red")
