@@ -81,7 +81,10 @@ def _open(paths: Paths, client: "Client", made: PageCode) -> None:
         return
     with _private_file(paths.runtime_dir, _address(made)) as file:
         if not _has_opened(file.as_uri()):
-            raise CommandError("No browser could be started; `mlxr ui --print` prints the address.")
+            print("No browser could be started here; the address:", file=sys.stderr)
+            print(_address(made))
+            _tell_how_long(made)
+            return
         print("The page opens in your browser. If it does not: `mlxr ui --print`.")
         deadline = time.monotonic() + made.valid_s
         while time.monotonic() < deadline:

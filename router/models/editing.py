@@ -46,7 +46,11 @@ class ModelEditing:
         template = changes.get("template")
         if template is not None:
             check_jinja(template)
-        return await with_registry(self._database, lambda registry: registry.models.change_settings(name, changes))
+        try:
+            return await with_registry(self._database, lambda registry: registry.models.change_settings(name, changes))
+        except InvalidSettingError as exc:  # a value that this one model cannot have
+            key = str(exc).partition(":")[0]
+            raise InvalidRequestError(str(exc), key if key in changes else None) from exc
 
     async def add_alias(self, name: str, alias: str) -> Model:
         """Give a model another name.

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from router.errors import SessionNotFoundError
+from router.errors import SessionNotFoundError, UnauthorizedError
 from router.http.caller import NOBODY, OWNER, Scope
 from router.keys.key import Key, new_key
 from router.keys.ring import KeyRing
 from router.keys.session import SESSION_S, Session, new_session
 from router.keys.store import MAX_SESSIONS, KeyStore
+from router.keys.use import KeyUse
 
 NOW = 1_800_000_000.0
 
@@ -103,3 +104,19 @@ def test_its_secret_is_not_kept(store: KeyStore, path: Path) -> None:
     token, _ = open_session(path, None)
     assert store.sessions(NOW)
     assert all(token not in file.read_bytes() for file in path.parent.iterdir())
+
+
+async def test_one_that_has_ended_asks_nothing_more_over_what_it_opened(store: KeyStore, path: Path) -> None:
+    add_key(path)
+    token, session = open_session(path, None)
+    ring = ring_of(store)
+    caller = ring.caller([token])
+    use = KeyUse(path, ring.key, is_session_good=ring.is_session_good)
+    use.admit(caller)
+    assert use.is_good(caller)
+    with KeyStore.opened(path) as other:
+        other.end_session(session.id)
+    assert not use.is_good(caller)
+    with pytest.raises(UnauthorizedError, match="session of the page has ended"):
+        use.admit(caller)
+    await use._thread.close()

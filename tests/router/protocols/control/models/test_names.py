@@ -1,5 +1,6 @@
 """Other names, adapters, removals and verifications of models, over HTTP."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,15 @@ async def test_files_are_verified_with_events_and_what_is_damaged_is_told(
     idle = await front.client.post(f"{VERIFY}/cancel")
     assert (idle.status_code, idle.json()["error"]["code"]) == (404, "verification_not_found")
     assert json.loads(idle.text)
+
+
+@with_front()
+async def test_verifying_is_stopped_and_its_client_told(front: FakeFront, tiny_gguf: Path) -> None:
+    register_path(front.registry, tiny_gguf, name="tiny")
+    has_begun = asyncio.Event()
+    front.services.jobs.news.add(lambda _: has_begun.set())
+    async with front.services.verifications._turn:  # another one has not ended
+        stream = asyncio.create_task(front.client.post(VERIFY, json={"model": "tiny"}))
+        await has_begun.wait()
+        assert (await front.client.post(f"{VERIFY}/cancel")).json() == {"cancelled": 1}
+        assert sse_objects(await stream)[-1] == {"type": "stopped", "state": "cancelled"}

@@ -60,6 +60,7 @@ async def test_settings_are_set_and_taken_away_and_count_from_the_next_request(f
         ({"set": {"top_q": 1}}, "top_q"),
         ({"set": {"template": "{% if"}}, "template"),
         ({"set": {"engine": "cuda"}}, "engine"),
+        ({"set": {"vision": "on"}}, "vision"),
         ({"set": {"seed": 1}, "unset": ["seed"]}, "seed"),
         ({"unset": ["sed"]}, "sed"),
         ({"sets": {}}, "sets"),
