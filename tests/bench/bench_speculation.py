@@ -2,6 +2,7 @@
 
     python tests/bench/bench_speculation.py [GGUF] [--mode auto] [--rounds 3] [--tokens 320] [--temperature 0.8]
     python tests/bench/bench_speculation.py --type f32 --draft          (a draft model: the bundled one as Q4_0)
+    python tests/bench/bench_speculation.py --layers 120 --tasks story  (a deep tiny model, drafted by its beginning)
 
 Both sides run in this process, on one load of the model and with the worker's own code around it, in the order A B,
 B A and so on: a worker that never drafts, and one that may. Only the steps after the first token of all streams are
@@ -9,7 +10,8 @@ measured. With one thread, CPU seconds are a measure also where others use the c
 Without a file, the bundled model is quantized to Q4_0, as most models are that people run (it is a Q4_1, whose kernels
 take several rows of a step the worst). With --draft a second model drafts as well, the bundled one as Q4_0 where no
 file is given: for itself, or, with --type, for the same weights in a larger form, whose steps take longer, as a larger
-model's would. pytest does not collect it.
+model's would. With --layers both models are tiny ones (tests/support/tiny_pair.py), whose rows are cheap. pytest does
+not collect it.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from tests.bench.support.models import bundled_gguf, bundled_mlx
 from tests.bench.support.report import Row, in_turns, machine_watch, note
 from tests.support.bare_engine import engine_of, load
 from tests.support.engine_driver import EngineDriver
+from tests.support.tiny_pair import write_pair
 
 SHAPES = {
     "area": ("width, height", "width * height"),
@@ -178,13 +181,25 @@ def _cpu_ms(samples: list[Sample]) -> float:
     return statistics.median(sample.cpu_s for sample in samples) * 1000
 
 
-def _bundled_folder() -> Path:
-    return bundled_mlx() or sys.exit("the bundled model has no MLX form here; scripts/setup makes it")
+def _models(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path | None]:
+    """Return the model that is measured, and what drafts for it."""
+    if arguments.layers is not None:
+        return write_pair(folder, arguments.layers, noise=arguments.noise)
+    if arguments.engine == "mlx":
+        return bundled_mlx() or sys.exit("the bundled model has no MLX form here; scripts/setup makes it"), None
+    path = arguments.gguf or quantized(folder, arguments.type)
+    return path, quantized(folder, "q4_0") if arguments.draft == Path() else arguments.draft
+
+
+def _draft_spec(path: Path, num_cells: int) -> DraftSpec:
+    return DraftSpec(name=path.stem, model_path=str(path), context_length=CONTEXT_LENGTH, kv_cells=num_cells)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", nargs="?", type=Path, help="default: the bundled model as Q4_0")
+    parser.add_argument("--layers", type=int, help="of a tiny model in the place of the bundled one")
+    parser.add_argument("--noise", type=float, default=0.0, help="how far the tiny one that drafts for it is off")
     parser.add_argument("--engine", default="llamacpp", choices=["llamacpp", "mlx"])
     parser.add_argument("--mode", default="auto", choices=["auto", "lookup", "draft"])
     parser.add_argument("--type", default="q4_0", choices=list(FORMS), help="of the bundled model, without a file")
@@ -199,12 +214,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the first answer of each row")
     arguments = parser.parse_args()
     with machine_watch(), tempfile.TemporaryDirectory() as folder:
-        path = arguments.gguf or (
-            quantized(Path(folder), arguments.type) if arguments.engine == "llamacpp" else _bundled_folder()
-        )
-        draft = arguments.draft
-        if draft == Path():
-            draft = quantized(Path(folder), "q4_0")
+        path, draft = _models(arguments, Path(folder))
         cells = NUM_SLOTS * CONTEXT_LENGTH
         spec = LoadSpec(
             model_path=str(path),
@@ -212,7 +222,7 @@ def main() -> None:
             kv_cells=cells,
             max_sequences=NUM_SLOTS,
             num_threads=arguments.threads,
-            draft=draft and DraftSpec(name="d", model_path=str(draft), context_length=CONTEXT_LENGTH, kv_cells=cells),
+            draft=None if draft is None else _draft_spec(draft, cells),
         )
         engine = load(arguments.engine, spec)
         try:

@@ -122,9 +122,10 @@ def write_gguf(
     tensors: Tensors | None = None,
     chat_template: str | None = CHAT_TEMPLATE,
     context_length: int = CONTEXT_LENGTH,
+    num_layers: int = NUM_LAYERS,
 ) -> Path:
     """Write the model as one GGUF file, with other weights where `tensors` are given."""
-    writer = begin_gguf(path, "llama", num_layers=NUM_LAYERS, context_length=context_length)
+    writer = begin_gguf(path, "llama", num_layers=num_layers, context_length=context_length)
     writer.add_name(name)
     writer.add_head_count_kv(NUM_KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
