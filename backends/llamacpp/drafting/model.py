@@ -20,6 +20,8 @@ from backends.speculation.drafter import Drafter, Drafts, Wish
 
 _DECODE_OK: Final = 0
 _LEAST_SHARE: Final = 0.01
+_ROOM: Final = 16
+"""Tokens of a context that are left for drafts."""
 _MOST_ROWS: Final = 128
 """Of one evaluation: what is missing of a long text comes in pieces, between which answers go on and end."""
 
@@ -97,9 +99,12 @@ class DraftModel(Drafter):
         self.share = min(1.0, max(_LEAST_SHARE, num_bytes / max(1, main_bytes)))
 
     def num_missing(self, sequence: Sequence) -> int | None:
-        """Return how many tokens are to be evaluated before the first of a draft."""
+        """Return how many tokens are to be evaluated before the first of a draft; half a context where it is full."""
         slot = self._slots.get(sequence.sequence_id) or self._take(sequence)
-        return None if slot is None else len(sequence.token_ids) - self._confirm(slot, sequence)
+        if slot is None:
+            return None
+        num_missing = len(sequence.token_ids) - self._confirm(slot, sequence)
+        return max(num_missing, self.context_length // 2) if self._is_full(slot, num_missing) else num_missing
 
     def draft(self, wishes: Many[Wish], least_chance: float) -> Drafts:
         """Return the likeliest tokens, of all sequences in common evaluations."""
@@ -154,6 +159,10 @@ class DraftModel(Drafter):
             self._restart(slot, first)
         return slot
 
+    def _is_full(self, slot: _Slot, num_missing: int) -> bool:
+        """Tell whether a slot has no room for what is missing and a draft behind it."""
+        return len(slot.token_ids) + num_missing > self.context_length - min(_ROOM, self.context_length // 4)
+
     def _first_known(self, sequence: Sequence) -> int:
         """Return the place behind the last token that this model does not have: it has no pictures."""
         token_ids = sequence.token_ids
@@ -202,10 +211,9 @@ class DraftModel(Drafter):
             return None
         slot, token_ids = self._slots[sequence.sequence_id], sequence.token_ids
         slot.used_at = self._num_calls
-        is_too_long = len(slot.token_ids) + num_missing + wish.num_tokens > self.context_length
-        if num_missing > wish.max_missing or is_too_long:
-            most = max(1, self.context_length // 2)
-            self._restart(slot, max(self._first_known(sequence), len(token_ids) - min(most, wish.max_missing)))
+        if num_missing > wish.max_missing or self._is_full(slot, len(token_ids) - slot.start - len(slot.token_ids)):
+            most = max(1, min(self.context_length // 2, wish.max_missing))
+            self._restart(slot, max(self._first_known(sequence), len(token_ids) - most))
         pending = token_ids[slot.start + len(slot.token_ids) :]
         if not pending or max(pending) >= self._num_known:
             return None

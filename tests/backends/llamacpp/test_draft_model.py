@@ -226,12 +226,15 @@ def test_of_a_text_that_is_too_dear_only_the_end_is_read(loading: Loading, twin:
 def test_a_text_longer_than_its_context_is_read_from_the_middle_on(loading: Loading, twin: Path) -> None:
     drafter = drafter_of(loading(twin, context_length=64))
     assert drafter.context_length == 64
-    sequence = sequence_of(text_ids(50))
+    sequence = sequence_of(text_ids(40))
+    told = set()
     for _ in range(30):
+        told.add(drafter.num_missing(sequence))
         (draft,) = drafter.draft([Wish(sequence, 3, 100)], 0.0).tokens
         assert len(draft) == 3
         sequence.token_ids += draft
     assert len(sequence.token_ids) > 64
+    assert told == {40, 1, 32}, "whoever asks is told what it costs to go on"
 
 
 def test_there_is_a_place_for_each_sequence_and_no_more(loading: Loading, twin: Path) -> None:
