@@ -93,6 +93,7 @@ def _collected(task: Task, kind: Kind, data: bytes, archive: Archive | None, on_
         is_truncated=is_truncated,
         notes=report.notes,
         scanned=report.scanned,
+        pictures=report.pictures,
     )
 
 

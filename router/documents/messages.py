@@ -8,6 +8,9 @@ from router.documents.kinds import Kind
 
 HEADER_BYTES: Final = 4
 """Length of the task, before it on the pipe; big-endian."""
+MAX_PICTURES: Final = 16
+"""Pages without text that are drawn of one document."""
+MAX_PICTURES_BYTES: Final = 16 << 20
 REPLY_OVERHEAD_BYTES: Final = 1 << 16
 MAX_UTF8_BYTES: Final = 4
 
@@ -39,6 +42,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         num_pages: Pages, slides or sheets; None = it has none.
         scanned: Numbers of the pages that are pictures without text, from 1.
+        pictures: PNG, of the first of these.
         problem: Why there is nothing, a sentence without the name; None = there is.
     """
 
@@ -48,9 +52,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     is_truncated: bool = False
     notes: list[str] = []
     scanned: list[int] = []
+    pictures: list[bytes] = []
     problem: str | None = None
 
 
 def most_reply_bytes(limits: ReadingLimits) -> int:
     """Return how long a reply may be."""
-    return MAX_UTF8_BYTES * limits.max_chars + REPLY_OVERHEAD_BYTES
+    return MAX_UTF8_BYTES * limits.max_chars + MAX_PICTURES_BYTES + REPLY_OVERHEAD_BYTES

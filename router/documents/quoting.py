@@ -28,22 +28,25 @@ def quoted_document(name: str, text: str) -> str:
     )
 
 
-def shown_text(name: str, markdown: str, *, is_truncated: bool, scanned: Sequence[int]) -> str:
+def shown_text(name: str, markdown: str, *, is_truncated: bool, scanned: Sequence[int], num_pictures: int = 0) -> str:
     """Return what a model is told that a document says, with what is missing from it.
 
     Args:
         scanned: Numbers of its pages that are pictures without text.
+        num_pictures: How many of these the model is shown as pictures, from the first.
 
     Raises:
         DocumentError: There is nothing in it that can be read.
     """
-    if not markdown and scanned:
+    if not markdown and scanned and not num_pictures:
         raise DocumentError(
             f"{name} has pictures of pages and no text (scanned); send its pages as pictures "
             "(input_image) to a model that sees, or put a text layer into it (OCR)"
         )
-    if not markdown:
+    if not markdown and not scanned:
         raise DocumentError(f"{name} has no text in it")
-    told = [f"[Of page {number} there is only a picture, which is not shown.]" for number in scanned[:_MAX_TOLD]]
+    told = [f"[Page {page} is picture {at} of this document.]" for at, page in enumerate(scanned[:num_pictures], 1)]
+    missing = scanned[num_pictures : num_pictures + _MAX_TOLD]
+    told += [f"[Of page {page} there is only a picture, which is not shown.]" for page in missing]
     told += ["[It goes on; only its beginning was taken.]"] if is_truncated else []
-    return "\n\n".join([markdown, *told])
+    return "\n\n".join(filter(None, [markdown, *told]))

@@ -40,6 +40,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         document_id: `doc_…`: the same bytes of the same name have the same.
         num_pages: Pages, slides or sheets; None = it has none.
         scanned: Numbers of its pages that are pictures without text, from 1.
+        pictures: PNG, of the first of these.
         notes: What is to be known of it, a sentence each.
     """
 
@@ -51,10 +52,21 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     is_truncated: bool
     notes: tuple[str, ...]
     scanned: tuple[int, ...]
+    pictures: tuple[bytes, ...] = ()
 
-    def shown_text(self) -> str:
-        """Return what a model is told that it says; errors as of `quoting.shown_text`."""
-        return shown_text(self.name, self.markdown, is_truncated=self.is_truncated, scanned=self.scanned)
+    def shown_text(self, num_pictures: int = 0) -> str:
+        """Return what a model is told that it says; errors as of `quoting.shown_text`.
+
+        Args:
+            num_pictures: Of `pictures`, that it is shown.
+        """
+        return shown_text(
+            self.name,
+            self.markdown,
+            is_truncated=self.is_truncated,
+            scanned=self.scanned,
+            num_pictures=num_pictures,
+        )
 
 
 class DocumentReader:
@@ -138,6 +150,7 @@ class DocumentReader:
             is_truncated=reading.is_truncated,
             notes=tuple(reading.notes),
             scanned=tuple(reading.scanned),
+            pictures=tuple(reading.pictures),
         )
         self._kept.put((owner, document_id), document, self.config)
         return document
@@ -169,7 +182,7 @@ class KeptDocuments:
     def put(self, key: tuple[str | None, str], document: Document, config: DocumentsConfig) -> None:
         """Keep one, as long as there is room."""
         self.drop(key)
-        num_bytes = len(document.markdown.encode()) + _OVERHEAD_BYTES
+        num_bytes = len(document.markdown.encode()) + sum(map(len, document.pictures)) + _OVERHEAD_BYTES
         self._documents[key] = (self._clock(), num_bytes, document)
         self.num_bytes += num_bytes
         self._sweep(config)

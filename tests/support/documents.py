@@ -179,17 +179,17 @@ def text_content(text: str) -> bytes:
 
 
 def pdf(pages: Sequence[str | None], *, password: str | None = None) -> bytes:
-    """Pages with a text each; None = a page that is a picture."""
+    """Pages with a text each; None = a page that is a picture, red."""
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     objects.append(
         stream(
-            b"\x80" * 64,
-            b"/Type /XObject /Subtype /Image /Width 8 /Height 8 /BitsPerComponent 8 /ColorSpace /DeviceGray",
+            b"\xff\0\0" * 64,
+            b"/Type /XObject /Subtype /Image /Width 8 /Height 8 /BitsPerComponent 8 /ColorSpace /DeviceRGB",
         )
     )
     kids = []
     for page in pages:
-        content = b"q 500 0 0 700 50 50 cm /I1 Do Q" if page is None else text_content(page)
+        content = b"q 612 0 0 792 0 0 cm /I1 Do Q" if page is None else text_content(page)
         kids.append(len(objects) + 1)
         about = b"/Resources << /Font << /F1 3 0 R >> /XObject << /I1 4 0 R >> >> /MediaBox [0 0 612 792]"
         objects.append(b"<< /Type /Page /Parent 2 0 R %s /Contents %d 0 R >>" % (about, len(objects) + 2))

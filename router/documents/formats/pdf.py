@@ -10,6 +10,7 @@ from typing import Final
 import pypdfium2
 from pypdfium2 import raw
 
+from router.documents.formats.page_pictures import picture_of
 from router.documents.formats.report import DAMAGED, ENCRYPTED, Report, UnreadableError
 
 _HYPHEN: Final = re.compile("[\ufffe\x02]\n?")
@@ -56,6 +57,8 @@ def _text_of(document: pypdfium2.PdfDocument, number: int, report: Report) -> st
         text = _ODD.sub("", _HYPHEN.sub("", text)).strip()
         if not text and any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)):
             report.scanned.append(number)
+            if report.has_room_for_pictures:
+                report.add_picture(picture_of(page))
         return text
     finally:
         page.close()

@@ -97,6 +97,14 @@ class ImageReader:
         stand_in = served.label if served.model != model_request.model else None
         return served, ReadImages(parts, reasons, stand_in=stand_in)
 
+    def may_be_shown(self, model_request: ModelRequest) -> bool:
+        """Tell whether a question with pictures would be answered, by the model itself or in its place."""
+        try:
+            self._models.resolve(replace(model_request, image_param="input"))
+        except ModelCannotSeeError:
+            return self._current.config.images.model is not None
+        return True
+
     def _served(
         self, model_request: ModelRequest, kept: Sequence[SentImage], config: ImagesConfig
     ) -> ModelRequest | None:

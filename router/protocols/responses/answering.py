@@ -22,7 +22,7 @@ from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import LocalConversation, RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
-from router.protocols.responses.files import FILE, read_files
+from router.protocols.responses.files import FILE, has_files, read_files
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.images import sent_images
 from router.protocols.responses.items import fresh_id
@@ -82,7 +82,7 @@ async def head_for(
     model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
     serving.models.resolve(model_request)
     items = await request_items(conversations, body, local)
-    await read_files(serving.documents, items.own, items.own_paths, items.question)
+    await read_own_files(serving, items, model_request)
     tools = read_tools(body.tools)
     note_left_out(tools, items)
     model_request, images = await images_of(serving, body, items, model_request, headers)
@@ -101,6 +101,15 @@ async def head_for(
         tools=tools,
         owner=current_caller().key_id,
     )
+
+
+async def read_own_files(serving: RequestService, items: RequestItems, model_request: ModelRequest) -> None:
+    """Read the documents of a request, for the model that it asks; errors as of `read_files`."""
+    if not has_files(items.own):
+        return
+    may_see = serving.images.may_be_shown(model_request)
+    most = serving.config.images.max_per_request if may_see else 0
+    await read_files(serving.documents, items.own, items.own_paths, items.question, max_pictures=most)
 
 
 async def images_of(

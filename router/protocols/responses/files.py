@@ -5,6 +5,7 @@ They are kept as what was read of them: the same text in every turn, and no file
 Source: OpenAI API reference, "Create a model response", `input_file`; `text` is mlxr's own.
 """
 
+import base64
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from router.http.body import convert_part
 from router.protocols.documents.inputs import DocumentInputs, SentDocument
 from router.protocols.fields.json_types import JSONValue
 from router.protocols.fields.unseen import in_words
-from router.protocols.responses.images import parts_in
+from router.protocols.responses.images import CONTENT_FIELDS, kept_image, parts_in
 
 FILE: Final = "input_file"
 _UNUSABLE: Final = "it cannot be read"
@@ -52,24 +53,39 @@ def kept_file(part: dict[str, Any], where: str, *, is_question: bool) -> dict[st
     return kept if sent.text is not None else {**kept, "file_data": sent.file_data}
 
 
+def has_files(items: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether there are documents that are still to be read."""
+    return any(part["type"] == FILE and part["text"] is None for item in items for part, _ in parts_in(item, ""))
+
+
 async def read_files(
-    documents: DocumentInputs, items: Sequence[dict[str, Any]], paths: Sequence[str], asked: str | None
+    documents: DocumentInputs,
+    items: Sequence[dict[str, Any]],
+    paths: Sequence[str],
+    asked: str | None,
+    *,
+    max_pictures: int = 0,
 ) -> None:
-    """Put what documents say in the place of their data.
+    """Put what documents say in the place of their data; pages without text may become pictures behind the last part.
 
     Args:
         items: As they are kept; changed.
         paths: Of the items, in their order.
         asked: Path of the item that is the question; None = there is none.
+        max_pictures: How many pages of a message its model may be shown as pictures.
 
     Raises:
         DocumentError: One of the question cannot be read.
         QueueFullError: Too many wait to be read already.
     """
     for item, path in zip(items, paths, strict=True):
+        pictures: list[bytes] = []
         for part, place in parts_in(item, path):
             if part["type"] == FILE and part["text"] is None:
-                await _read_file(documents, part, place, is_asked=path == asked)
+                room = max_pictures - len(pictures)
+                pictures += await _read_file(documents, part, place, is_asked=path == asked, max_pictures=room)
+        if pictures:
+            item[CONTENT_FIELDS[item["type"]]] += map(_picture_part, pictures)
 
 
 def shown_file(part: dict[str, Any]) -> str:
@@ -77,11 +93,15 @@ def shown_file(part: dict[str, Any]) -> str:
     return quoted_document(part["filename"] or "document", part["text"])
 
 
-async def _read_file(documents: DocumentInputs, part: dict[str, Any], place: str, *, is_asked: bool) -> None:
+async def _read_file(
+    documents: DocumentInputs, part: dict[str, Any], place: str, *, is_asked: bool, max_pictures: int
+) -> Sequence[bytes]:
+    """Read one, and return the pictures that the model is to be shown of it."""
     data, name = part.pop("file_data"), part["filename"]
     try:
         found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=part["file_id"]))
-        part["text"] = found.shown_text()
+        pictures = found.pictures[:max_pictures]
+        part["text"] = found.shown_text(len(pictures))
         part["filename"] = found.name
     except DocumentError as exc:
         if is_asked:
@@ -89,3 +109,10 @@ async def _read_file(documents: DocumentInputs, part: dict[str, Any], place: str
         words = in_words(FILE, place, name, _UNUSABLE)
         part.clear()
         part |= {"type": "input_text", "text": words}
+        return ()
+    return pictures
+
+
+def _picture_part(picture: bytes) -> dict[str, Any]:
+    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return kept_image({"image_url": url})

@@ -34,13 +34,13 @@ from router.protocols.responses.answering import (
     chunks_of,
     images_of,
     note_left_out,
+    read_own_files,
     read_request,
     response_answering,
     start_in_background,
 )
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items, request_items
-from router.protocols.responses.files import read_files
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest
@@ -110,7 +110,7 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
     )
     serving.models.resolve(model_request)
     items = await request_items(conversations, body)
-    await until_disconnect(request.receive, read_files(serving.documents, items.own, items.own_paths, items.question))
+    await until_disconnect(request.receive, read_own_files(serving, items, model_request))
     tools = read_tools(body.tools)
     note_left_out(tools, items)
     model_request, images = await images_of(serving, body, items, model_request, arrival.headers)

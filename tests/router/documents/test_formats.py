@@ -1,13 +1,15 @@
 """Sound documents of every kind to Markdown."""
 
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from router.documents.formats.archive import XMLWatch
 from router.documents.formats.report import UnreadableError
 from router.documents.kinds import Kind
-from router.documents.messages import Reading
+from router.documents.messages import MAX_PICTURES, Reading
 from tests.support.document_reading import read_here
 from tests.support.documents import (
     cells,
@@ -37,9 +39,25 @@ def test_a_pdf_is_its_pages() -> None:
 def test_scanned_pages_are_named() -> None:
     reading = read_here("a.pdf", pdf([None, "text", None, None]))
     assert reading.scanned == [1, 3, 4]
-    assert reading.notes == ["Pages 1 and 3-4 are without text: scanned, or a picture."]
-    assert read_here("a.pdf", pdf([None])).notes == ["Page 1 is without text: scanned, or a picture."]
+    assert reading.notes == ["Pages 1 and 3-4 are without text: scanned, or a picture; models that see are shown 3."]
+    one = read_here("a.pdf", pdf([None]))
+    assert one.notes == ["Page 1 is without text: scanned, or a picture; models that see are shown 1."]
     assert read_here("a.pdf", pdf(["", "x"])).scanned == [], "an empty page is no picture"
+
+
+def test_the_first_pages_without_text_are_drawn() -> None:
+    reading = read_here("a.pdf", pdf(["text", *[None] * (MAX_PICTURES + 2)]))
+    assert len(reading.scanned) == MAX_PICTURES + 2
+    assert len(reading.pictures) == MAX_PICTURES
+    picture = Image.open(io.BytesIO(reading.pictures[0]))
+    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (1039, 1344))
+    assert picture.getcolors() == [(1039 * 1344, (255, 0, 0))]
+
+
+@pytest.mark.parametrize("box", [b"[0 0 1e9 1]", b"[0 0 1 1e9]", b"[0 0 0 0]", b"[0 0 1e-9 1e-9]"])
+def test_a_page_of_any_shape_is_drawn_small(box: bytes) -> None:
+    reading = read_here("a.pdf", pdf([None]).replace(b"[0 0 612 792]", box))
+    assert sum(map(len, reading.pictures)) < 1 << 20
 
 
 def test_pages_and_characters_have_an_end() -> None:

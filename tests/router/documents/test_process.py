@@ -51,7 +51,7 @@ async def test_one_that_takes_too_much_memory_is_ended() -> None:
 
 async def test_one_that_takes_too_long_is_ended() -> None:
     rows = ods_row("x" * 10) * 300_000
-    problem = await problem_of("a.ods", ods(rows), max_cpu_s=1, max_ratio=100_000, max_chars=100_000_000)
+    problem = await problem_of("a.ods", ods(rows), max_cpu_s=1, timeout_s=600, max_ratio=100_000, max_chars=100_000_000)
     assert "documents.max_cpu_s" in problem
 
 

@@ -12,6 +12,7 @@ from router.config import DocumentsConfig
 from tests.support.documents import cells, docx, pdf, xlsx
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.seeing_model import SEEING, add_seeing_model
 
 ALL = "/v1/mlxr/documents"
 KNOWS = FakeOptions(answers=(("The answer is 42", "found"), ("Budget", "sheet")), answer_tokens=6)
@@ -116,6 +117,32 @@ async def test_documents_in_a_question_are_quoted_with_their_names(front: FakeFr
     assert (second["filename"], question["text"]) == ("b.xlsx", "What is it?")
     # What is kept may be sent back.
     assert text_of(await ask(front, [{"role": "user", "content": [first, question]}])) == "found"
+
+
+TELLS = FakeOptions(answers=(("", "{colours}"),))
+
+
+@with_front(llamacpp=TELLS)
+async def test_scanned_pages_are_shown_to_a_model_that_sees(front: FakeFront) -> None:
+    add_seeing_model(front.registry)
+    part = file_part(pdf(["text", None, None]), "scan.pdf")
+    made = (await front.client.post("/v1/conversations", json={})).json()["id"]
+    answer = await ask(front, asking(part), model=SEEING, conversation=made)
+    assert text_of(answer) == "red, red"
+    items = (await front.client.get(f"/v1/responses/{answer.json()['id']}/input_items")).json()["data"]
+    kept = items[0]["content"]
+    assert [each["type"] for each in kept] == ["input_file", "input_text", "input_image", "input_image"]
+    assert kept[0]["text"].endswith(
+        "[Page 2 is picture 1 of this document.]\n\n[Page 3 is picture 2 of this document.]"
+    )
+    assert text_of(await ask(front, "And?", model=SEEING, conversation=made)) == "red, red"
+    body = {"model": SEEING, "input": asking(part)}
+    counted = (await front.client.post("/v1/responses/input_tokens", json=body)).json()["input_tokens"]
+    assert answer.json()["usage"]["input_tokens"] == counted
+    # By its id as well, and where there is nothing but pictures.
+    found = (await read(front, pdf([None]), "?name=scan.pdf")).json()
+    named = {"type": "input_file", "file_id": found["id"]}
+    assert text_of(await ask(front, asking(named), model=SEEING)) == "red"
 
 
 @with_front(llamacpp=KNOWS)
