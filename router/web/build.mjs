@@ -48,6 +48,7 @@ const result = await build({
   logLevel: "warning",
 });
 await copyKatexStyle();
+await copyFile(path.join(here, "node_modules/uplot/dist/uPlot.min.css"), path.join(made, "uplot.css"));
 await writeFile(path.join(made, "LICENSES.txt"), await licences(Object.keys(result.metafile.inputs)));
 await rm(target, { recursive: true, force: true });
 await rename(made, target);

@@ -22,6 +22,10 @@ const NARROW = "(width <= 46rem)";
 /** Pages beside the chat, by their names in the address. @type {Record<string, () => Promise<() => any>>} */
 const PAGES = {
   compare: async () => (await import("./compare/page.js")).ComparePage,
+  models: async () => (await import("./models/page.js")).ModelsPage,
+  machine: async () => (await import("./machine/page.js")).MachinePage,
+  history: async () => (await import("./history/page.js")).HistoryPage,
+  settings: async () => (await import("./settings/page.js")).SettingsPage,
 };
 
 function App() {

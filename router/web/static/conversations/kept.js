@@ -1,4 +1,5 @@
 // The conversations that the server keeps: their list, and what is done with one.
+import { download } from "../parts/download.js";
 import { batch, signal } from "../vendor/preact.js";
 import { ApiError, ask, askJson } from "../core/api.js";
 import { complain } from "../core/status.js";
@@ -114,9 +115,5 @@ export async function lastItems(id) {
 /** Save one as a file. @param {string} id @param {"markdown" | "jsonl"} format */
 export async function exportConversation(id, format) {
   const response = await ask(`${LIST}/${id}/export?format=${format}`);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = `${id}.${format === "markdown" ? "md" : "jsonl"}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  download(await response.blob(), `${id}.${format === "markdown" ? "md" : "jsonl"}`);
 }

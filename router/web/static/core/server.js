@@ -14,6 +14,7 @@ import { texts } from "./texts.js";
  */
 
 const LOOK_MS = 3000;
+const MAX_HEARD = 200;
 const RETRY_MS = [250, 500, 1000, 2000, 5000];
 
 /** Those that answer in words. @type {import("../vendor/preact.js").Signal<Model[] | null>} */
@@ -23,6 +24,8 @@ export const states = signal(new Map());
 /** Long work by its kind and id, as it was told of last. @type {import("../vendor/preact.js").Signal<Map<string, Job>>} */
 export const jobs = signal(new Map());
 export const isConnected = signal(true);
+/** The last events since the page was opened, newest first, numbered. @type {import("../vendor/preact.js").Signal<{number: number, event: any}[]>} */
+export const heard = signal([]);
 /** @type {Set<(swap: Swap) => void>} */
 const swapListeners = new Set();
 export const chosen = computed(() => models.value?.find((each) => each.id === model.value) ?? null);
@@ -54,6 +57,7 @@ export function onSwap(listener) {
 
 /** @param {any} event One of `/v1/mlxr/events`. */
 function onEvent(event) {
+  if (event.type !== "snapshot") heard.value = [{ number: (heard.value[0]?.number ?? 0) + 1, event }, ...heard.value].slice(0, MAX_HEARD);
   if (event.type === "snapshot") {
     states.value = new Map(event.models.map((/** @type {ModelStatus} */ each) => [`${each.engine} ${each.model}`, each]));
     jobs.value = new Map(event.jobs.map((/** @type {Job} */ each) => [`${each.job} ${each.id}`, each]));

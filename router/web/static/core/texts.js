@@ -4,7 +4,7 @@ export const texts = {
   appName: "mlxr",
   skip: "Skip to the content",
   /** @type {Record<string, string>} */
-  pages: { label: "Pages", chat: "Chat", compare: "Compare" },
+  pages: { label: "Pages", chat: "Chat", compare: "Compare", models: "Models", machine: "Machine", history: "History", settings: "Settings" },
   menu: { open: "Open the menu", close: "Close the menu" },
   theme: { label: "Colours", system: "As the system", light: "Light", dark: "Dark" },
   /** @type {Record<string, string>} */
@@ -257,6 +257,18 @@ export const texts = {
     cannotSee: (/** @type {string} */ name, /** @type {string[]} */ others) =>
       `${name} reads text only. ${others.length > 0 ? `These see pictures: ${others.join(", ")}.` : "No model here sees pictures."}`,
   },
+  field: {
+    takes: (/** @type {string} */ what) => `Takes ${what}.`,
+    otherwise: (/** @type {string} */ value) => (value === "" ? "Default: mlxr chooses." : `Default: ${value}.`),
+    none: "not set",
+    save: "Save",
+    back: "Undo",
+    unset: "Use the default",
+    unsetOf: (/** @type {string} */ key) => `Use the default of ${key}`,
+    saved: (/** @type {string} */ key) => `${key} is saved`,
+    onlyOn: (/** @type {string} */ engine) => `On ${engine} only.`,
+    loadsAnew: "Loads the model anew.",
+  },
   key: {
     title: "This server asks for a key",
     label: "API key",
@@ -286,5 +298,6 @@ export const texts = {
     retry: "Try again",
     unknown: "The server answered with an error.",
     network: "The server does not answer.",
+    forbidden: "The key of this page may not see this.",
   },
 };

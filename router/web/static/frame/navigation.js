@@ -29,7 +29,13 @@ const newChat = () => {
 };
 
 /** Pages beside the chat, by their names in the address. @type {{name: string, icon: string}[]} */
-const PAGES = [{ name: "compare", icon: "compare" }];
+const PAGES = [
+  { name: "compare", icon: "compare" },
+  { name: "models", icon: "models" },
+  { name: "machine", icon: "machine" },
+  { name: "history", icon: "history" },
+  { name: "settings", icon: "tune" },
+];
 
 function Pages() {
   const open = pageInAddress.value;

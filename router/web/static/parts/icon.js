@@ -22,6 +22,9 @@ const PATHS = {
   turn: "M7 8h12M15 4l4 4-4 4M17 16H5M9 20l-4-4 4-4",
   branch: "M6 5v9a4 4 0 0 0 4 4h8M14 14l4 4-4 4M6 5h.01",
   compare: "M4 5h7v14H4zM13 5h7v14h-7z",
+  models: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
+  machine: "M3 12h4l3-7 4 14 3-7h4",
+  history: "M4 20V4M4 20h16M8 15l4-5 3 3 5-7",
   chat: "M4 5h16v11H9l-5 4z",
   help: "M9 9a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M12 17.5v.5",
 };

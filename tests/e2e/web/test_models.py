@@ -1,0 +1,209 @@
+"""The page of models: what is here, getting more from a hub, and what is set, named, verified and deleted."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.web.test_page import LOOKS
+from tests.support.browser import Visit
+from tests.support.gateway_process import GatewayProcess
+from tests.support.stub_hub import StubHub
+from tests.support.tiny_model import write_gguf, write_mlx
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.slow
+
+PULLED = "tester/Tiny-GGUF:Q8_0"
+HELD = 100_000
+"""Bytes of a file that come before it stands still."""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StubHub]:
+    folder = tmp_path_factory.mktemp("hub")
+    gguf = write_gguf(folder / "tiny.gguf").read_bytes()
+    mlx = write_mlx(folder / "mlx")
+    repos = {
+        "tester/Tiny-GGUF": {"tiny-Q4_K_M.gguf": gguf, "tiny-Q8_0.gguf": gguf[:-4] + b"else"},
+        "tester/Tiny-4bit": {path.name: path.read_bytes() for path in sorted(mlx.iterdir())},
+        "tester/Tiny-of-another-kind": {"README.md": b"# nothing to run"},
+    }
+    with StubHub(repos) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path], hub: StubHub
+) -> Iterator[GatewayProcess]:
+    home = make_home(tmp_path_factory.mktemp("models") / "home")
+    started = GatewayProcess(home, fake_options={"context_length": 65536}, config={"hub": {"endpoint": hub.url}})
+    yield started
+    started.stop()
+
+
+def open_models(visit: Visit) -> "Page":
+    visit.page.goto(f"{visit.url}/ui/models")
+    visit.page.locator(".card").first.wait_for()
+    return visit.page
+
+
+def card(page: "Page", name: str) -> "Locator":
+    return page.locator(".card").filter(has=page.locator("h3 .note", has_text=name))
+
+
+def unfold(page: "Page", name: str, *parts: str) -> "Locator":
+    """Open parts of what there is more about a model."""
+    page.get_by_role("button", name=f"More about {name}").click()
+    found = card(page, name)
+    for part in parts:
+        found.locator("summary", has_text=part).click()
+    return found
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_all_of_it_is_accessible(visit: Callable[..., Visit], look: str) -> None:
+    opened = visit(**LOOKS[look])
+    page = open_models(opened)
+    found = unfold(
+        page, "tiny", "Memory", "Settings", "Other names", "Adapters", "Make an MLX form", "Verify", "Delete"
+    )
+    found.get_by_label("temperature").wait_for()
+    found.get_by_text("Largest context").wait_for()
+    page.fill("#get", "tiny")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Pull tester/Tiny-GGUF, Q8_0").wait_for()
+    assert opened.accessibility() == []
+    found.get_by_role("button", name="Delete…").click()
+    page.locator("dialog[open]").get_by_text("Stays on the disk").wait_for()
+    assert opened.accessibility() == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelector('.read').scrollWidth <= document.querySelector('.read').clientWidth")
+
+
+def test_a_model_is_loaded_on_an_engine_and_unloaded(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    opened = visit()
+    page = open_models(opened)
+    found = card(page, "tiny")
+    assert "GGUF F32, 429 kB" in found.locator(".facts").inner_text()
+    found.get_by_text("fits").first.wait_for()
+    page.get_by_label("Engine for tiny").select_option("mlx")
+    page.get_by_role("button", name="Load tiny").click()
+    found.locator(".state.ready").wait_for()
+    assert opened.accessibility() == []
+    assert [worker["engine"] for worker in gateway.status()["workers"]] == ["mlx"]
+    page.get_by_role("button", name="Unload tiny from mlx").click()
+    found.locator(".state.idle").wait_for()
+    page.get_by_role("button", name="Chat with tiny").click()
+    page.locator("#composer").wait_for()
+    assert page.input_value("#model") == "tiny"
+
+
+def test_the_hub_is_searched_with_an_author_and_what_runs_is_offered(visit: Callable[..., Visit], hub: StubHub) -> None:
+    page = open_models(visit())
+    page.fill("#get", "tiny @tester")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Pull tester/Tiny-4bit, MLX").wait_for()
+    page.get_by_role("button", name="Pull tester/Tiny-GGUF, Q4_K_M").wait_for()
+    page.get_by_text("It has no form that mlxr runs.").wait_for()
+    page.get_by_text("fit on this machine").wait_for()
+    asked = [each.path for each in hub.seen if each.path.startswith("/api/models?")]
+    assert "author=tester" in asked[-1]
+
+
+def test_a_pull_is_paused_taken_up_again_used_and_deleted(
+    visit: Callable[..., Visit], gateway: GatewayProcess, hub: StubHub
+) -> None:
+    page = open_models(visit())
+    hub.held_after = HELD
+    page.fill("#get", PULLED)
+    page.get_by_role("button", name="Pull by name").click()
+    row = page.locator(".rows li", has_text=PULLED)
+    row.locator("progress").wait_for()
+    page.get_by_role("button", name=f"Pause {PULLED}").click()
+    row.get_by_text("paused").wait_for()
+    page.reload()
+    row.get_by_text("paused").wait_for()
+    hub.held_after = None
+    page.get_by_role("button", name=f"Resume {PULLED}").click()
+    row.wait_for(state="detached")
+    name = next(each["id"] for each in gateway.get("/v1/models")["data"] if each["id"] != "tiny")
+    assert gateway.model_files() != []
+    unfold(page, name, "Delete").get_by_role("button", name="Delete…").click()
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_text("tiny-Q8_0.gguf").wait_for()
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    card(page, name).wait_for(state="detached")
+    assert gateway.model_files() == []
+
+
+def test_a_pull_is_given_up(visit: Callable[..., Visit], gateway: GatewayProcess, hub: StubHub) -> None:
+    page = open_models(visit())
+    hub.held_after = HELD
+    page.fill("#get", "tester/Tiny-GGUF:Q4_K_M")
+    page.get_by_role("button", name="Pull by name").click()
+    page.get_by_role("button", name="Cancel tester/Tiny-GGUF:Q4_K_M").click()
+    page.get_by_role("region", name="Pulls").wait_for(state="detached")
+    hub.held_after = None
+    assert gateway.get("/v1/mlxr/models/pulls")["pulls"][-1]["state"] == "cancelled"
+
+
+def test_what_cannot_be_pulled_is_said(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = open_models(opened)
+    page.fill("#get", "tester/Nothing")
+    page.get_by_role("button", name="Pull by name").click()
+    page.get_by_role("alert").filter(has_text="there is no such repository").wait_for()
+    assert page.get_by_role("region", name="Pulls").count() == 0
+    forget_refused(opened)
+
+
+def test_settings_of_a_model_are_checked_by_the_server(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    opened = visit()
+    page = open_models(opened)
+    found = unfold(page, "tiny", "Settings")
+    field = found.get_by_label("temperature")
+    field.fill("nine")
+    page.keyboard.press("Enter")
+    found.get_by_role("alert").filter(has_text="temperature").wait_for()
+    assert field.get_attribute("aria-invalid") == "true"
+    field.fill("0.5")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Use the default of temperature").wait_for()
+    assert setting(gateway, "temperature") == 0.5
+    page.get_by_role("button", name="Use the default of temperature").click()
+    page.get_by_role("button", name="Use the default of temperature").wait_for(state="detached")
+    assert setting(gateway, "temperature") is None
+    forget_refused(opened)
+
+
+def test_other_names_are_given_and_taken(visit: Callable[..., Visit]) -> None:
+    page = open_models(visit())
+    found = unfold(page, "tiny", "Other names")
+    found.get_by_label("Another name").fill("gpt-small")
+    page.keyboard.press("Enter")
+    found.get_by_text("Also called gpt-small").wait_for()
+    page.get_by_role("button", name="Remove the name gpt-small").click()
+    found.get_by_text("Also called").wait_for(state="detached")
+
+
+def test_files_are_verified(visit: Callable[..., Visit]) -> None:
+    page = open_models(visit())
+    found = unfold(page, "tiny", "Verify")
+    found.get_by_role("button", name="Verify", exact=True).click()
+    found.get_by_text("All files are as they should be.").wait_for()
+    assert found.locator(".rows .good").count() == 2
+
+
+def setting(gateway: GatewayProcess, key: str) -> Any:
+    settings = gateway.get("/v1/mlxr/models/settings?model=tiny")["settings"]
+    return next(each["value"] for each in settings if each["key"] == key)
+
+
+def forget_refused(opened: Visit) -> None:
+    """Forget what the browser says of an answer that was meant to be an error."""
+    opened.problems[:] = [each for each in opened.problems if "Failed to load resource" not in each]

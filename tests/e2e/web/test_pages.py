@@ -1,0 +1,234 @@
+"""The pages of the machine, of what was measured, and of the settings: their figures are the server's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.web.test_models import forget_refused
+from tests.e2e.web.test_page import LOOKS
+from tests.support.browser import Visit
+from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
+
+PROMPT = [{"messages": [{"role": "user", "content": "first-question"}]}]
+SHORT_RUN = {"model": "tiny", "minutes": 1, "quality": False, "max_tokens": 4, "repeats": 3, "prompts": PROMPT}
+
+
+def open_page(visit: Visit, name: str, marker: str) -> "Page":
+    visit.page.goto(f"{visit.url}/ui/{name}")
+    visit.page.locator(marker).first.wait_for()
+    return visit.page
+
+
+def is_narrow_enough(page: "Page") -> bool:
+    parts = "[document.documentElement, document.querySelector('.read')]"
+    return bool(page.evaluate(f"{parts}.every((each) => each.scrollWidth <= each.clientWidth)"))
+
+
+@pytest.fixture(scope="module")
+def measured(gateway: GatewayProcess) -> list[Any]:
+    """Two runs of the benchmark, newest first."""
+    for _ in range(2):
+        assert '"type":"done"' in gateway.post("/v1/mlxr/bench", SHORT_RUN).text
+    return [gateway.get(f"/v1/mlxr/bench/{each['bench_id']}") for each in gateway.get("/v1/mlxr/bench")["benches"]]
+
+
+def test_the_first_pages_load_is_not_theirs(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    asked: list[str] = []
+    opened.page.on("request", lambda request: asked.append(request.url))
+    opened.open()
+    opened.page.wait_for_load_state("load")
+    assert [
+        url for url in asked if any(part in url for part in ("uplot", "/machine/", "/models/page", "page_texts"))
+    ] == []
+    opened.page.get_by_role("link", name="Machine").click()
+    opened.page.locator(".chart canvas").wait_for()
+    assert any("uplot.js" in url for url in asked)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_machine_is_accessible_while_it_works(visit: Callable[..., Visit], gates: Path, look: str) -> None:
+    gate = gates / "token-2"
+    gate.touch()
+    opened = visit(**LOOKS[look])
+    page = open_page(opened, "machine", ".chart canvas")
+    body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "show-long"}]}
+    page.evaluate(
+        """(body) => void fetch("/v1/chat/completions", {method: "POST", body: JSON.stringify(body)})
+            .then((answer) => answer.text())""",
+        body,
+    )
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.locator(".state.generating").first.wait_for()
+    assert opened.accessibility() == []
+    assert is_narrow_enough(page)
+    page.get_by_role("button", name="Cancel").click()
+    gate.unlink()
+    page.get_by_text("Nobody waits for an answer.").wait_for()
+
+
+def test_the_machine_shows_what_the_server_measured(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_page(visit(), "machine", ".chart canvas")
+    for engine in ("llamacpp", "mlx"):
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "first-question"}]}
+        assert gateway.post("/v1/chat/completions", body, **{"X-Mlxr-Engine": engine}).status_code == 200
+    page.locator(".events li", has_text="unload").first.wait_for()
+    unload = next(swap for swap in reversed(gateway.status()["swaps"]) if swap["event"] == "unload")
+    row = page.get_by_role("row").filter(has_text="unload tiny, llamacpp").first
+    row.wait_for()
+    assert f"{unload['freed_bytes'] / 1e6:.1f} MB" in row.inner_text()
+    assert f"{unload['available_before_bytes'] / 1e9:.1f} GB" in row.inner_text()
+    worker = page.get_by_role("region", name="Workers").locator(".card")
+    assert str(gateway.status()["workers"][0]["pid"]) in worker.inner_text()
+    page.get_by_text("Tokens of ended answers").wait_for()
+    page.get_by_role("button", name="Unload tiny").click()
+    page.get_by_text("No worker runs").wait_for()
+
+
+def test_the_engine_is_flipped_and_the_server_suspended(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_page(visit(), "machine", ".chart canvas")
+    for engine in ("mlx", "auto"):
+        with page.expect_response(lambda answer: answer.request.method == "POST"):
+            page.locator(".top").get_by_label("Engine").select_option(engine)
+        assert gateway.get("/v1/mlxr/engine")["engine"] == engine
+    page.get_by_role("button", name="Suspend").click()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Suspend").wait_for()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_history_is_accessible(visit: Callable[..., Visit], measured: list[Any], look: str) -> None:
+    opened = visit(**LOOKS[look])
+    page = open_page(opened, "history", ".figures")
+    page.locator(".top").get_by_label("Model").select_option("tiny")
+    page.locator(".chart canvas").wait_for()
+    page.get_by_role("button", name="Show the run").first.click()
+    page.get_by_text(f"Kept as {measured[0]['bench_id']}").wait_for()
+    page.get_by_text("would serve").wait_for()
+    assert opened.accessibility() == []
+    assert is_narrow_enough(page)
+
+
+def test_trends_and_what_auto_learned_are_the_servers_figures(
+    visit: Callable[..., Visit], gateway: GatewayProcess, measured: list[Any]
+) -> None:
+    page = open_page(visit(), "history", ".figures")
+    page.locator(".top").get_by_label("Model").select_option("tiny")
+    trends = page.get_by_role("region", name="Trends")
+    trends.locator(".figures tbody tr").nth(1).wait_for()
+    for row, run in zip(trends.locator(".figures tbody tr").all(), reversed(measured), strict=True):
+        contestants = run["summary"]["scenarios"][0]["contestants"]
+        for each in contestants:
+            value = each["figures"]["decode_tokens_per_s"]["value"]
+            assert (f"{value:,.0f}" if value >= 10000 else f"{value:.0f}")[:3] in row.inner_text()
+    learned = page.get_by_role("region", name="What auto has learned")
+    learned.locator(".figures tbody tr").nth(1).wait_for()
+    explained = gateway.get("/v1/mlxr/engine/explain?model=tiny&prompt_tokens=500&answer_tokens=256")
+    assert explained["why"] in learned.inner_text()
+    for each in explained["engines"]:
+        shown = learned.get_by_role("row").filter(has_text=each["engine"]).inner_text()
+        assert str(each["num_samples"]) in shown
+    learned.get_by_label("Prompt tokens").select_option("16000")
+    learned.get_by_text("not measured").first.wait_for()
+
+
+def test_a_benchmark_is_begun_and_stopped(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_page(visit(), "history", ".top select")
+    page.locator(".top").get_by_label("Model").select_option("tiny")
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_text("Measuring").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Measure").wait_for()
+    wait_until(lambda: gateway.get("/v1/mlxr/bench")["running"] is None, "the benchmark is over")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_settings_are_accessible(visit: Callable[..., Visit], look: str) -> None:
+    opened = visit(**LOOKS[look])
+    page = open_page(opened, "settings", ".part")
+    page.get_by_label("Keys with this").fill("s")
+    page.locator(".field").nth(100).wait_for()
+    assert opened.accessibility() == []
+    assert is_narrow_enough(page)
+
+
+def test_a_key_of_the_config_is_checked_saved_and_put_back(
+    visit: Callable[..., Visit], gateway: GatewayProcess
+) -> None:
+    opened = visit()
+    page = open_page(opened, "settings", ".part")
+    page.get_by_label("Keys with this").fill("limits.max_queue")
+    field = page.get_by_label("limits.max_queue", exact=True)
+    field.fill("none")
+    page.keyboard.press("Enter")
+    page.locator(".field").get_by_role("alert").filter(has_text="limits.max_queue: expected int").wait_for()
+    field.fill("32")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Use the default of limits.max_queue", exact=True).wait_for()
+    assert gateway.status()["queue"]["limit"] == 32
+    page.get_by_text("from the file").wait_for()
+    page.get_by_role("button", name="Use the default of limits.max_queue", exact=True).click()
+    page.get_by_text("from the file").wait_for(state="detached")
+    assert gateway.status()["queue"]["limit"] == 64
+    forget_refused(opened)
+
+
+def test_what_needs_a_restart_says_so(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_page(visit(), "settings", ".part")
+    page.get_by_label("Keys with this").fill("logging.format")
+    page.get_by_label("logging.format", exact=True).select_option("json")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("waits for a restart").wait_for()
+    page.get_by_text("In force: text.").wait_for()
+    page.get_by_role("button", name="Use the default of logging.format").click()
+    page.get_by_text("waits for a restart").wait_for(state="detached")
+    assert (
+        next(each for each in gateway.get("/v1/mlxr/config")["keys"] if each["key"] == "logging.format")["origin"]
+        == "default"
+    )
+
+
+def test_conversations_are_saved_deleted_and_taken_in_again(
+    visit: Callable[..., Visit], gateway: GatewayProcess
+) -> None:
+    created = gateway.post("/v1/conversations", {"items": [{"type": "message", "role": "user", "content": "hello"}]})
+    assert created.status_code == 200
+    page = open_page(visit(), "settings", ".part")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save all conversations").click()
+    saved = saving.value.path()
+    page.get_by_role("button", name="Delete all conversations").click()
+    page.locator("dialog[open]").get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("All conversations are deleted.").first.wait_for()
+    assert gateway.get("/v1/mlxr/conversations")["conversations"] == []
+    page.locator("input[type=file]").set_input_files(saved)
+    page.get_by_text("1 were taken in").first.wait_for()
+    assert len(gateway.get("/v1/mlxr/conversations")["conversations"]) == 1
+
+
+def test_keys_are_made_shown_once_and_revoked(visit: Callable[..., Visit]) -> None:
+    """The last test of this gateway: from the first key on it asks for one."""
+    opened = visit()
+    page = open_page(opened, "settings", ".part")
+    page.get_by_label("Name", exact=True).fill("me")
+    page.get_by_role("button", name="Make a key").click()
+    dialog = page.locator("dialog[open]")
+    secret = dialog.locator("code").inner_text()
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("cell", name="admin").wait_for()
+    assert secret not in page.content()
+    page.get_by_label("Name", exact=True).fill("other")
+    page.get_by_role("button", name="Make a key").click()
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Revoke other").click()
+    dialog.get_by_role("button", name="Revoke", exact=True).click()
+    page.get_by_role("row").filter(has_text="other").get_by_text("revoked").wait_for()
+    assert opened.accessibility() == []
