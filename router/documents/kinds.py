@@ -85,7 +85,9 @@ _PDF: Final = "a PDF"
 _PLAIN: Final = "text"
 _ZIP: Final = "a ZIP archive"
 _PICTURE: Final = "a picture"
-_OLD_OFFICE: Final = "an Office file of before 2007, or an encrypted one"
+_OLD_OFFICE: Final = "an Office file of before 2007"
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+"""Name of the stream that has an encrypted document in it. Source: MS-OFFCRYPTO 2.3.4.4."""
 _SIGNATURES: Final = (
     (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", "an empty ZIP archive"),
@@ -134,8 +136,8 @@ def kind_of(name: str, data: bytes) -> Kind:
     claimed = _SUFFIXES.get(suffix, Kind.CODE if suffix in LANGUAGES else None)
     if _agrees(claimed, found):
         return _kind(claimed, found)
-    if found == _OLD_OFFICE and claimed in ARCHIVES:
-        raise DocumentError(f"{name} is encrypted with a password, or no {suffix} file; save it without a password")
+    if found == _OLD_OFFICE and _ENCRYPTED in data:
+        raise DocumentError(f"{name} is encrypted with a password; save it without one and send that")
     if found == _PICTURE:
         raise DocumentError(f"{name} is a picture; send it as one (input_image), to a model that sees")
     if claimed is None:

@@ -220,7 +220,7 @@ def _sheets() -> Iterator[Hostile]:
     chance = random.Random(3)
     yield "an old file of noise", "a.xls", old + chance.randbytes(8192), None
     yield "an old file that loops", "a.xls", old + struct.pack("<16s4H", b"", 0x3E, 3, 0xFFFE, 9) + bytes(4096), None
-    yield "an encrypted file of today", "a.xlsx", old + bytes(4096), "encrypted"
+    yield "an encrypted file of today", "a.xlsx", old + "EncryptedPackage".encode("utf-16-le"), "encrypted"
 
 
 def _pdfs() -> Iterator[Hostile]:

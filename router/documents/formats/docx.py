@@ -5,7 +5,7 @@ Pictures, embedded files and what somebody deleted with changes tracked are left
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import mammoth
 from mammoth import html
@@ -13,6 +13,9 @@ from mammoth import html
 from router.documents.formats.archive import Archive
 from router.documents.formats.markup import blocks_of
 from router.documents.formats.report import DAMAGED, Report, UnreadableError
+
+_STYLES: Final = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fresh"
+"""Beside those that mammoth knows."""
 
 
 def docx_pieces(data: bytes, archive: Archive, report: Report) -> Iterator[str]:
@@ -30,7 +33,11 @@ def docx_pieces(data: bytes, archive: Archive, report: Report) -> Iterator[str]:
 
     try:
         made = mammoth.convert_to_html(
-            io.BytesIO(data), convert_image=words, include_embedded_style_map=False, external_file_access=False
+            io.BytesIO(data),
+            style_map=_STYLES,
+            convert_image=words,
+            include_embedded_style_map=False,
+            external_file_access=False,
         )
     except (KeyError, AttributeError, TypeError, ValueError, IndexError, OSError) as exc:
         raise UnreadableError(DAMAGED) from exc

@@ -24,6 +24,10 @@ _BLOCKS: Final = frozenset(
 _MARKS: Final = {"b": "**", "strong": "**", "i": "*", "em": "*", "code": "`", "del": "~~", "s": "~~"}
 _LINKED: Final = re.compile(r"(?:https?|mailto):", re.IGNORECASE)
 _SPACE: Final = re.compile(r"\s+")
+_MAX_MARKS: Final = 50
+"""Open at a time that an end is looked for in."""
+_SPAN_DIGITS: Final = 2
+"""Of the columns that a cell takes."""
 _MAX_LISTS: Final = 12
 """Levels of lists that are indented."""
 
@@ -43,12 +47,14 @@ class MarkdownMaker(HTMLParser):
         self._lead = ""
         self._unseen: list[str] = []
         self._lists: list[int | None] = []
+        self._marks: list[tuple[str, int]] = []
         self._links: list[tuple[str, int]] = []
         self._quotes = 0
         self._is_pre = False
         self._rows: list[list[str]] | None = None
         self._num_tables = 0
         self._is_in_cell = False
+        self._num_more = 0
 
     def take_blocks(self) -> list[str]:
         """Return the blocks that are complete, once."""
@@ -70,13 +76,13 @@ class MarkdownMaker(HTMLParser):
             return
         attributes = dict(attrs)
         if tag in _MARKS and not self._is_pre:
-            self._line.append(_MARKS[tag])
+            self._marks.append((tag, len(self._line)))
         elif tag == "a":
             self._links.append((attributes.get("href") or "", len(self._line)))
         elif tag == "img":
             self._picture(attributes.get("alt") or "")
         elif self._rows is not None or tag == "table":
-            self._begin_in_table(tag)
+            self._begin_in_table(tag, attributes)
         else:
             self._begin(tag)
 
@@ -99,7 +105,7 @@ class MarkdownMaker(HTMLParser):
             case "hr":
                 self._blocks.append("---\n\n")
 
-    def _begin_in_table(self, tag: str) -> None:
+    def _begin_in_table(self, tag: str, attributes: dict[str, str | None]) -> None:
         """Begin an element of a table, or in one; a table within a table is a part of its cell."""
         if tag == "table":
             if self._rows is None:
@@ -114,6 +120,8 @@ class MarkdownMaker(HTMLParser):
             if tag == "tr" or not self._rows:
                 self._rows.append([])
             self._is_in_cell = tag != "tr"
+            span = attributes.get("colspan") or ""
+            self._num_more = int(span) - 1 if span.isdecimal() and len(span) <= _SPAN_DIGITS and int(span) else 0
 
     def handle_endtag(self, tag: str) -> None:
         """End an element; one that was never begun is nothing."""
@@ -123,7 +131,7 @@ class MarkdownMaker(HTMLParser):
                     pass
             return
         if tag in _MARKS and not self._is_pre:
-            self._line.append(_MARKS[tag])
+            self._end_mark(tag)
         elif tag == "a" and self._links:
             self._end_link(*self._links.pop())
         elif self._rows is not None:
@@ -168,6 +176,19 @@ class MarkdownMaker(HTMLParser):
         if _LINKED.match(target) and text and text not in target:
             self._line[start:] = [f"[{text}]({target})"]
 
+    def _end_mark(self, tag: str) -> None:
+        """Put marks round the text since they began, within its spaces; those that were left open end with it."""
+        start = next((start for name, start in reversed(self._marks[-_MAX_MARKS:]) if name == tag), None)
+        if start is None:
+            return
+        while self._marks.pop()[0] != tag:
+            pass
+        text = "".join(self._line[start:])
+        inner = text.strip()
+        if inner:
+            before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+            self._line[start:] = [before, _MARKS[tag], inner, _MARKS[tag], after]
+
     def _bullet(self) -> str:
         depth = min(len(self._lists), _MAX_LISTS)
         number = self._lists[-1] if self._lists else None
@@ -176,8 +197,15 @@ class MarkdownMaker(HTMLParser):
         self._lists[-1] = number + 1
         return "   " * max(0, depth - 1) + f"{number}. "
 
-    def _end_block(self) -> None:
+    def _taken_line(self) -> str:
+        """Return the text since the last block or cell; marks and links that are open end with it."""
         text, self._line = "".join(self._line), []
+        self._marks.clear()
+        self._links.clear()
+        return text
+
+    def _end_block(self) -> None:
+        text = self._taken_line()
         lead, self._lead = self._lead, ""
         is_item = bool(self._lists)
         if self._is_pre:
@@ -195,9 +223,9 @@ class MarkdownMaker(HTMLParser):
 
     def _end_cell(self) -> None:
         """End the cell that there is; what stands between cells, such as a caption, is a block before the table."""
-        text, self._line = _SPACE.sub(" ", "".join(self._line)).strip(), []
+        text = _SPACE.sub(" ", self._taken_line()).strip()
         if self._is_in_cell and self._rows:
-            self._rows[-1].append(text)
+            self._rows[-1] += [text, *[""] * self._num_more]
         elif text:
             self._blocks.append(text + "\n\n")
         self._is_in_cell = False

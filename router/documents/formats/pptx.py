@@ -26,6 +26,7 @@ _A: Final = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _P: Final = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _R: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _PART: Final = "ppt/presentation.xml"
+_LEVELS: Final = frozenset("012345678")
 _TITLES: Final = frozenset({"title", "ctrTitle"})
 _FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})
 """Placeholders that stand on every slide."""
@@ -103,8 +104,9 @@ def _paragraphs(shape: Element) -> Iterator[tuple[int, str]]:
     for paragraph in shape.iter(f"{_A}p"):
         text = _text(paragraph)
         if text:
-            level = (paragraph.find(f"{_A}pPr") or Element("none")).get("lvl", "0")
-            yield int(level) if level.isdigit() and len(level) == 1 else 0, text
+            about = paragraph.find(f"{_A}pPr")
+            level = "0" if about is None else about.get("lvl", "0")
+            yield int(level) if level in _LEVELS else 0, text
 
 
 def _text(element: Element) -> str:

@@ -71,7 +71,9 @@ def test_pages_and_characters_have_an_end() -> None:
 
 
 def test_a_word_document_has_headings_lists_tables_and_links() -> None:
-    bold = "<w:p><w:r><w:t>A </w:t></w:r><w:r><w:rPr><w:b/></w:rPr><w:t>bold</w:t></w:r></w:p>"
+    space = '<w:t xml:space="preserve">'
+    runs = f"<w:r>{space}A </w:t></w:r><w:r><w:rPr><w:b/></w:rPr>{space}bold </w:t></w:r><w:r><w:t>one</w:t></w:r>"
+    bold = f"<w:p>{runs}</w:p>"
     row = "".join(f"<w:tc>{paragraph(text)}</w:tc>" for text in ("a", "b|c"))
     body = paragraph("Title", "Heading1") + paragraph("Part", "Heading2") + bold
     body += f"<w:tbl><w:tr>{row}</w:tr><w:tr>{row}</w:tr></w:tbl>"
@@ -79,7 +81,7 @@ def test_a_word_document_has_headings_lists_tables_and_links() -> None:
         "<w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:ins><w:r><w:t>kept</w:t></w:r></w:ins></w:p>"
     )
     text = markdown("a.docx", docx(body + deleted))
-    assert text == "# Title\n\n## Part\n\nA **bold**\n\n| a | b\\|c |\n| --- | --- |\n| a | b\\|c |\n\nkept"
+    assert text == "# Title\n\n## Part\n\nA **bold** one\n\n| a | b\\|c |\n| --- | --- |\n| a | b\\|c |\n\nkept"
 
 
 def test_slides_have_titles_texts_tables_and_notes() -> None:
@@ -178,3 +180,26 @@ def test_elements_are_counted_over_all_of_a_document() -> None:
     watch.feed(b"<a><b/><c/>")
     with pytest.raises(UnreadableError, match="too many elements"):
         watch.feed(b"<d/>")
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>a<b> b </b>c<i></i>", "a **b** c"),
+        ("<p><b>a<i>b</b>c</i>", "**ab**c"),
+        ("<b><p>a</p>b</b>", "a\n\nb"),
+        ("<a href='http://x.y/'><h3>a</h3></a>", "### a"),
+        (
+            "<table><tr><td colspan=2>a<td>b<tr><td>1<td>2<td>3</table>",
+            "| a |  | b |\n| --- | --- | --- |\n| 1 | 2 | 3 |",
+        ),
+        ("<table><tr><td colspan=999999999>a</table>", "| a |\n| --- |"),
+        ("<table><tr><td>a<table><tr><td>b</table><td>c</table>d", "| a b | c |\n| --- | --- |\n\nd"),
+        ("<p>a<svg><text>no</text></svg>b", "ab"),
+        ("<ol><li>a<ol><li>b</ol><li>c</ol>d", "1. a\n   1. b\n2. c\n\nd"),
+        ("<p>&lt;b&gt; &amp; &#8364;", "<b> & \u20ac"),
+        ("</p></b></table></ul>a", "a"),
+    ],
+)
+def test_markup_that_people_write(html: str, expected: str) -> None:
+    assert markdown("a.html", html.encode()) == expected
