@@ -144,6 +144,30 @@ def test_stop_stops_the_first_and_asks_the_second_nothing(
     assert gateway.get("/v1/mlxr/requests")["requests"] == []
 
 
+def test_each_step_is_said_once(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_pair(visit())
+    page.evaluate(
+        """() => {
+            window.said = [];
+            const region = document.querySelector("[role=status]");
+            const hear = () => region.textContent && window.said.push(region.textContent);
+            new MutationObserver(hear).observe(region, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
+    ask_both(page, "first-question aloud")
+    page.get_by_role("status").filter(has_text="Both answers are complete").wait_for()
+    said = page.evaluate("window.said")
+    first = newest(gateway)["answers"][0]["facts"]["timings"]["engine"]
+    names = [A, B] if first == "llamacpp" else [B, A]
+    assert said == [
+        f"Asks {names[0]}",
+        "The answer begins",
+        f"{names[0]}: Answer complete, 3 words. Asks {names[1]}",
+        "The answer begins",
+        f"{names[1]}: Answer complete, 3 words. Both answers are complete",
+    ]
+
+
 def test_a_reload_in_mid_answer_goes_on_with_both(visit: Callable[..., Visit], gates: Path) -> None:
     page = open_pair(visit())
     gate = gates / "token-60"

@@ -1,6 +1,8 @@
 """Comparing both real engines on the bundled model."""
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +16,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+SCREENSHOTS = "MLXR_TESTS_SCREENSHOTS"
+"""Names a folder for the picture that docs/web.md shows."""
+
 
 def test_both_engines_answer_one_after_the_other(browser: "Browser", real_gateway: GatewayProcess) -> None:
     real_gateway.post("/v1/mlxr/models/stop", {"model": BUNDLED})
-    opened = Visit(browser, real_gateway.url)
+    opened = Visit(browser, real_gateway.url, viewport={"width": 1100, "height": 820}, color_scheme="light")
     page = opened.page
     began = time.monotonic()
     page.goto(f"{opened.url}/ui/compare")
@@ -34,6 +39,8 @@ def test_both_engines_answer_one_after_the_other(browser: "Browser", real_gatewa
     page.locator(".column .markdown").first.wait_for()
     first_s = time.monotonic() - began
     page.locator(".column").nth(1).locator(".swaps .unload").wait_for()
+    if folder := os.environ.get(SCREENSHOTS):
+        page.screenshot(path=Path(folder, "compare-light.png"))
     page.locator(".outcome").wait_for()
     second_s = time.monotonic() - began
     swaps = page.locator(".column").nth(1).locator(".swaps").inner_text()

@@ -51,5 +51,5 @@ function Waiting({ progress }) {
     const share = state.load_fraction ?? 0;
     return html`<${Progress} label=${texts.chat.loading} share=${share} detail=${texts.picker.loading(share)} />`;
   }
-  return html`<p class="note pulse">${texts.chat.waiting}</p>`;
+  return html`<p class="note pulse">${state?.state === "generating" ? texts.chat.prefill : texts.chat.waiting}</p>`;
 }

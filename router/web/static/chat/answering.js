@@ -108,13 +108,9 @@ export async function stopAnswer(answering, answer, isKept) {
   }
 }
 
-/** @param {Answer} answer @param {string} [name] Of who answered, where there are several. */
-export function announceEnd(answer, name) {
-  const said =
-    answer.state === "failed"
-      ? texts.chat.failed + answer.error
-      : answer.state === "cancelled"
-        ? texts.status.stopped
-        : texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length);
-  announce(name ? `${name}: ${said}` : said);
+/** How an answer ended, for those who do not see it. @param {Answer} answer */
+export function endOf(answer) {
+  if (answer.state === "failed") return texts.chat.failed + answer.error;
+  if (answer.state === "cancelled") return texts.status.stopped;
+  return texts.status.complete(textOf(answer).split(/\s+/).filter(Boolean).length);
 }

@@ -10,7 +10,7 @@ import { chatLoad, chosenState } from "../core/server.js";
 import { engine, model, options } from "../core/settings.js";
 import { announce, complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
-import { announceEnd, askAndRead, readOn, readToEnd, stopAnswer } from "./answering.js";
+import { askAndRead, endOf, readOn, readToEnd, stopAnswer } from "./answering.js";
 import { Flusher } from "../core/flusher.js";
 import { changeConversation, createConversation, lastItems, refreshEntries, treeOf } from "../conversations/kept.js";
 
@@ -187,7 +187,7 @@ async function run(answering, answer, read) {
   if (isShown) running.value = null;
   flusher.end();
   touch();
-  announceEnd(answer);
+  announce(endOf(answer));
   // A server that was killed has kept more than it can tell of the response.
   const id = conversationId.value;
   if (isShown && answer.state === "failed" && answer.responseId !== null && id !== null) load(id);

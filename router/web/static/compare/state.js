@@ -4,7 +4,7 @@ import { isEnded, newAnswer } from "../lib/answer.js";
 import { friendlyName } from "../lib/format.js";
 import { contestant, fittingSides, loadHeader, orderOf } from "./sides.js";
 import { counted } from "./tally.js";
-import { announceEnd, askAndRead, readOn, readToEnd, stopAnswer } from "../chat/answering.js";
+import { askAndRead, endOf, readOn, readToEnd, stopAnswer } from "../chat/answering.js";
 import { Flusher } from "../core/flusher.js";
 import { changeConversation, createConversation, lastItems, refreshEntries } from "../conversations/kept.js";
 import { openKept } from "../chat/state.js";
@@ -112,8 +112,10 @@ async function run(round) {
   const flusher = new Flusher(tick);
   try {
     round.conversationId ??= round.after?.conversationId ?? (await createConversation());
-    for (const place of round.order) await answer(round, place, (isUrgent) => flusher.request(isUrgent));
-    if (!round.isStopped) announce(texts.compare.both);
+    // What is said at the same moment is said as one: of two texts in a row only the last is heard.
+    let said = "";
+    for (const place of round.order) said = await answer(round, place, said, (isUrgent) => flusher.request(isUrgent));
+    announce(round.isStopped ? said : `${said}. ${texts.compare.both}`);
   } catch (error) {
     complain(error);
     for (const { answer } of round.entries) if (!isEnded(answer)) answer.state = "cancelled";
@@ -151,18 +153,21 @@ function newRound(text, pair) {
   };
 }
 
-/** @param {Round} round @param {Place} place @param {(isUrgent: boolean) => void} onChange */
-async function answer(round, place, onChange) {
+/**
+ * @param {Round} round @param {Place} place @param {string} said Of the one before. @param {(isUrgent: boolean) => void} onChange
+ * @returns What is to be said of its end.
+ */
+async function answer(round, place, said, onChange) {
   const entry = round.entries[place];
-  if (isEnded(entry.answer)) return;
+  if (isEnded(entry.answer)) return said;
   if (round.isStopped) {
     entry.answer.state = "cancelled";
-    return;
+    return said;
   }
   entry.isAsked = true;
   waiting = entry;
   lastAsked = place;
-  announce(texts.compare.asks(nameIn(round, place)));
+  announce([said, texts.compare.asks(nameIn(round, place))].filter(Boolean).join(". "));
   onChange(true);
   const terms = { options: { ...round.options, seed: round.seed }, load: loadHeader(entry.side), speculation: entry.side.speculation };
   await readToEnd(entry.answer, () =>
@@ -173,8 +178,8 @@ async function answer(round, place, onChange) {
   );
   await noteItems(round, entry);
   if (waiting === entry && !entry.answer.timings?.load_ms) waiting = null;
-  announceEnd(entry.answer, nameIn(round, place));
   onChange(true);
+  return `${nameIn(round, place)}: ${endOf(entry.answer)}`;
 }
 
 /** @param {Round} round */

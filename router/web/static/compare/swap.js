@@ -42,5 +42,5 @@ export function WaitingFor({ entry }) {
     return html`<${Progress} label=${texts.compare.loading(side.engine)} share=${share} detail=${detail} />`;
   }
   const leaving = [...states.value.values()].find((each) => each.state === "draining");
-  return html`<p class="note pulse">${leaving ? texts.compare.unloading(leaving.engine) : texts.chat.waiting}</p>`;
+  return html`<p class="note pulse">${leaving ? texts.compare.unloading(leaving.engine) : state?.state === "generating" ? texts.chat.prefill : texts.chat.waiting}</p>`;
 }
