@@ -1,5 +1,5 @@
 // Who is compared, and in what they differ.
-import { html, useEffect } from "../vendor/preact.js";
+import { html, useEffect, useSignal } from "../vendor/preact.js";
 import { friendlyName } from "../lib/format.js";
 import { differences, loadKeysOf } from "./sides.js";
 import { ContextField } from "../parts/context.js";
@@ -30,6 +30,7 @@ export function Setup() {
 function SideView({ place }) {
   const side = /** @type {import("./state.js").Side} */ (sides.value?.[place]);
   const isOff = running.value !== null;
+  const isOpen = useSignal(false);
   useEffect(() => void learnExpected(side.model), [side.model]);
   const engines = models.value?.find((each) => each.id === side.model)?.engines ?? [];
   /** @param {"model" | "engine"} name */
@@ -45,12 +46,13 @@ function SideView({ place }) {
       </select>
       <${StateDot} state=${states.value.get(`${side.engine} ${side.model}`) ?? null} />
     </p>
-    <details class="load">
+    <details class="load" onToggle=${(/** @type {any} */ event) => (isOpen.value = event.target.open)}>
       <summary>${texts.compare.loadedWith}</summary>
-      <div class="row wrap">
+      ${isOpen.value &&
+      html`<div class="row wrap">
         ${loadKeysOf(side.engine).map((key) => html`<${LoadField} key=${key} name=${key} place=${place} />`)}
         <${Choice} label=${texts.compare.differs.speculation} value=${side.speculation} choices=${SPECULATION} onChange=${(/** @type {string} */ speculation) => setSide(place, { speculation })} />
-      </div>
+      </div>`}
     </details>
   </fieldset>`;
 }

@@ -4,6 +4,7 @@ import { texts } from "../core/texts.js";
 import { Icon } from "./icon.js";
 
 const NEAR_PX = 24;
+const CONTROLS = "button, summary, a, select, input, textarea, label";
 
 /** Whether the end is kept in view. Only what the reader does ends it, never the height of what came. */
 export const isFollowing = signal(true);
@@ -19,6 +20,8 @@ export function toEnd() {
 /** @param {Event} event */
 function onReader(event) {
   if (event instanceof WheelEvent && event.deltaY >= 0) return;
+  // Who presses a button does not read on elsewhere.
+  if (["pointerdown", "keydown"].includes(event.type) && event.target instanceof Element && event.target.closest(CONTROLS)) return;
   if (event instanceof KeyboardEvent && !["ArrowUp", "PageUp", "Home"].includes(event.key)) return;
   if (log && log.scrollHeight > log.clientHeight) isFollowing.value = false;
 }
