@@ -8,15 +8,19 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from router.http.asgi import json_reply
+from router.http.body import decode_json, read_body
 from router.http.caller import Scope, current_caller
 from router.http.page import PAGE_PATH
 from router.keys.session import Session
 from router.keys.sessions import MadeSession, PageCode, PageCodeState, SessionList
 from router.protocols.control.api import MLXR_API
-from router.protocols.parts import AnyRequest, ServerPart, ServingPart, SessionsPart
+from router.protocols.parts import AnyRequest, ServerPart, SessionsPart
 
 _CODES: Final = "/v1/mlxr/ui/codes"
 _SESSIONS: Final = "/v1/mlxr/ui/sessions"
+_MAX_BODY_BYTES: Final = 1024
+"""Strangers may send one."""
+
 _NOT_STORED: Final = [(b"cache-control", b"no-store")]
 
 
@@ -40,9 +44,10 @@ async def get_code(code_id: FromPath[str], sessions: SessionsPart) -> ASGIApp:
 
 
 @MLXR_API.post("/v1/mlxr/ui/session", MadeSession, body=SessionRequest, scope=Scope.PUBLIC, is_private=True)
-async def open_session(request: AnyRequest, serving: ServingPart, sessions: SessionsPart) -> ASGIApp:
+async def open_session(request: AnyRequest, sessions: SessionsPart) -> ASGIApp:
     """Use a one-time code up for a token, which is shown this one time."""
-    body = await serving.read(request, SessionRequest)
+    raw = await read_body(request.scope, request.receive, limit_bytes=_MAX_BODY_BYTES)
+    body = decode_json(raw, SessionRequest)
     made = await sessions.open(body.code, request.headers.get("user-agent", ""))
     return json_reply(made, headers=_NOT_STORED)
 

@@ -59,6 +59,12 @@ def test_a_code_opens_one_session_with_the_rights_of_its_key(server: KeyedServer
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "session_not_allowed")
 
 
+def test_strangers_send_no_large_bodies(server: KeyedServer) -> None:
+    with server.client() as stranger:
+        answer = stranger.post(SESSION, content=b'{"code": "' + b"x" * 2000 + b'"}')
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
 def test_sessions_are_seen_and_ended_by_their_key_and_by_administrators(server: KeyedServer) -> None:
     mine, others = session_of(server, "models"), session_of(server, "inference")
     with server.client(kind=mine["id"]) as page, server.client(kind="admin") as admin:
