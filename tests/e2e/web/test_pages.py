@@ -104,6 +104,24 @@ def test_the_engine_is_flipped_and_the_server_suspended(visit: Callable[..., Vis
     page.get_by_role("button", name="Suspend").wait_for()
 
 
+def test_requests_are_kept_and_shown_where_that_is_wanted(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    opened = visit()
+    page = open_page(opened, "machine", ".chart canvas")
+    page.locator("summary", has_text="What clients sent").click()
+    page.get_by_role("button", name="Keep the last 20").click()
+    page.get_by_role("button", name="Look again").wait_for()
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "first-question <|im_end|>"}]}
+    assert gateway.post("/v1/chat/completions", body).status_code == 200
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_role("button", name="Show chatcmpl").click()
+    page.get_by_role("group", name="As it came").get_by_text("first-question").wait_for()
+    page.get_by_role("group", name="As the model is shown it").get_by_text("first-question").wait_for()
+    assert opened.accessibility() == []
+    page.get_by_role("button", name="Keep none").click()
+    page.get_by_text("No request is kept").wait_for()
+    assert gateway.get("/v1/mlxr/requests/inspected")["num_kept"] == 0
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_history_is_accessible(visit: Callable[..., Visit], measured: list[Any], look: str) -> None:
     opened = visit(**LOOKS[look])
@@ -214,7 +232,7 @@ def test_conversations_are_saved_deleted_and_taken_in_again(
     assert len(gateway.get("/v1/mlxr/conversations")["conversations"]) == 1
 
 
-def test_keys_are_made_shown_once_and_revoked(visit: Callable[..., Visit]) -> None:
+def test_keys_and_sessions_are_made_and_ended(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
     """The last test of this gateway: from the first key on it asks for one."""
     opened = visit()
     page = open_page(opened, "settings", ".part")
@@ -231,4 +249,11 @@ def test_keys_are_made_shown_once_and_revoked(visit: Callable[..., Visit]) -> No
     page.get_by_role("button", name="Revoke other").click()
     dialog.get_by_role("button", name="Revoke", exact=True).click()
     page.get_by_role("row").filter(has_text="other").get_by_text("revoked").wait_for()
+    code = gateway.post("/v1/mlxr/ui/codes", {}, Authorization=f"Bearer {secret}").json()["code"]
+    page.goto(f"{opened.url}/ui/settings#code={code}")
+    page.reload()
+    page.get_by_role("row").filter(has_text="this one").wait_for()
     assert opened.accessibility() == []
+    page.get_by_role("button", name="End the session").click()
+    page.locator("dialog[open]").get_by_label("API key").wait_for()
+    forget_refused(opened)

@@ -29,7 +29,7 @@ export function Facts({ status }) {
 function Card({ title, word, pairs }) {
   return html`<section class="card" aria-label=${title}>
     <div class="row"><h2>${title}</h2>${word}</div>
-    <dl class="pairs">${pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
+    <dl class="told">${pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
   </section>`;
 }
 

@@ -3,6 +3,7 @@ import { html } from "../vendor/preact.js";
 import { Sheet } from "../sheet/sheet.js";
 import { duration } from "../lib/format.js";
 import { Act } from "../sheet/act.js";
+import { Fold } from "../sheet/fold.js";
 import { Boundary } from "../parts/boundary.js";
 import { Trouble, useAsked, useRepeated } from "../sheet/asked.js";
 import { askJson, needsKey } from "../core/api.js";
@@ -11,6 +12,7 @@ import { texts } from "../core/page_texts.js";
 import { error, look, LOOK_MS, status } from "./data.js";
 import { Events } from "./events.js";
 import { Facts } from "./facts.js";
+import { Inspector } from "./inspector.js";
 import { Memory } from "./memory.js";
 import { Requests } from "./requests.js";
 import { Workers } from "./workers.js";
@@ -28,7 +30,8 @@ export function MachinePage() {
       <${Boundary}><${Memory} status=${now} /><//>
       <${Boundary}><${Workers} workers=${now.workers} /><//>
       <${Boundary}><${Requests} /><//>
-      <${Boundary}><${Events} /><//>`}
+      <${Boundary}><${Events} /><//>
+      <${Fold} title=${texts.inspector.title}>${() => html`<${Boundary}><${Inspector} /><//>`}<//>`}
   <//>`;
 }
 

@@ -27,7 +27,7 @@ function WorkerCard({ worker }) {
   return html`<li class="card">
     <div class="row"><h3>${name} <span class="note">${worker.engine}</span></h3>
       <span class="state ${worker.state}"><span class="dot" aria-hidden="true"></span>${worker.state === "loading" && worker.load_fraction !== null ? texts.picker.loading(worker.load_fraction) : (texts.states[worker.state] ?? worker.state)}</span></div>
-    <dl class="pairs">${pairs.map(([title, value]) => html`<dt>${title}</dt><dd>${value}</dd>`)}</dl>
+    <dl class="told">${pairs.map(([title, value]) => html`<dt>${title}</dt><dd>${value}</dd>`)}</dl>
     ${worker.model !== null && ["ready", "generating"].includes(worker.state) && html`<p><${Act} act=${unload} label=${texts.models.unloadOf(name, worker.engine)}>${texts.picker.unload}<//></p>`}
   </li>`;
 }

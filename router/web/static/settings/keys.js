@@ -9,6 +9,7 @@ import { Table } from "../parts/table.js";
 import { Trouble, useAsked } from "../sheet/asked.js";
 import { ask, askJson, useKey } from "../core/api.js";
 import { texts } from "../core/page_texts.js";
+import { Sessions } from "./sessions.js";
 
 /**
  * @typedef {import("../core/server.js").Schemas} Schemas
@@ -44,6 +45,7 @@ export function Keys() {
     ${data && list.length === 0 && html`<p class="note">${words.none}</p>`}
     ${list.length > 0 && html`<${Table} caption=${words.title} head=${[...words.head, words.used(DAYS), words.end]}
       rows=${list.map((each) => [...cellsOf(each), usedOf(each, usage.data), each.state === "good" ? html`<button type="button" class="danger" aria-label=${words.revokeOf(each.name)} onClick=${() => (going.value = each)}>${words.revoke}</button>` : words.states[each.state ?? ""]])} />`}
+    ${data && html`<${Sessions} keys=${list} />`}
     ${data && html`<${MakeKey} isFirst=${list.every(({ state }) => state !== "good")} onMade=${onMade} />`}
     <${Dialog} title=${words.made} isOpen=${made.value !== null} onClose=${() => (made.value = null)}>
       ${made.value && html`<p>${words.once}</p><p class="row"><code class="grow">${made.value.secret}</code><${CopyButton} text=${() => made.value?.secret ?? ""} label=${words.copy} isNamed /></p>`}

@@ -35,7 +35,7 @@ export function Storage() {
   return html`<section aria-label=${words.title}>
     <h2>${words.title}</h2>
     <${Trouble} error=${error} />
-    <dl class="pairs">
+    <dl class="told">
       ${weights !== undefined && html`<dt>${words.models}</dt><dd>${bytes(weights)}</dd>`}
       ${data && html`<dt>${words.conversations}</dt><dd>${words.of(count(data.num_conversations), count(data.num_items), bytes(data.num_bytes))}</dd>
         <dt>${words.responses}</dt><dd>${words.answers(count(data.num_responses), bytes(data.response_bytes))}</dd>
