@@ -106,3 +106,25 @@ def test_a_key_is_not_told_of_other_models(server: KeyedServer, bounded: str) ->
         with client.stream("GET", "/v1/mlxr/events") as response:
             assert "other" not in next(line for line in response.iter_lines() if line.startswith("data: "))
     assert "other" in {worker["model"] for worker in seen["admin"]["workers"]}
+
+
+def test_patterns_bound_what_a_key_sets_names_and_looks_at(server: KeyedServer) -> None:
+    kind = server.key("sets-tiny", "--scope", "models", "--models", "tiny*")
+    settings, aliases = "/v1/mlxr/models/settings", "/v1/mlxr/models/aliases"
+    with server.client(kind=kind) as client:
+        assert client.patch(settings, json={"model": "tiny", "set": {"seed": 1}}).status_code == 200
+        assert client.patch(settings, json={"model": "tiny", "unset": ["seed"]}).status_code == 200
+        assert client.patch(settings, json={"model": "other", "set": {"seed": 1}}).status_code == 404
+        assert client.patch(settings, json={"model": "tiny", "set": {"draft": "other"}}).status_code == 404
+        assert client.get(settings, params={"model": "other"}).status_code == 404
+        refused = client.post(aliases, json={"model": "tiny", "alias": "mine"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_name_not_allowed")
+        assert client.post(aliases, json={"model": "tiny", "alias": "tiny-too"}).status_code == 200
+        assert client.post(f"{aliases}/remove", json={"model": "tiny", "alias": "tiny-too"}).status_code == 200
+        assert [each["model"] for each in client.get("/v1/mlxr/models/fit").json()["models"]] == ["tiny"]
+        assert client.get("/v1/mlxr/models/removal", params={"model": "other"}).status_code == 404
+        verified = client.post("/v1/mlxr/models/verify", json={}).text
+        assert '"models":["tiny"]' in verified
+        assert client.post("/v1/mlxr/models/verify", json={"model": "other"}).status_code == 404
+        body = {"model": "tiny", "path": "/etc/hostname"}
+        assert client.post("/v1/mlxr/models/adapters", json=body).status_code == 403, "files are the administrator's"
