@@ -19,7 +19,7 @@ export function Swaps({ entry }) {
 function unloaded({ engine, freed_bytes, unload_ms, is_memory_back, available_before_bytes, available_after_bytes }) {
   const said = texts.compare.unloaded(engine, unload_ms ? duration(unload_ms) : null, freed_bytes ? bytes(freed_bytes) : null);
   const isKnown = available_before_bytes && available_after_bytes;
-  return html`${said}${is_memory_back && texts.compare.isBack}${isKnown && html` · <span class="note">${texts.compare.available(bytes(available_before_bytes), bytes(available_after_bytes))}</span>`}`;
+  return html`${said}${is_memory_back === false ? texts.compare.isNotBack : is_memory_back && texts.compare.isBack}${isKnown && html` · <span class="note">${texts.compare.available(bytes(available_before_bytes), bytes(available_after_bytes))}</span>`}`;
 }
 
 /** @param {Swap} swap */

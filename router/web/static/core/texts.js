@@ -110,6 +110,7 @@ export const texts = {
     unloaded: (/** @type {string} */ engine, /** @type {string | null} */ time, /** @type {string | null} */ freed) =>
       `${engine} unloaded${time ? ` in ${time}` : ""}${freed ? `, ${freed} freed` : ""}`,
     isBack: ", memory is back",
+    isNotBack: ", but the machine's memory is not back yet",
     available: (/** @type {string} */ before, /** @type {string} */ after) => `available ${before}, then ${after}`,
     loaded: (/** @type {string} */ engine, /** @type {string | null} */ time) => `${engine} loaded${time ? ` in ${time}` : ""}`,
     openInChat: "Go on with this answer in the chat",
