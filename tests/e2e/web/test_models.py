@@ -207,3 +207,48 @@ def setting(gateway: GatewayProcess, key: str) -> Any:
 def forget_refused(opened: Visit) -> None:
     """Forget what the browser says of an answer that was meant to be an error."""
     opened.problems[:] = [each for each in opened.problems if "Failed to load resource" not in each]
+
+
+def tab_to(page: "Page", name: str) -> None:
+    """Press Tab until what has that name is in focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+        if page.evaluate(focused).strip() == name:
+            return
+    raise AssertionError(f"no Tab leads to {name!r}")
+
+
+def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    tab_to(page, "Models")
+    page.keyboard.press("Enter")
+    found = card(page, "tiny")
+    found.wait_for()
+    tab_to(page, "Load tiny")
+    page.keyboard.press("Enter")
+    found.locator(".state.ready").wait_for()
+    tab_to(page, "More about tiny")
+    page.keyboard.press("Enter")
+    tab_to(page, "Other names")
+    page.keyboard.press("Enter")
+    found.get_by_label("Another name").wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.type("by-keys")
+    page.keyboard.press("Enter")
+    found.get_by_text("Also called by-keys").wait_for()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    found.get_by_text("Also called").wait_for(state="detached")
+    tab_to(page, "Delete")
+    page.keyboard.press("Enter")
+    found.get_by_role("button", name="Delete…").wait_for()
+    tab_to(page, "Delete…")
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_text("It is loaded on").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Keep it"
+    page.keyboard.press("Enter")
+    dialog.wait_for(state="detached")
+    assert page.evaluate("document.activeElement.textContent") == "Delete…"

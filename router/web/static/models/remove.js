@@ -23,6 +23,7 @@ export function Remove({ name }) {
     close();
     announce(words.done(name));
     await refreshModels();
+    document.getElementById("content")?.focus();
   };
   return html`
     <p><${Act} act=${look} look="danger">${words.look}<//></p>

@@ -1,4 +1,4 @@
-// A button for what takes a while: off while it runs, and what went wrong is said.
+// A button for what takes a while: off while it runs, with the focus still on it, and what went wrong is said.
 import { html, useSignal } from "../vendor/preact.js";
 import { complain } from "../core/status.js";
 
@@ -14,6 +14,7 @@ import { complain } from "../core/status.js";
 export function Act({ act, children, look = "quiet", label, isOff = false, onError = complain }) {
   const isBusy = useSignal(false);
   const go = async () => {
+    if (isBusy.value) return;
     isBusy.value = true;
     try {
       await act();
@@ -22,5 +23,5 @@ export function Act({ act, children, look = "quiet", label, isOff = false, onErr
     }
     isBusy.value = false;
   };
-  return html`<button type="button" class=${look} aria-label=${label} disabled=${isOff || isBusy.value} aria-busy=${isBusy.value} onClick=${go}>${children}</button>`;
+  return html`<button type="button" class=${look} aria-label=${label} disabled=${isOff} aria-disabled=${isBusy.value ? "true" : null} onClick=${go}>${children}</button>`;
 }

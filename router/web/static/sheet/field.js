@@ -34,6 +34,7 @@ export function FieldForm({ field, value, otherwise, isSet, notes, onSet, onUnse
       error.value = "";
       typed.value = null;
       announce(texts.field.saved(field.key));
+      document.getElementById(id)?.focus(); // the button that was pressed goes
     } catch (thrown) {
       error.value = /** @type {Error} */ (thrown).message;
     }
