@@ -10,10 +10,11 @@ from tests.e2e.web.test_models import forget_refused
 from tests.e2e.web.test_page import LOOKS
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
+from tests.support.keyed_server import KeyedServer
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -257,3 +258,26 @@ def test_keys_and_sessions_are_made_and_ended(visit: Callable[..., Visit], gatew
     page.get_by_role("button", name="End the session").click()
     page.locator("dialog[open]").get_by_label("API key").wait_for()
     forget_refused(opened)
+
+
+def test_a_key_that_may_only_ask_is_told_so_once(browser: "Browser", tmp_path: Path, tiny_gguf: Path) -> None:
+    server = KeyedServer(tmp_path, tiny_gguf)
+    try:
+        opened = Visit(browser, server.gateway.url)
+        page = opened.page
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.removeprefix(opened.url)))
+        page.goto(f"{opened.url}/ui/")
+        page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", server.secrets["inference"])
+        for name in ("machine", "history", "settings"):
+            page.goto(f"{opened.url}/ui/{name}")
+            page.get_by_text("The key of this page may not see this.").first.wait_for()
+        page.goto(f"{opened.url}/ui/models")
+        page.locator(".card").first.wait_for()
+        assert opened.accessibility() == []
+        assert asked.count("/v1/mlxr/status") == 1
+        opened.close()
+        forget_refused(opened)
+        assert opened.problems == []
+    finally:
+        server.gateway.stop()

@@ -27,7 +27,16 @@ export const noRates = signal(/** @type {Error | null} */ (null));
 /** @type {{at: number, counters: Record<string, number | null>} | null} */
 let before = null;
 
+/** Whether asking again is of no use, with this key. @param {Error | null} thrown */
+const isRefused = (thrown) => thrown instanceof ApiError && [401, 403, 404].includes(thrown.status ?? 0);
+
+/** Forget that a key was refused: there may be another one. */
+export function lookAnew() {
+  error.value = noRates.value = null;
+}
+
 export async function look() {
+  if (isRefused(error.value)) return;
   try {
     const [now, running] = await Promise.all([askJson("/v1/mlxr/status"), askJson("/v1/mlxr/requests")]);
     const at = Date.now() / 1000;
@@ -41,7 +50,7 @@ export async function look() {
   } catch (thrown) {
     error.value = /** @type {Error} */ (thrown);
   }
-  if (before === null || Date.now() - before.at >= RATE_MS) await count();
+  if (!isRefused(noRates.value) && (before === null || Date.now() - before.at >= RATE_MS)) await count();
 }
 
 async function count() {

@@ -1,5 +1,5 @@
 // The machine: what runs, waits and was loaded, and what it has of memory, as it changes.
-import { html } from "../vendor/preact.js";
+import { html, useEffect } from "../vendor/preact.js";
 import { Sheet } from "../sheet/sheet.js";
 import { duration } from "../lib/format.js";
 import { Act } from "../sheet/act.js";
@@ -9,7 +9,7 @@ import { Trouble, useAsked, useRepeated } from "../sheet/asked.js";
 import { askJson, needsKey } from "../core/api.js";
 import { complain } from "../core/status.js";
 import { texts } from "../core/page_texts.js";
-import { error, look, LOOK_MS, status } from "./data.js";
+import { error, look, lookAnew, LOOK_MS, status } from "./data.js";
 import { Events } from "./events.js";
 import { Facts } from "./facts.js";
 import { Inspector } from "./inspector.js";
@@ -18,6 +18,7 @@ import { Requests } from "./requests.js";
 import { Workers } from "./workers.js";
 
 export function MachinePage() {
+  useEffect(lookAnew, [needsKey.value]);
   useRepeated(look, LOOK_MS, [needsKey.value]);
   const now = status.value;
   return html`<${Sheet} title=${texts.machine.title} beside=${now && html`<${EngineChoice} />`}>
