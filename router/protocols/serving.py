@@ -55,6 +55,8 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 MAX_LOGGED_BYTES: Final = 10_000
 """Of what a client asks, where it is to be logged."""
 
+_FILE: Final = b'"file"'
+"""In every chat with a document."""
 _LARGE_BYTES: Final = 1 << 20
 """Bodies above this are hashed on a thread: those with pictures take tens of milliseconds."""
 
@@ -187,11 +189,15 @@ class RequestService:
             note_answer(running.facts.request_id, partial(account_of, running))
             return running
         return self.start(
-            await (until_disconnect(arrival.request.receive, answering()) if self.fetches_images else answering()),
+            await (until_disconnect(arrival.request.receive, answering()) if self._may_wait(arrival) else answering()),
             client=client_of(arrival.request),
             fingerprint=arrival.fingerprint,
             timeout_s=arrival.headers.timeout_s,
         )
+
+    def _may_wait(self, arrival: Arrival) -> bool:
+        """Tell whether a request may take long before it is started: pictures to fetch, or documents to read."""
+        return self.fetches_images or _FILE in arrival.raw
 
     def start(
         self,

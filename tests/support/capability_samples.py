@@ -172,6 +172,9 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
             f"messages[].content[].{name}": _with_earlier_image(**{name: value})
             for name, value in {"image_url": "data:image/png;base64,AA", "file_id": "file-1", "detail": "low"}.items()
         },
+        "messages[].content[].file": {
+            "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": "eA=="}}]}]
+        },
         "messages[].content": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
         "messages[].content[].type": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
         "messages[].content[].text": {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]},
@@ -292,6 +295,5 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "function_call": ({"function_call": {"name": "f"}}, "function_call"),
     "messages[].content[].input_audio": (_part("input_audio", data="x"), "messages[0].content[0].input_audio"),
     "messages[].content[].video_url": (_part("video_url", url="file:///x"), "messages[0].content[0].video_url"),
-    "messages[].content[].file": (_part("file", file_id="x"), "messages[0].content[0].file"),
 }
 """Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""

@@ -96,6 +96,8 @@ class _Reader:
             text = part.text if part.refusal is None else part.refusal
             if is_question and part.image_url is not None:
                 raise InvalidRequestError(f"{where}.type: a part with an image is of type image_url", f"{where}.type")
+            if is_question and part.file is not None:
+                raise InvalidRequestError(f"{where}.type: a part with a document is of type file", f"{where}.type")
             if text is None and is_question:
                 raise InvalidRequestError(f"{where}.text: a text part needs a text", f"{where}.text")
             return TextPart(text or "")
@@ -104,10 +106,9 @@ class _Reader:
         if part.type in IMAGE_PARTS:
             return self._images.at(where, part.type)
         if is_question:
-            problem = f"only parts of type text and image_url are supported, got {part.type!r:.40}"
+            problem = f"only parts of type text, image_url and file are supported, got {part.type!r:.40}"
             raise UnsupportedFieldError(f"{where}.type: {problem}", where)
-        file = part.file if isinstance(part.file, dict) else {}
-        return TextPart(in_words(part.type, where, file.get("filename")))
+        return TextPart(in_words(part.type, where, None if part.file is None else part.file.filename))
 
     def _add_calls(self, read: PromptMessage, message: ChatMessage, where: str) -> None:
         if message.tool_calls:

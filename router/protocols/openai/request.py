@@ -26,6 +26,7 @@ from router.protocols.fields.tools import read_choice, tools_for
 from router.protocols.images.read import NO_IMAGES, ReadImages
 from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
 from router.protocols.openai.constraints import constraint_of
+from router.protocols.openai.documents import has_files, read_files
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.images import sent_images
 from router.protocols.openai.messages import taken_continuation, template_messages
@@ -84,7 +85,18 @@ async def images_of(
     model_request: ModelRequest,
     headers: RequestHeaders,
 ) -> tuple[ModelRequest, ReadImages]:
-    """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
+    """Return who answers, and the pictures that it is shown, once the documents of the body are texts in it.
+
+    Raises:
+        ImageError: A picture of the question cannot be used.
+        RouterError: The request cannot be served with its pictures and documents.
+        RegistryError: A model is unknown.
+    """
+    if isinstance(body, ChatRequest) and has_files(body.messages):
+        serving.models.resolve(model_request)
+        may_see = serving.images.may_be_shown(model_request)
+        most = serving.config.images.max_per_request if may_see else 0
+        await read_files(serving.documents, body.messages, max_pictures=most)
     sent = sent_images(body.messages) if isinstance(body, ChatRequest) else []
     return await serving.images.read(model_request, sent, wished_side(headers, body.mlxr))
 

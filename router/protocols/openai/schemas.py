@@ -45,7 +45,7 @@ ImageObject = Annotated[JSONObject, read_by_type("Image", "openai.ImageURL")]
 LogitBias = dict[str, Bias] | list[BiasPair]
 """Token id to bias, or pairs of them; read by hand, with what is wrong in words."""
 
-_NOT_HEARD = refused("only texts and images are understood; send a part of type text or image_url")
+_NOT_HEARD = refused("only texts, images and documents are understood: parts of type text, image_url, file")
 ONLY_STREAMED = honoured("only with stream: true")
 
 
@@ -56,10 +56,18 @@ class ImageURL(msgspec.Struct, forbid_unknown_fields=True):
     detail: Detail | None = None
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True):
-    """One part of a message's content: a text or a picture; in earlier messages anything else is said in words."""
+class ChatFile(msgspec.Struct, forbid_unknown_fields=True):
+    """A document: its data, or the id of a file or of a document that was read."""
 
-    type: Annotated[str, honoured("text, image_url; in earlier messages also what is then said in words")]
+    filename: str | None = None
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+class TextPart(msgspec.Struct, forbid_unknown_fields=True):
+    """One part of a message's content: a text, a picture or a document; what else was said earlier is said in words."""
+
+    type: Annotated[str, honoured("text, image_url, file; in earlier messages also what is then said in words")]
     text: str | None = None
     refusal: str | None = None
     thinking: Annotated[JSONValue, honoured("of assistant messages; a text")] = None
@@ -73,7 +81,7 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True):
     detail: Annotated[str | None, honoured("of images; image_url.detail goes before it")] = None
     input_audio: Annotated[Refused, _NOT_HEARD] = None
     video_url: Annotated[Refused, _NOT_HEARD] = None
-    file: Annotated[Refused, _NOT_HEARD] = None
+    file: Annotated[ChatFile | None, honoured("a document (docs/documents.md)")] = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):

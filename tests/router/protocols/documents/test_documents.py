@@ -225,6 +225,47 @@ async def test_a_name_is_found_from_the_media_type(front: FakeFront) -> None:
     assert items[0]["content"][0]["text"].startswith("| a | b |")
 
 
+def chat_part(data: bytes, name: str = "report.docx") -> dict[str, Any]:
+    return {"type": "file", "file": {"filename": name, "file_data": base64.b64encode(data).decode()}}
+
+
+async def chat(front: FakeFront, *parts: dict[str, Any], **fields: Any) -> httpx.Response:
+    content = [*parts, {"type": "text", "text": "What is it?"}]
+    return await front.chat(messages=[{"role": "user", "content": content}], **fields)
+
+
+def said(response: httpx.Response) -> str:
+    assert response.status_code == 200, response.text
+    return str(response.json()["choices"][0]["message"]["content"])
+
+
+@with_front(llamacpp=KNOWS)
+async def test_chats_take_documents_as_well(front: FakeFront) -> None:
+    assert said(await chat(front, chat_part(REPORT))) == "found"
+    found = (await read(front, REPORT)).json()
+    assert said(await chat(front, {"type": "file", "file": {"file_id": found["id"]}})) == "found"
+    error = error_of(await chat(front, chat_part(pdf(["x"], password="p"), "a.pdf")))
+    assert (error["code"], error["param"]) == ("invalid_document", "messages[0].content[0].file.file_data")
+    error = error_of(await chat(front, {"type": "text", "text": "x", "file": {"file_data": "eA=="}}))
+    assert error["param"] == "messages[0].content[0].type"
+    earlier = [{"role": "user", "content": [chat_part(b"%PDF- broken", "a.pdf"), chat_part(REPORT)]}]
+    answer = await front.chat(messages=[*earlier, {"role": "user", "content": "And?"}])
+    assert said(answer) == "found"
+    assert answer.headers["x-mlxr-ignored"] == "messages[].content[].type=file"
+    body = {"model": "m", "messages": [{"role": "user", "content": [chat_part(REPORT)]}]}
+    counted = (await front.client.post("/v1/chat/completions/input_tokens", json=body)).json()["input_tokens"]
+    usage = (await front.client.post("/v1/chat/completions", json=body)).json()["usage"]
+    assert usage["prompt_tokens"] == counted
+
+
+@with_front(llamacpp=TELLS)
+async def test_chats_show_scanned_pages_to_a_model_that_sees(front: FakeFront) -> None:
+    add_seeing_model(front.registry)
+    part = chat_part(pdf([None, None]), "scan.pdf")
+    assert said(await chat(front, part, model=SEEING, max_tokens=20)) == "red, red"
+    assert "no text (scanned)" in error_of(await chat(front, part))["message"]
+
+
 OFF = msgspec.structs.replace(make_config(), documents=DocumentsConfig(max_bytes=0))
 
 

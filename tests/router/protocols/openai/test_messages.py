@@ -131,7 +131,7 @@ def test_results_without_an_id_answer_the_calls_in_their_order() -> None:
 
 def test_what_the_model_cannot_see_is_said_in_words_where_it_lies_behind() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,"}}
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,"}}  # one that could not be read
     with noting_ignored("POST /v1/chat/completions") as noted:
         messages = rendered(
             {"role": "user", "content": [{"type": "text", "text": "see"}, image, file]},
@@ -194,7 +194,7 @@ def test_a_message_that_lacks_something_or_has_it_in_the_wrong_place_is_refused(
 
 
 def test_other_parts_than_texts_and_images_are_refused() -> None:
-    with pytest.raises(UnsupportedFieldError, match="only texts and images are understood") as caught:
+    with pytest.raises(UnsupportedFieldError, match="only texts, images and documents are understood") as caught:
         rendered({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]})
     assert caught.value.param == "messages[0].content[0].input_audio"
 

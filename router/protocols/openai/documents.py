@@ -1,0 +1,70 @@
+"""The documents in a chat's messages: read, and put in their place as the text that a model is shown.
+
+Source: OpenAI API reference, "Create chat completion": `messages[].content[].file`.
+"""
+
+import base64
+from typing import Final
+
+from router.documents.quoting import quoted_document
+from router.errors import DocumentError
+from router.protocols.documents.inputs import DocumentInputs, SentDocument
+from router.protocols.openai.images import question_of
+from router.protocols.openai.schemas import ChatMessage, TextPart
+
+FILE: Final = "file"
+
+
+def has_files(messages: list[ChatMessage]) -> bool:
+    """Tell whether there are documents that are still to be read."""
+    return any(_is_file(part) for message in messages if isinstance(message.content, list) for part in message.content)
+
+
+async def read_files(documents: DocumentInputs, messages: list[ChatMessage], *, max_pictures: int) -> None:
+    """Put what documents say in their places; pages without text may become pictures behind the last part.
+
+    Args:
+        messages: Changed. A document of earlier turns that cannot be read stays, to be said in words.
+        max_pictures: How many pages of a message its model may be shown as pictures.
+
+    Raises:
+        DocumentError: One of the question cannot be read.
+        QueueFullError: Too many wait to be read already.
+    """
+    question = question_of(messages)
+    for index, message in enumerate(messages):
+        if not isinstance(message.content, list):
+            continue
+        pictures: list[bytes] = []
+        for at, part in enumerate(message.content):
+            if _is_file(part):
+                place = f"messages[{index}].content[{at}].file"
+                room = max_pictures - len(pictures)
+                pictures += await _read_file(documents, part, place, is_asked=index == question, max_pictures=room)
+        message.content += map(_picture_part, pictures)
+
+
+def _is_file(part: TextPart) -> bool:
+    return part.type == FILE and part.file is not None
+
+
+async def _read_file(
+    documents: DocumentInputs, part: TextPart, place: str, *, is_asked: bool, max_pictures: int
+) -> tuple[bytes, ...]:
+    """Read one, and return the pictures that the model is to be shown of it."""
+    assert part.file is not None, "it was looked at before"
+    name, data, file_id = part.file.filename, part.file.file_data, part.file.file_id
+    try:
+        found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=file_id))
+        pictures = found.pictures[:max_pictures]
+        text = quoted_document(found.name, found.shown_text(len(pictures)))
+    except DocumentError as exc:
+        if is_asked:
+            raise exc if exc.param else DocumentError(f"{place}: {exc}", place) from exc
+        return ()
+    part.type, part.text, part.file = "text", text, None
+    return pictures
+
+
+def _picture_part(picture: bytes) -> TextPart:
+    return TextPart(type="image_url", image_url=f"data:image/png;base64,{base64.b64encode(picture).decode()}")
