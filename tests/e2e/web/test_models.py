@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from registry.scan import register_path
+from registry.store import Registry
+from router.config.paths import Paths
 from tests.e2e.web.test_page import LOOKS
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
 from tests.support.stub_hub import StubHub
+from tests.support.tiny_adapter import write_gguf_lora
 from tests.support.tiny_model import write_gguf, write_mlx
 
 if TYPE_CHECKING:
@@ -38,9 +42,14 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StubHub]:
 
 @pytest.fixture(scope="module")
 def gateway(
-    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path], hub: StubHub
+    tmp_path_factory: pytest.TempPathFactory,
+    make_home: Callable[[Path], Path],
+    tooled: tuple[Path, Path],
+    hub: StubHub,
 ) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("models") / "home")
+    with Registry(Paths.under(home).registry_db) as registry:
+        register_path(registry, tooled[0], name="gguf-only")
     started = GatewayProcess(home, fake_options={"context_length": 65536}, config={"hub": {"endpoint": hub.url}})
     yield started
     started.stop()
@@ -131,7 +140,7 @@ def test_a_pull_is_paused_taken_up_again_used_and_deleted(
     hub.held_after = None
     page.get_by_role("button", name=f"Resume {PULLED}").click()
     row.wait_for(state="detached")
-    name = next(each["id"] for each in gateway.get("/v1/models")["data"] if each["id"] != "tiny")
+    name = next(each["id"] for each in gateway.get("/v1/models")["data"] if each["id"] not in {"tiny", "gguf-only"})
     assert gateway.model_files() != []
     unfold(page, name, "Delete").get_by_role("button", name="Delete…").click()
     dialog = page.locator("dialog[open]")
@@ -189,6 +198,34 @@ def test_other_names_are_given_and_taken(visit: Callable[..., Visit]) -> None:
     found.get_by_text("Also called gpt-small").wait_for()
     page.get_by_role("button", name="Remove the name gpt-small").click()
     found.get_by_text("Also called").wait_for(state="detached")
+
+
+def test_an_adapter_is_added_and_forgotten(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    opened = visit()
+    page = open_models(opened)
+    found = unfold(page, "tiny", "Adapters")
+    found.get_by_text("It has no adapters.").wait_for()
+    path = found.get_by_label("Path on the server's machine")
+    path.fill(str(tmp_path / "nothing"))
+    page.keyboard.press("Enter")
+    found.get_by_role("alert").filter(has_text="there is no such file").wait_for()
+    path.fill(str(write_gguf_lora(tmp_path / "fox.gguf")))
+    found.get_by_label("Name", exact=True).fill("fox")
+    page.keyboard.press("Enter")
+    found.get_by_text("tiny+fox").wait_for()
+    found.get_by_role("button", name="Forget tiny+fox on llamacpp").click()
+    found.get_by_text("It has no adapters.").wait_for()
+    forget_refused(opened)
+
+
+def test_an_mlx_form_is_made(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    page = open_models(visit())
+    found = unfold(page, "gguf-only", "Make an MLX form")
+    found.get_by_label("Weights").select_option("8")
+    found.get_by_role("button", name="Convert").click()
+    found.get_by_text("gguf-only can be used on mlx now").wait_for()
+    found.locator(".facts").get_by_text("MLX 8bit").wait_for()
+    assert gateway.get("/v1/models/gguf-only")["engines"] == ["llamacpp", "mlx"]
 
 
 def test_files_are_verified(visit: Callable[..., Visit]) -> None:
