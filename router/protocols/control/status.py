@@ -62,15 +62,17 @@ async def status(
 ) -> Status:
     """Return everything that can be said at once, of the models that are for whoever asks."""
     may_use = current_caller().may_use
-    workers = [worker for worker in serving.supervisor.workers if worker.target is None or may_use(worker.target.model)]
     memory = await asyncio.to_thread(current_platform().memory)
     own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
-    sizes = await memory_of(workers)
+    sizes = await memory_of(serving.supervisor.workers)
+    shown = await _shown_images(serving)
+    saved_caches = await asyncio.to_thread(_saved_caches, serving.supervisor.saved_caches_dir, serving.config)
+    # From here on without a wait, in which workers come and go: all as they stand at one moment.
+    workers = [worker for worker in serving.supervisor.workers if worker.target is None or may_use(worker.target.model)]
     expires_at = serving.supervisor.expires_at
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
     config = serving.config
-    shown = await _shown_images(serving)
     return Status(
         version=server.version,
         pid=os.getpid(),
@@ -92,7 +94,7 @@ async def status(
         memory=memory_status(serving, monitor),
         checksums=keeper.progress if current_caller().models is None else None,
         heat=heat.status,
-        saved_caches=await asyncio.to_thread(_saved_caches, serving.supervisor.saved_caches_dir, config),
+        saved_caches=saved_caches,
         suspended=heat.suspended,
         models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
         restart=serving.supervisor.version_clash,

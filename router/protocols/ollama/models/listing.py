@@ -107,11 +107,11 @@ async def list_models(serving: ServingPart) -> ASGIApp:
 @OLLAMA_API.get("/api/ps", LoadedAnswer, scope=Scope.INFERENCE)
 async def list_loaded(serving: ServingPart) -> ASGIApp:
     """List the models that are loaded."""
+    sizes = await memory_of(serving.supervisor.workers)  # workers may go meanwhile: who is there is asked afterwards
     by_target: dict[Target, list[ManagedWorker]] = {}
     for worker in resident_workers(serving):
         assert worker.target is not None
         by_target.setdefault(worker.target, []).append(worker)
-    sizes = await memory_of([worker for workers in by_target.values() for worker in workers])
     loaded = [_loaded(serving, target, workers, sizes) for target, workers in by_target.items()]
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 

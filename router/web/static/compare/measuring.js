@@ -12,6 +12,7 @@ import { texts } from "../core/texts.js";
  * @typedef {import("./state.js").Round} Round
  * @typedef {object} Measurement
  * @property {string} roundId
+ * @property {string} model
  * @property {"running" | "done" | "failed"} state
  * @property {number} share
  * @property {string} what Is done now.
@@ -47,7 +48,8 @@ function optionsOf(round) {
 
 /** @param {Round} round */
 export async function measure(round) {
-  measurement.value = { roundId: round.id, state: "running", share: 0, what: "", benchId: null, run: null, error: null };
+  const { model } = round.entries[0].side;
+  measurement.value = { roundId: round.id, model, state: "running", share: 0, what: "", benchId: null, run: null, error: null };
   announce(texts.measure.begins);
   try {
     await follow("/v1/mlxr/bench", { body: optionsOf(round) }, ({ data }) => onEvent(data));
@@ -66,8 +68,12 @@ function onEvent(event) {
   else if (event.type === "done") readRun(event.bench_id);
 }
 
-/** @param {string} benchId */
+let readId = "";
+
+/** Once, whoever tells first that it has ended: its stream, or the server's events. @param {string} benchId */
 async function readRun(benchId) {
+  if (readId === benchId) return;
+  readId = benchId;
   try {
     const run = await askJson(`/v1/mlxr/bench/${benchId}`);
     change({ state: "done", run });
@@ -78,9 +84,11 @@ async function readRun(benchId) {
 }
 
 effect(() => {
-  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.state !== "running");
-  const { state, benchId } = measurement.peek() ?? {};
-  if (told && state === "running" && benchId && told.id === benchId) readRun(benchId);
+  const { state, benchId, model } = measurement.peek() ?? {};
+  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.id === model); // a benchmark is known by its model
+  if (!told || told.state === "running" || state !== "running" || !benchId) return;
+  if (told.state === "failed") change({ state: "failed", error: told.message ?? texts.error.network });
+  else readRun(benchId);
 });
 
 export const stopMeasuring = () => ask("/v1/mlxr/bench/stop", { method: "POST" });
