@@ -17,6 +17,7 @@ import { texts } from "../core/texts.js";
  * @property {number} share
  * @property {string} what Is done now.
  * @property {string | null} benchId
+ * @property {boolean} isBroken Its stream is gone: events tell of its end.
  * @property {Run | null} run
  * @property {string | null} error
  */
@@ -49,14 +50,15 @@ function optionsOf(round) {
 /** @param {Round} round */
 export async function measure(round) {
   const { model } = round.entries[0].side;
-  measurement.value = { roundId: round.id, model, state: "running", share: 0, what: "", benchId: null, run: null, error: null };
+  measurement.value = { roundId: round.id, model, state: "running", share: 0, what: "", benchId: null, isBroken: false, run: null, error: null };
   announce(texts.measure.begins);
   try {
     await follow("/v1/mlxr/bench", { body: optionsOf(round) }, ({ data }) => onEvent(data));
     if (measurement.value?.state === "running" && measurement.value.benchId === null) throw new Error(texts.error.network);
   } catch (error) {
-    // One that has begun goes on without its reader: events tell of its end.
-    if (measurement.value?.benchId === null) change({ state: "failed", error: error instanceof Error ? error.message : String(error) });
+    // One that has begun goes on without its reader.
+    if (measurement.value?.benchId) change({ isBroken: true });
+    else change({ state: "failed", error: error instanceof Error ? error.message : String(error) });
   }
 }
 
@@ -68,12 +70,9 @@ function onEvent(event) {
   else if (event.type === "done") readRun(event.bench_id);
 }
 
-let readId = "";
-
-/** Once, whoever tells first that it has ended: its stream, or the server's events. @param {string} benchId */
+/** @param {string} benchId */
 async function readRun(benchId) {
-  if (readId === benchId) return;
-  readId = benchId;
+  change({ isBroken: false });
   try {
     const run = await askJson(`/v1/mlxr/bench/${benchId}`);
     change({ state: "done", run });
@@ -84,9 +83,9 @@ async function readRun(benchId) {
 }
 
 effect(() => {
-  const { state, benchId, model } = measurement.peek() ?? {};
-  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.id === model); // a benchmark is known by its model
-  if (!told || told.state === "running" || state !== "running" || !benchId) return;
+  const { state, benchId, isBroken, model } = measurement.value ?? {};
+  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.id === model); // known by its model
+  if (!told || told.state === "running" || state !== "running" || !benchId || !isBroken) return;
   if (told.state === "failed") change({ state: "failed", error: told.message ?? texts.error.network });
   else readRun(benchId);
 });
