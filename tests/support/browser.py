@@ -58,6 +58,9 @@ def _playwright() -> Any:
     return playwright.sync_api
 
 
+_REFUSAL = "Failed to load resource"
+
+
 class Visit:
     """A page in a window of its own.
 
@@ -69,6 +72,7 @@ class Visit:
     def __init__(self, browser: "Browser", url: str, **options: Any) -> None:
         self.url = url
         self.problems: list[str] = []
+        self._expects_refusals = False
         self._context = browser.new_context(**({"viewport": {"width": 1200, "height": 800}} | options))
         self._context.set_default_timeout(WITHIN_S * 1000)
         self._context.add_init_script(_WATCH)
@@ -78,8 +82,14 @@ class Visit:
         self.page.route("**/*", self._pass)
         self.num_bytes = 0
 
+    def expect_refusals(self) -> None:
+        """Leave out what the browser says of answers that were meant to be errors, also where it says so late."""
+        self._expects_refusals = True
+        self.problems[:] = [each for each in self.problems if _REFUSAL not in each]
+
     def _on_console(self, message: "ConsoleMessage") -> None:
-        if message.type in {"error", "warning"}:
+        is_expected = self._expects_refusals and _REFUSAL in message.text
+        if message.type in {"error", "warning"} and not is_expected:
             self.problems.append(f"{message.type}: {message.text}")
 
     def _pass(self, route: "Route") -> None:

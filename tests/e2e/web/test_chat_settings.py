@@ -139,11 +139,7 @@ def test_documents_are_read_counted_and_sent(
     page.locator(".editor textarea").press("Enter")
     page.get_by_text("The second answer.").wait_for()
     assert said.locator("summary").inner_text() == "notes.md"
-    forget_refusals(opened)
-
-
-def forget_refusals(visit: Visit) -> None:
-    visit.problems[:] = [each for each in visit.problems if "Failed to load resource" not in each]
+    opened.expect_refusals()
 
 
 def context_choices(page: "Page") -> list[str]:

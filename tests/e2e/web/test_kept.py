@@ -86,7 +86,7 @@ def test_a_conversation_that_cannot_be_opened_costs_nothing_of_the_answer_that_r
     second.unlink()
     page.locator(".stats").wait_for()
     assert page.locator(".markdown p").count() == 60
-    forget_broken_requests(opened)
+    opened.expect_refusals()
 
 
 def test_a_chat_that_could_not_be_begun_is_kept_the_next_time(visit: Callable[..., Visit]) -> None:
@@ -99,11 +99,7 @@ def test_a_chat_that_could_not_be_begun_is_kept_the_next_time(visit: Callable[..
     page.click("button[aria-label='Answer again']")
     page.get_by_text("The first answer.").wait_for()
     assert "/ui/c/" in page.url
-    forget_broken_requests(opened)
-
-
-def forget_broken_requests(visit: Visit) -> None:
-    visit.problems[:] = [each for each in visit.problems if "Failed to load resource" not in each]
+    opened.expect_refusals()
 
 
 def test_conversations_are_found_renamed_pinned_and_deleted(
@@ -203,7 +199,7 @@ def test_what_is_not_kept_can_be_stopped_before_its_first_word(
     page.locator(".message .note").get_by_text("Stopped.", exact=True).wait_for()
     gate.unlink()
     assert gateway.get("/v1/mlxr/requests")["requests"] == []
-    forget_broken_requests(opened)
+    opened.expect_refusals()
 
 
 def free_port() -> int:

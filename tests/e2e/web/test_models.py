@@ -168,7 +168,7 @@ def test_what_cannot_be_pulled_is_said(visit: Callable[..., Visit]) -> None:
     page.get_by_role("button", name="Pull by name").click()
     page.get_by_role("alert").filter(has_text="there is no such repository").wait_for()
     assert page.get_by_role("region", name="Pulls").count() == 0
-    forget_refused(opened)
+    opened.expect_refusals()
 
 
 def test_settings_of_a_model_are_checked_by_the_server(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
@@ -187,7 +187,7 @@ def test_settings_of_a_model_are_checked_by_the_server(visit: Callable[..., Visi
     page.get_by_role("button", name="Use the default of temperature").click()
     page.get_by_role("button", name="Use the default of temperature").wait_for(state="detached")
     assert setting(gateway, "temperature") is None
-    forget_refused(opened)
+    opened.expect_refusals()
 
 
 def test_other_names_are_given_and_taken(visit: Callable[..., Visit]) -> None:
@@ -215,7 +215,7 @@ def test_an_adapter_is_added_and_forgotten(visit: Callable[..., Visit], tmp_path
     found.get_by_text("tiny+fox").wait_for()
     found.get_by_role("button", name="Forget tiny+fox on llamacpp").click()
     found.get_by_text("It has no adapters.").wait_for()
-    forget_refused(opened)
+    opened.expect_refusals()
 
 
 def test_an_mlx_form_is_made(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
@@ -239,11 +239,6 @@ def test_files_are_verified(visit: Callable[..., Visit]) -> None:
 def setting(gateway: GatewayProcess, key: str) -> Any:
     settings = gateway.get("/v1/mlxr/models/settings?model=tiny")["settings"]
     return next(each["value"] for each in settings if each["key"] == key)
-
-
-def forget_refused(opened: Visit) -> None:
-    """Forget what the browser says of an answer that was meant to be an error."""
-    opened.problems[:] = [each for each in opened.problems if "Failed to load resource" not in each]
 
 
 def tab_to(page: "Page", name: str) -> None:

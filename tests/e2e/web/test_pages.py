@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.web.test_models import forget_refused
 from tests.e2e.web.test_page import LOOKS
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
@@ -199,7 +198,7 @@ def test_a_key_of_the_config_is_checked_saved_and_put_back(
     page.get_by_role("button", name="Use the default of limits.max_queue", exact=True).click()
     page.get_by_text("from the file").wait_for(state="detached")
     assert gateway.status()["queue"]["limit"] == 64
-    forget_refused(opened)
+    opened.expect_refusals()
 
 
 def test_what_needs_a_restart_says_so(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
@@ -267,7 +266,7 @@ def test_keys_and_sessions_are_made_and_ended(browser: "Browser", open_gateway: 
     page.get_by_role("button", name="End the session").click()
     page.locator("dialog[open]").get_by_label("API key").wait_for()
     opened.close()
-    forget_refused(opened)
+    opened.expect_refusals()
     assert opened.problems == []
 
 
@@ -288,7 +287,7 @@ def test_a_key_that_may_only_ask_is_told_so_once(browser: "Browser", tmp_path: P
         assert opened.accessibility() == []
         assert asked.count("/v1/mlxr/status") == 1
         opened.close()
-        forget_refused(opened)
+        opened.expect_refusals()
         assert opened.problems == []
     finally:
         server.gateway.stop()
