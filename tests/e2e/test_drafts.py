@@ -1,5 +1,6 @@
 """A draft model, and lookups on both engines, through a real gateway with the tiny model."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ def sure_weights() -> tiny_model.Tensors:
     return tensors | {"output": tensors["output"] * 5}
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("drafts")
+@contextlib.contextmanager
+def drafting(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[GatewayProcess]:
     home = make_home(folder / "home")
     with Registry(Paths.under(home).registry_db) as registry:
         for name in ("big", "small"):
@@ -33,6 +33,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path]
     gateway = GatewayProcess(home)
     yield gateway
     assert gateway.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[GatewayProcess]:
+    with drafting(tmp_path_factory.mktemp("drafts"), make_home) as gateway:
+        yield gateway
 
 
 def timings(gateway: GatewayProcess, body: dict[str, Any], **headers: str) -> tuple[str, dict[str, Any]]:
@@ -67,11 +73,9 @@ def test_a_draft_model_drafts_in_the_same_worker_and_is_told(gateway: GatewayPro
         assert drafted in client.get("/metrics").text
 
 
-def test_without_its_file_the_model_runs_and_says_so(gateway: GatewayProcess) -> None:
-    run_cli(gateway.home, "stop", "big")
-    path = next(Path(gateway.home).parent.glob("small.gguf"))
-    path.rename(path.with_suffix(".away"))
-    try:
+def test_without_its_file_the_model_runs_and_says_so(tmp_path: Path, make_home: Callable[[Path], Path]) -> None:
+    with drafting(tmp_path, make_home) as gateway:
+        (tmp_path / "small.gguf").unlink()
         text, found = timings(gateway, BODY)
         assert text
         assert "draft_n_model" not in found
@@ -80,8 +84,6 @@ def test_without_its_file_the_model_runs_and_says_so(gateway: GatewayProcess) ->
         response = gateway.post("/v1/completions", BODY | {"mlxr": {"speculation": "draft"}})
         assert response.status_code == 400
         assert "gone" in response.json()["error"]["message"], "as the worker or, a moment later, the scan says"
-    finally:
-        path.with_suffix(".away").rename(path)
 
 
 @pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
