@@ -95,6 +95,7 @@ def test_all_of_it_is_accessible(visit: Callable[..., Visit], look: str) -> None
 
 
 def test_a_model_is_loaded_on_an_engine_and_unloaded(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
     opened = visit()
     page = open_models(opened)
     found = card(page, "tiny")
