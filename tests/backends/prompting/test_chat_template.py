@@ -201,6 +201,11 @@ class TestHostileTemplates:
         with pytest.raises(TemplateError), chat_template._bounded():
             work()
 
+    def test_a_wait_for_the_processor_is_not_held_against_a_template(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.1)
+        with chat_template._bounded():
+            time.sleep(0.3)  # as long as somebody else has it
+
     @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
     def test_whatever_is_wrong_is_one_kind_of_error(self, source: str) -> None:
         with pytest.raises(PromptError, match="chat template") as caught:
