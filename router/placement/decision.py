@@ -126,8 +126,9 @@ def next_target(
     """
     if not workers or limits.is_emergency or limits.unload_idle_from is not None:
         return None
-    others = _others(serving_order(_let_in(waiting, limits), limits, now), workers[0].target)
-    return others[0].target if others and others[0].is_urgent(limits, now) else None
+    others = _others(_let_in(waiting, limits), workers[0].target)
+    urgent = [request for request in others if request.is_urgent(limits, now)]
+    return serving_order(urgent, limits, now)[0].target if urgent else None
 
 
 def next_deadline(

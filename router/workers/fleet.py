@@ -275,12 +275,9 @@ class Fleet:
 
         Does nothing where one waits already.
         """
-        engine = target.engine
-        if engine in self._broken_standby or any(each.target is None and each.engine == engine for each in self):
-            return
-        assert self._tasks is not None
-        self._launch(engine, config)
-        self._tasks.create_task(asyncio.to_thread(read_ahead, Path(target.source.path)))
+        if self._launch_waiting(target.engine, config):
+            assert self._tasks is not None
+            self._tasks.create_task(asyncio.to_thread(read_ahead, Path(target.source.path)))
 
     def ensure_standby(self, config: Config, *, is_memory_short: bool = False) -> None:
         """Keep one waiting worker per engine if the config wants it, none otherwise; not in a load's first answer.
@@ -299,8 +296,14 @@ class Fleet:
             return
         if all(worker.state is not WorkerState.LOADING for worker in self):
             for engine in map(Engine, EngineKind):
-                if engine not in self._broken_standby and all(worker.engine != engine for worker in idle):
-                    self._launch(engine, config)
+                self._launch_waiting(engine, config)
+
+    def _launch_waiting(self, engine: Engine, config: Config) -> bool:
+        """Start a worker without a model, unless one is there or the engine breaks; return whether it was started."""
+        if engine in self._broken_standby or any(each.target is None and each.engine == engine for each in self):
+            return False
+        self._launch(engine, config)
+        return True
 
     def give_up_standby(self, engine: Engine, words: str) -> None:
         """Start no standby worker for an engine that breaks, until a model has been loaded on it."""

@@ -47,7 +47,7 @@ class ManagedWorker(msgspec.Struct):
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stopping_at: When it was told to, monotonic.
-        held_before_bytes: What the machine held then, without what other workers held.
+        machine_before: The machine's memory then; held without what other workers held.
     """
 
     worker_id: int
@@ -72,7 +72,6 @@ class ManagedWorker(msgspec.Struct):
     stopping_at: float | None = None
     before: Footprint | None = None
     machine_before: MachineMemory | None = None
-    held_before_bytes: int = 0
 
     @property
     def pid(self) -> int | None:
@@ -152,7 +151,7 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float, other_pid
     if client is None:
         return
     worker.before = await asyncio.to_thread(current_platform().footprint_of, client.pid)
-    worker.machine_before, worker.held_before_bytes = await _look(other_pids)
+    worker.machine_before = await _look(other_pids)
     # A worker in a load does not listen, and has nothing to end in order.
     is_loading = worker.previous_state is WorkerState.LOADING
     client.shut_down()
@@ -185,29 +184,30 @@ async def _see_memory_back(
 ) -> tuple[MachineMemory, bool | None]:
     """Watch what is held fall after a worker's end; return where memory stands, and whether that is enough."""
     system = current_platform()
-    now, held_bytes = await _look(other_pids)
+    now = await _look(other_pids)
     if worker.before is None or worker.machine_before is None:
         return now, None
-    wanted_bytes = worker.held_before_bytes - RECLAIM_SHARE * worker.before.anonymous_bytes
+    wanted_bytes = worker.machine_before.held_bytes - RECLAIM_SHARE * worker.before.anonymous_bytes
     started_at = fallen_at = time.monotonic()
-    least_bytes = held_bytes
-    while held_bytes > wanted_bytes and (at := time.monotonic()) - started_at < timeout_s:
+    least_bytes = now.held_bytes
+    while now.held_bytes > wanted_bytes and (at := time.monotonic()) - started_at < timeout_s:
         if at - fallen_at >= system.settling_s:
             break
         await asyncio.sleep(max(RECLAIM_POLL_S, system.memory_age_s / 10))
-        now, held_bytes = await _look(other_pids)
-        if held_bytes < least_bytes:
-            least_bytes, fallen_at = held_bytes, time.monotonic()
-    return now, held_bytes <= wanted_bytes
+        now = await _look(other_pids)
+        if now.held_bytes < least_bytes:
+            least_bytes, fallen_at = now.held_bytes, time.monotonic()
+    return now, now.held_bytes <= wanted_bytes
 
 
-async def _look(other_pids: OtherPids) -> tuple[MachineMemory, int]:
-    """Return the machine's memory, and what it holds without some workers."""
+async def _look(other_pids: OtherPids) -> MachineMemory:
+    """Return the machine's memory; held without what some workers hold, of which one may just be starting."""
     system, pids = current_platform(), other_pids()
 
-    def look() -> tuple[MachineMemory, int]:
+    def look() -> MachineMemory:
         others = [system.footprint_of(pid) for pid in pids]
         memory = system.memory()
-        return memory, memory.held_bytes - sum(each.anonymous_bytes for each in others if each is not None)
+        held_bytes = memory.held_bytes - sum(each.anonymous_bytes for each in others if each is not None)
+        return msgspec.structs.replace(memory, held_bytes=held_bytes)
 
     return await asyncio.to_thread(look)

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from backends.fake.engine import FakeOptions
+from backends.machine.current import current_platform
 from backends.wire.prompts import Prompt, TextPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind, EngineSetting
@@ -67,14 +68,6 @@ def make_config(
 def worker_processes() -> list[psutil.Process]:
     """Return the worker processes of this process."""
     return running_children(*_WORKER_MODULES)
-
-
-def bytes_of(process: psutil.Process) -> int:
-    """Return what a process has written to, 0 when it is gone; pages of files are not its own."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        memory = process.memory_info()
-        return int(memory.rss - getattr(memory, "shared", 0))
-    return 0
 
 
 class FakeFleet:
@@ -282,8 +275,9 @@ class FakeFleet:
     async def watch_residency(self, ballast_bytes: int) -> None:
         """Sample the process table until cancelled: who has the memory of a model has one."""
         while True:
-            held = [bytes_of(process) for process in worker_processes()]
-            self.max_workers_seen = max(self.max_workers_seen, sum(each >= ballast_bytes for each in held))
+            held = [current_platform().footprint_of(process.pid) for process in worker_processes()]
+            num_models = sum(each is not None and each.anonymous_bytes >= ballast_bytes for each in held)
+            self.max_workers_seen = max(self.max_workers_seen, num_models)
             await asyncio.sleep(0.01)
 
     def num_loads(self, engine: str) -> int:

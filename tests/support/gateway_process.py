@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
+from backends.machine.current import current_platform
 from tests.support.memory_group import MemoryGroup
 from tests.support.plain_http import NO_TLS
 from tests.support.processes import running_children
@@ -144,8 +145,9 @@ class GatewayProcess:
 
     def written_bytes(self) -> int:
         """Return the gateway's resident memory without pages of files, which the system takes and gives as it likes."""
-        memory = psutil.Process(self.pid).memory_info()
-        return int(memory.rss - getattr(memory, "shared", 0))
+        footprint = current_platform().footprint_of(self.pid)
+        assert footprint is not None
+        return footprint.anonymous_bytes
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""

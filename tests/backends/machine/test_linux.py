@@ -144,3 +144,10 @@ def test_who_is_at_the_other_end_of_a_unix_socket_is_told() -> None:
         assert LinuxPlatform().peer_uid(one) == os.getuid()
     with socket.socket(socket.AF_INET) as tcp:
         assert LinuxPlatform().peer_uid(tcp) != os.getuid()
+
+
+def test_a_file_is_read_ahead_and_one_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"x" * 5000)
+    current_platform().read_ahead(tmp_path / "weights")
+    with pytest.raises(FileNotFoundError):
+        current_platform().read_ahead(tmp_path / "gone")

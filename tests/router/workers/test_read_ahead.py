@@ -30,8 +30,3 @@ def test_weights_are_read_ahead_where_they_leave_room(tmp_path: Path, monkeypatc
     read_ahead(tmp_path)
     read_ahead(tmp_path / "gone.gguf")
     assert reader.files == ["m.gguf", "a.safetensors", "b.safetensors"]
-
-
-def test_the_system_takes_the_advice(tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"x" * 5000)
-    read_ahead(tmp_path / "m.gguf")
