@@ -6,10 +6,11 @@ import { HelpDialog, isHelpOpen } from "./frame/help.js";
 import { KeyDialog } from "./frame/key.js";
 import { Lazy } from "./frame/lazy.js";
 import { Navigation, isMenuOpen } from "./frame/navigation.js";
+import { PAGES } from "./frame/pages.js";
 import { StatusRegion } from "./frame/status.js";
 import { ChatPage } from "./chat/page.js";
-import { startChat } from "./chat/state.js";
-import { goTo, pageInAddress, ROOT } from "./core/route.js";
+import { conversationId, startChat } from "./chat/state.js";
+import { addressOf, goTo, pageInAddress, ROOT } from "./core/route.js";
 import { enter } from "./core/session.js";
 import { followServer, loadChosen, models } from "./core/server.js";
 import { loadsAtStart, model } from "./core/settings.js";
@@ -19,17 +20,8 @@ import { texts } from "./core/texts.js";
 // As style/shell.css has it: the side is a menu there.
 const NARROW = "(width <= 46rem)";
 
-/** Pages beside the chat, by their names in the address. @type {Record<string, () => Promise<() => any>>} */
-const PAGES = {
-  compare: async () => (await import("./compare/page.js")).ComparePage,
-  models: async () => (await import("./models/page.js")).ModelsPage,
-  machine: async () => (await import("./machine/page.js")).MachinePage,
-  history: async () => (await import("./history/page.js")).HistoryPage,
-  settings: async () => (await import("./settings/page.js")).SettingsPage,
-};
-
 function App() {
-  const load = PAGES[pageInAddress.value ?? ""];
+  const load = PAGES.find(({ name }) => name === pageInAddress.value)?.load;
   return html`
     <a class="skip" href="#content">${texts.skip}</a>
     <${Navigation} />
@@ -56,7 +48,7 @@ function onKey(event) {
     startChat();
   } else if (isChordOf(event, "e", true)) {
     event.preventDefault();
-    goTo(pageInAddress.value === "compare" ? ROOT : `${ROOT}compare`);
+    goTo(pageInAddress.value === "compare" ? addressOf(conversationId.value) : `${ROOT}compare`);
   } else if (event.key === "?" && !isTyping(event.target)) {
     event.preventDefault();
     isHelpOpen.value = true;

@@ -73,6 +73,18 @@ def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit]) -> None:
     page.locator("dialog[open] .keys").wait_for()
 
 
+def test_who_looks_at_another_page_by_a_key_comes_back_to_the_conversation(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    ask(opened, "first-question to come back to")
+    address = page.url
+    page.keyboard.press("ControlOrMeta+Shift+E")
+    page.locator(".side-of").first.wait_for()
+    page.keyboard.press("ControlOrMeta+Shift+E")
+    page.get_by_text("The first answer.").wait_for()
+    assert page.url == address
+
+
 def test_a_return_that_ends_a_word_of_an_input_method_sends_nothing(visit: Callable[..., Visit]) -> None:
     page = visit().open()
     page.fill("#composer", "にほ")

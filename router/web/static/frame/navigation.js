@@ -1,12 +1,13 @@
 // The side of the page: where one is, and what holds everywhere.
 import { html, signal } from "../vendor/preact.js";
-import { theme } from "../core/settings.js";
 import { texts } from "../core/texts.js";
 import { addressOf, follow, pageInAddress, ROOT } from "../core/route.js";
 import { ConversationList } from "../conversations/list.js";
 import { conversationId, startChat } from "../chat/state.js";
 import { Icon } from "../parts/icon.js";
+import { ThemeChoice } from "../parts/theme.js";
 import { isHelpOpen } from "./help.js";
+import { PAGES } from "./pages.js";
 
 /** On narrow screens. */
 export const isMenuOpen = signal(false);
@@ -27,15 +28,6 @@ const newChat = () => {
   isMenuOpen.value = false;
   startChat();
 };
-
-/** Pages beside the chat, by their names in the address. @type {{name: string, icon: string}[]} */
-const PAGES = [
-  { name: "compare", icon: "compare" },
-  { name: "models", icon: "models" },
-  { name: "machine", icon: "machine" },
-  { name: "history", icon: "history" },
-  { name: "settings", icon: "tune" },
-];
 
 function Pages() {
   const open = pageInAddress.value;
@@ -75,22 +67,11 @@ export function Navigation() {
       </div>
       <${ConversationList} onChosen=${() => (isMenuOpen.value = false)} />
       <div class="foot">
-        <label>${texts.theme.label}
-          <select value=${theme.value} onChange=${chooseTheme}>
-            <option value="system">${texts.theme.system}</option>
-            <option value="light">${texts.theme.light}</option>
-            <option value="dark">${texts.theme.dark}</option>
-          </select>
-        </label>
+        <${ThemeChoice} />
         <button type="button" class="plain" onClick=${() => (isHelpOpen.value = true)}>
           <${Icon} name="help" /> ${texts.help.button}
         </button>
       </div>
     </header>
   `;
-}
-
-/** @param {Event} event */
-function chooseTheme(event) {
-  theme.value = /** @type {any} */ (event.target).value;
 }

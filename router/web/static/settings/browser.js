@@ -1,8 +1,8 @@
 // What this browser remembers.
 import { html, useSignal } from "../vendor/preact.js";
 import { LoadAtStart } from "../parts/picker.js";
+import { ThemeChoice } from "../parts/theme.js";
 import { forgetKey, hasKey, needsKey } from "../core/api.js";
-import { theme } from "../core/settings.js";
 import { texts } from "../core/page_texts.js";
 
 export function Browser() {
@@ -16,10 +16,7 @@ export function Browser() {
   return html`<section aria-label=${words.browser}>
     <h2>${words.browser}</h2>
     <p class="row wrap ends">
-      <label>${texts.theme.label}
-        <select value=${theme.value} onChange=${(/** @type {any} */ event) => (theme.value = event.target.value)}>
-          ${/** @type {const} */ (["system", "light", "dark"]).map((each) => html`<option value=${each}>${texts.theme[each]}</option>`)}
-        </select></label>
+      <${ThemeChoice} />
       <span class="note">${words.language}: ${words.english}</span>
     </p>
     <${LoadAtStart} />
