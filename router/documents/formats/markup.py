@@ -12,8 +12,9 @@ from router.documents.formats.report import Report
 from router.documents.formats.tables import fenced, table
 
 _UNSEEN: Final = frozenset(
-    {"script", "style", "template", "noscript", "svg", "math", "head", "iframe", "object", "select"}
+    {"script", "style", "template", "noscript", "svg", "math", "title", "iframe", "object", "select"}
 )
+"""`head` is none of them: its end may be left out, and nothing else in it is text."""
 _VOID: Final = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
 _BLOCKS: Final = frozenset(
     {"address", "article", "aside", "blockquote", "body", "dd", "details", "dialog", "div", "dl", "dt", "fieldset"}

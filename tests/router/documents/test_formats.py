@@ -199,6 +199,8 @@ def test_elements_are_counted_over_all_of_a_document() -> None:
         ("<ol><li>a<ol><li>b</ol><li>c</ol>d", "1. a\n   1. b\n2. c\n\nd"),
         ("<p>&lt;b&gt; &amp; &#8364;", "<b> & \u20ac"),
         ("</p></b></table></ul>a", "a"),
+        ("<html><head><title>T</title><meta charset=utf-8><body><p>a", "a"),
+        ("<head><style>x{}</style><p>a", "a"),
     ],
 )
 def test_markup_that_people_write(html: str, expected: str) -> None:
