@@ -51,6 +51,7 @@ from router.workers.supervisor import Supervisor
 _logger = logging.getLogger(__name__)
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+ResultT = TypeVar("ResultT")
 
 MAX_LOGGED_BYTES: Final = 10_000
 """Of what a client asks, where it is to be logged."""
@@ -189,15 +190,16 @@ class RequestService:
             note_answer(running.facts.request_id, partial(account_of, running))
             return running
         return self.start(
-            await (until_disconnect(arrival.request.receive, answering()) if self._may_wait(arrival) else answering()),
+            await self.while_wanted(arrival, answering()),
             client=client_of(arrival.request),
             fingerprint=arrival.fingerprint,
             timeout_s=arrival.headers.timeout_s,
         )
 
-    def _may_wait(self, arrival: Arrival) -> bool:
-        """Tell whether a request may take long before it is started: pictures to fetch, or documents to read."""
-        return self.fetches_images or _FILE in arrival.raw
+    async def while_wanted(self, arrival: Arrival, reading: Awaitable[ResultT]) -> ResultT:
+        """Return what is read of a request; what may take long, pictures and documents, is given up with its client."""
+        may_take_long = self.fetches_images or _FILE in arrival.raw
+        return await (until_disconnect(arrival.request.receive, reading) if may_take_long else reading)
 
     def start(
         self,

@@ -97,13 +97,15 @@ class ImageReader:
         stand_in = served.label if served.model != model_request.model else None
         return served, ReadImages(parts, reasons, stand_in=stand_in)
 
-    def may_be_shown(self, model_request: ModelRequest) -> bool:
-        """Tell whether a question with pictures would be answered, by the model itself or in its place."""
+    def room_beside(self, model_request: ModelRequest, sent: Sequence[SentImage]) -> int:
+        """Return how many more pictures a question may have; 0 where neither its model nor another sees any."""
+        config = self._current.config.images
         try:
             self._models.resolve(replace(model_request, image_param="input"))
         except ModelCannotSeeError:
-            return self._current.config.images.model is not None
-        return True
+            if config.model is None:
+                return 0
+        return max(0, config.max_per_request - sum(image.is_asked for image in sent))
 
     def _served(
         self, model_request: ModelRequest, kept: Sequence[SentImage], config: ImagesConfig

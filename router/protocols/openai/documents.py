@@ -10,7 +10,7 @@ from router.documents.quoting import quoted_document
 from router.errors import DocumentError
 from router.protocols.documents.inputs import DocumentInputs, SentDocument
 from router.protocols.openai.images import question_of
-from router.protocols.openai.schemas import ChatMessage, TextPart
+from router.protocols.openai.schemas import ChatFile, ChatMessage, TextPart
 
 FILE: Final = "file"
 
@@ -45,15 +45,15 @@ async def read_files(documents: DocumentInputs, messages: list[ChatMessage], *, 
 
 
 def _is_file(part: TextPart) -> bool:
-    return part.type == FILE and part.file is not None
+    return part.type == FILE
 
 
 async def _read_file(
     documents: DocumentInputs, part: TextPart, place: str, *, is_asked: bool, max_pictures: int
 ) -> tuple[bytes, ...]:
     """Read one, and return the pictures that the model is to be shown of it."""
-    assert part.file is not None, "it was looked at before"
-    name, data, file_id = part.file.filename, part.file.file_data, part.file.file_id
+    file = part.file or ChatFile()
+    name, data, file_id = file.filename, file.file_data, file.file_id
     try:
         found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=file_id))
         pictures = found.pictures[:max_pictures]

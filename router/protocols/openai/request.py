@@ -94,9 +94,8 @@ async def images_of(
     """
     if isinstance(body, ChatRequest) and has_files(body.messages):
         serving.models.resolve(model_request)
-        may_see = serving.images.may_be_shown(model_request)
-        most = serving.config.images.max_per_request if may_see else 0
-        await read_files(serving.documents, body.messages, max_pictures=most)
+        room = serving.images.room_beside(model_request, sent_images(body.messages))
+        await read_files(serving.documents, body.messages, max_pictures=room)
     sent = sent_images(body.messages) if isinstance(body, ChatRequest) else []
     return await serving.images.read(model_request, sent, wished_side(headers, body.mlxr))
 

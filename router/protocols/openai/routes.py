@@ -92,6 +92,10 @@ def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:
 async def read_chat(request: AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
     """Read the body of a chat that is not to be answered, by the same rules as one that is."""
     arrival = await serving.arrive(request)
+    return await serving.while_wanted(arrival, _prompt_of(serving, arrival))
+
+
+async def _prompt_of(serving: RequestService, arrival: Arrival) -> tuple[ModelRequest, ChatPrompt]:
     body, headers = decode_body(arrival.raw, PromptRequest), arrival.headers
     model_request = model_request_or_default(serving, body.model, headers.engine, Purpose.GENERATE, headers.load)
     model_request, images = await images_of(serving, body, model_request, headers)

@@ -107,9 +107,8 @@ async def read_own_files(serving: RequestService, items: RequestItems, model_req
     """Read the documents of a request, for the model that it asks; errors as of `read_files`."""
     if not has_files(items.own):
         return
-    may_see = serving.images.may_be_shown(model_request)
-    most = serving.config.images.max_per_request if may_see else 0
-    await read_files(serving.documents, items.own, items.own_paths, items.question, max_pictures=most)
+    room = serving.images.room_beside(model_request, sent_images(items.own, items.own_paths, items.question))
+    await read_files(serving.documents, items.own, items.own_paths, items.question, max_pictures=room)
 
 
 async def images_of(

@@ -9,10 +9,11 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from router.config import DocumentsConfig
+from router.config.images import ImagesConfig
 from tests.support.documents import cells, docx, pdf, xlsx
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
-from tests.support.seeing_model import SEEING, add_seeing_model
+from tests.support.seeing_model import SEEING, add_seeing_model, data_uri, photo
 
 ALL = "/v1/mlxr/documents"
 KNOWS = FakeOptions(answers=(("The answer is 42", "found"), ("Budget", "sheet")), answer_tokens=6)
@@ -150,13 +151,17 @@ async def test_later_turns_know_a_document_without_reading_it_again(front: FakeF
     made = (await front.client.post("/v1/conversations", json={})).json()["id"]
     part = file_part(REPORT)
     assert text_of(await ask(front, asking(part), conversation=made)) == "found"
-    front.services.serving.documents.reader.forget("", None)
-    assert text_of(await ask(front, "And?", conversation=made)) == "found"
     first = await ask(front, asking(part))
+    current = front.fleet.current_config
+    config = current.config
+    current.take_over(msgspec.structs.replace(config, documents=DocumentsConfig(max_bytes=0)))
+    assert "documents are not read here" in error_of(await ask(front, asking(part)))["message"]
+    assert text_of(await ask(front, "And?", conversation=made)) == "found"
     assert text_of(await ask(front, "And?", previous_response_id=first.json()["id"])) == "found"
     listed = (await front.client.get("/v1/mlxr/conversations?q=answer")).json()["conversations"]
     assert [each["id"] for each in listed] == [made], "what documents say is found"
     assert listed[0]["title"] == "[report.docx] What is it?"
+    current.take_over(config)
     added = {"items": asking(part)}
     assert (await front.client.post(f"/v1/conversations/{made}/items", json=added)).status_code == 200
 
@@ -246,6 +251,10 @@ async def test_chats_take_documents_as_well(front: FakeFront) -> None:
     assert said(await chat(front, {"type": "file", "file": {"file_id": found["id"]}})) == "found"
     error = error_of(await chat(front, chat_part(pdf(["x"], password="p"), "a.pdf")))
     assert (error["code"], error["param"]) == ("invalid_document", "messages[0].content[0].file.file_data")
+    for empty in ({"type": "file"}, {"type": "file", "file": {}}):
+        error = error_of(await chat(front, empty))
+        assert error["param"] == "messages[0].content[0].file.file_id"
+        assert "the document is missing; send file_data" in error["message"]
     error = error_of(await chat(front, {"type": "text", "text": "x", "file": {"file_data": "eA=="}}))
     assert error["param"] == "messages[0].content[0].type"
     earlier = [{"role": "user", "content": [chat_part(b"%PDF- broken", "a.pdf"), chat_part(REPORT)]}]
@@ -264,6 +273,23 @@ async def test_chats_show_scanned_pages_to_a_model_that_sees(front: FakeFront) -
     part = chat_part(pdf([None, None]), "scan.pdf")
     assert said(await chat(front, part, model=SEEING, max_tokens=20)) == "red, red"
     assert "no text (scanned)" in error_of(await chat(front, part))["message"]
+
+
+TWO_PICTURES = msgspec.structs.replace(make_config(), images=ImagesConfig(max_per_request=2))
+
+
+@with_front(llamacpp=TELLS, config=TWO_PICTURES)
+async def test_scanned_pages_leave_room_for_the_pictures_of_the_question(front: FakeFront) -> None:
+    add_seeing_model(front.registry)
+    blue, pages = data_uri(photo(colour="blue")), pdf([None, None])
+    image = {"type": "image_url", "image_url": {"url": blue}}
+    assert said(await chat(front, image, chat_part(pages, "scan.pdf"), model=SEEING, max_tokens=20)) == "blue, red"
+    given = asking({"type": "input_image", "image_url": blue}, file_part(pages, "scan.pdf"))
+    answer = await ask(front, given, model=SEEING)
+    assert text_of(answer) == "blue, red"
+    items = (await front.client.get(f"/v1/responses/{answer.json()['id']}/input_items")).json()["data"]
+    shown = "[Page 1 is picture 1 of this document.]\n\n[Of page 2 there is only a picture, which is not shown.]"
+    assert items[0]["content"][1]["text"] == shown
 
 
 OFF = msgspec.structs.replace(make_config(), documents=DocumentsConfig(max_bytes=0))
