@@ -190,7 +190,7 @@ def _words(exc: BaseException) -> str:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """Raise TemplateError once the block takes MAX_RENDER_S, MemoryError beyond MAX_RENDER_BYTES more of address space.
+    """Raise TemplateError once the block has worked MAX_RENDER_S, MemoryError beyond MAX_RENDER_BYTES more addresses.
 
     In the main thread only: alarms come to no other, and the limit of memory is the process's. Memory on Linux only:
     macOS does not enforce the limit.
@@ -205,7 +205,7 @@ def _bounded() -> Iterator[None]:
     def on_alarm(_signum: int, _frame: FrameType | None) -> None:
         # The clock of this thread's own work: on a busy machine a template waits long for a processor.
         if not is_over and time.thread_time() - began_at >= MAX_RENDER_S:
-            raise TemplateError(f"the model's chat template did not render within {MAX_RENDER_S:g} s")
+            raise TemplateError(f"the model's chat template takes more than {MAX_RENDER_S:g} s of a processor")
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     previous = signal.signal(signal.SIGALRM, on_alarm)

@@ -202,9 +202,11 @@ class TestHostileTemplates:
             work()
 
     def test_a_wait_for_the_processor_is_not_held_against_a_template(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.1)
         with chat_template._bounded():
-            time.sleep(0.3)  # as long as somebody else has it
+            signal.raise_signal(signal.SIGALRM)  # as it comes by the clock, though this thread has not worked so long
+        monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.0)  # it has now
+        with pytest.raises(TemplateError, match="of a processor"), chat_template._bounded():
+            signal.raise_signal(signal.SIGALRM)
 
     @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
     def test_whatever_is_wrong_is_one_kind_of_error(self, source: str) -> None:
