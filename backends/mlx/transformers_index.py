@@ -4,6 +4,7 @@ The library reads some 1,600 of its own files line by line to learn what they ex
 calls one folder by two names. Its own functions still do the work, on the last lines of each file and once.
 """
 
+import functools
 import importlib.abc
 import importlib.machinery
 import os
@@ -36,34 +37,33 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads it, and lays our two functions over its own."""
+    """Loads it, and has two of its functions called with less; those that a version does not have are left out."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        for name, quickened in (
-            ("fetch__all__", _of_the_last_lines),
-            ("create_import_structure_from_path", _of_one_name),
-        ):
+        for name, shortened in (("fetch__all__", _last_lines), ("create_import_structure_from_path", _folder_of)):
             own = getattr(module, name, None)
             if own is not None:
-                setattr(module, name, quickened(own))
+                setattr(module, name, _with_first(own, shortened))
 
 
-def _of_the_last_lines(fetch_all: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
-    """Have a file's exports read from where they begin: "the last line that starts with `__all__`" counts."""
+def _with_first(own: Callable[..., Any], changed: Callable[[str], str]) -> Callable[..., Any]:
+    """Have a function's first argument changed where it is a text; however else it is called, it is called so."""
 
-    def fetch(content: str) -> list[str]:
-        start = content.rfind("\n__all__") + 1
-        return fetch_all(content[start:])
+    @functools.wraps(own)
+    def call(*arguments: Any, **named: Any) -> Any:
+        if arguments and isinstance(arguments[0], str):
+            arguments = (changed(arguments[0]), *arguments[1:])
+        return own(*arguments, **named)
 
-    return fetch
+    return call
 
 
-def _of_one_name(of_path: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Have a package's file called what its folder is called, whose list is kept."""
+def _last_lines(content: str) -> str:
+    """Return a file from where its exports begin: "the last line that starts with `__all__`" counts."""
+    return content[content.rfind("\n__all__") + 1 :]
 
-    def create(path: str | os.PathLike[str]) -> Any:
-        name = os.fspath(path)
-        return of_path(os.path.dirname(name) if name.endswith(".py") else name)  # noqa: PTH120 - the library's own form
 
-    return create
+def _folder_of(path: str) -> str:
+    """Return what a package's folder is called, whose list is kept, where its file is named."""
+    return os.path.dirname(path) if path.endswith(".py") else path  # noqa: PTH120 - the library's own form

@@ -34,6 +34,8 @@ def test_the_list_is_the_one_that_transformers_makes() -> None:
     assert [quick.define_import_structure(file) for file in files] == [
         plain.define_import_structure(file) for file in files
     ]
+    of_path = quick.create_import_structure_from_path
+    assert of_path(files[0]) is of_path(MODELS), "it is made once, by whichever name"
 
 
 @pytest.mark.parametrize(
@@ -48,15 +50,26 @@ def test_the_list_is_the_one_that_transformers_makes() -> None:
     ],
 )
 def test_the_exports_of_a_file_are_read_alike(content: str) -> None:
-    quick = transformers_index._of_the_last_lines(import_utils.fetch__all__)
-    assert quick(content) == import_utils.fetch__all__(content)
+    assert import_utils.fetch__all__(transformers_index._last_lines(content)) == import_utils.fetch__all__(content)
+
+
+def test_a_version_with_other_functions_is_left_as_it_is(tmp_path: Path) -> None:
+    """A function that is gone, and one that takes more and is called by names."""
+    path = tmp_path / "import_utils.py"
+    path.write_text("def fetch__all__(content, strict): return content, strict\n")
+    module = ModuleType(import_utils.__name__)
+    transformers_index._Loader(import_utils.__name__, str(path)).exec_module(module)
+    content = "x = 1\n__all__ = ['A']\n"
+    assert module.fetch__all__(content=content, strict=True) == (content, True)
+    assert module.fetch__all__(content, strict=False) == ("__all__ = ['A']\n", False)
+    assert not hasattr(module, "create_import_structure_from_path")
 
 
 @pytest.mark.slow
 def test_a_worker_s_engine_is_made_with_the_quick_list() -> None:
     code = (
         "from backends.engines import create_engine; create_engine('mlx');"
-        "import transformers.utils.import_utils as m; print(m.fetch__all__.__qualname__)"
+        "import transformers.utils.import_utils as m; print(hasattr(m.fetch__all__, '__wrapped__'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "_of_the_last_lines.<locals>.fetch"
+    assert done.stdout.splitlines()[-1] == "True"
