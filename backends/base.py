@@ -7,7 +7,7 @@ Not the process: an engine knows nothing of frames, sockets or requests. One thr
 import abc
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 from backends.wire.threads import ThreadsUsed
 
+WHY_NO_DRAFTS: Final = "this model's cache cannot be cut behind a draft that turned out wrong"
 _SCORED_BYTES = 64 * 1024 * 1024
 """Logits of prompts that a step may hold, beside those that tokens are drawn from."""
 _LOGIT_BYTES = 4

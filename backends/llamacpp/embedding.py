@@ -13,11 +13,8 @@ import numpy as np
 from backends.embedding import Encoder, Floats, normalised
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
+from backends.llamacpp.library import DECODE_ABORTED, DECODE_OK
 from backends.wire.request import Pooling
-
-# Source: llama.h, "llama_decode": "2 - aborted".
-_DECODE_OK = 0
-_DECODE_ABORTED = 2
 
 _POOLING_OF: dict[int, Pooling] = {
     llama_cpp.LLAMA_POOLING_TYPE_MEAN: Pooling.MEAN,
@@ -127,9 +124,9 @@ class LlamaCppEncoder(Encoder):
         self._should_abort = should_abort
         status = llama_cpp.llama_decode(self._context, self._batch)
         self._should_abort = None
-        if status == _DECODE_ABORTED:
+        if status == DECODE_ABORTED:
             return None  # its cancel has arrived, or the worker is about to end
-        if status != _DECODE_OK:
+        if status != DECODE_OK:
             raise EngineError(f"llama.cpp could not embed the input: status {status}")
         if self._is_whole:
             return normalised(self._pooled_by_library())

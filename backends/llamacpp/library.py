@@ -7,6 +7,10 @@ from typing import Final
 
 import llama_cpp
 
+# Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
+DECODE_OK: Final = 0
+DECODE_NO_SLOT: Final = 1
+DECODE_ABORTED: Final = 2
 _LEVEL_WARN = 3
 _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300

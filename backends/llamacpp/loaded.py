@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import llama_cpp
 import msgspec
 
-from backends.base import LoadedEngine
+from backends.base import WHY_NO_DRAFTS, LoadedEngine
 from backends.cache_files import ExportedCache
 from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_kept_slots
-from backends.llamacpp.drafting.loading import WHY_NO_DRAFTS, LoadedDraft
+from backends.llamacpp.drafting.loading import LoadedDraft
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
-from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.library import DECODE_ABORTED, DECODE_NO_SLOT, DECODE_OK, LibraryLog
 from backends.llamacpp.loading import context_length, has_float32_weights
 from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
 
 _ABORTABLE_TOKENS = 32
 """Steps with fewer prefill tokens end in milliseconds; asking Python at every graph node slows decode by some 2 %."""
-
-# Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
-_DECODE_OK = 0
-_DECODE_NO_SLOT = 1
-_DECODE_ABORTED = 2
 
 
 class _Live(NamedTuple):
@@ -90,18 +85,7 @@ class LoadedLlamaCpp(LoadedEngine):
         tokenizer = LlamaCppTokenizer(model)
         super().__init__(
             spec if vision is not None else msgspec.structs.replace(spec, vision=None),
-            LoadedModel(
-                context_length=context_length(model, spec),
-                max_sequences=spec.max_sequences,
-                kv_cells=llama_cpp.llama_n_ctx(context),
-                vocab_size=tokenizer.vocab_size,
-                devices=tuple(sorted(log.devices)),
-                can_generate=not self._sees_whole_texts,
-                pooling=pooling_of(context),
-                why_no_drafts=None if self._caches.can_cut else WHY_NO_DRAFTS,
-                draft=drafting.described(spec),
-                why_no_draft_model=drafting.why_not,
-            ),
+            self._described(spec, tokenizer.vocab_size, drafting),
             tokenizer,
             step_tokens=params.n_ubatch,
             num_slots=num_kept_slots(spec, params.n_seq_max),
@@ -131,6 +115,20 @@ class LoadedLlamaCpp(LoadedEngine):
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
+
+    def _described(self, spec: LoadSpec, vocab_size: int, drafting: LoadedDraft) -> LoadedModel:
+        return LoadedModel(
+            context_length=context_length(self._model, spec),
+            max_sequences=spec.max_sequences,
+            kv_cells=llama_cpp.llama_n_ctx(self._context),
+            vocab_size=vocab_size,
+            devices=tuple(sorted(self._log.devices)),
+            can_generate=not self._sees_whole_texts,
+            pooling=pooling_of(self._context),
+            why_no_drafts=None if self._caches.can_cut else WHY_NO_DRAFTS,
+            draft=drafting.described(spec),
+            why_no_draft_model=drafting.why_not,
+        )
 
     def note_cores(self, now: float, idle_s: float, own_s: float) -> None:
         """Take over a look at the cores from before the load; see `ThreadCount.look`."""
@@ -189,14 +187,14 @@ class LoadedLlamaCpp(LoadedEngine):
         texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.span is None)
         firsts = self._batch.fill(texts)
         status = self._evaluate(rows)
-        while status == _DECODE_ABORTED and self._gives_way:
+        while status == DECODE_ABORTED and self._gives_way:
             self._roll_back(plan.chunks)
             status = self._evaluate(rows)
-        if status == _DECODE_ABORTED:
+        if status == DECODE_ABORTED:
             return StepResult(num_computed=self._roll_back(plan.chunks), was_aborted=True)
-        if status != _DECODE_OK:
+        if status != DECODE_OK:
             self._roll_back(plan.chunks)
-            reason = "no free KV cells" if status == _DECODE_NO_SLOT else f"status {status}"
+            reason = "no free KV cells" if status == DECODE_NO_SLOT else f"status {status}"
             raise EngineError(f"llama.cpp could not decode the batch: {reason}; {self._log.words}".rstrip("; "))
         result = self._draw(texts, firsts)
         result.num_computed |= {chunk.sequence.sequence_id: chunk.end for chunk in rows}
@@ -268,10 +266,10 @@ class LoadedLlamaCpp(LoadedEngine):
         if self._is_watched:
             self._watch.begin(wall_s, cpu_s)
         status = self._evaluate_rows(rows)
-        if status == _DECODE_OK and self._batch.num_rows:
+        if status == DECODE_OK and self._batch.num_rows:
             status = self._batch.decode(self._context)
         if self._is_watched:
-            self._gives_way = self._watch.end() and status == _DECODE_ABORTED
+            self._gives_way = self._watch.end() and status == DECODE_ABORTED
         now = time.monotonic()
         self._threads.on_step(now, now - wall_s, time.process_time() - cpu_s, was_given_up=self._gives_way)
         self.num_thread_changes = self._threads.num_changes
@@ -280,7 +278,7 @@ class LoadedLlamaCpp(LoadedEngine):
     def _evaluate_rows(self, chunks: list[Chunk]) -> int:
         """Evaluate chunks of rows; return the library's status."""
         if self._vision is None or not chunks:
-            return _DECODE_OK
+            return DECODE_OK
         return self._vision.evaluate(self._context, chunks, self._caches.slot_of)
 
     def _draw(self, chunks: tuple[Chunk, ...], firsts: list[int]) -> StepResult:

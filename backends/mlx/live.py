@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Final, NamedTuple
 
+from backends.base import WHY_NO_DRAFTS
 from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache
 from backends.mlx.checkpoints import Cutting
 from backends.mlx.sampler import EditedDraws, Sampler
 from backends.sequence import Sequence
 
-_WHY_NO_DRAFTS_BY_CACHE: Final = "this model's cache cannot be cut behind a draft that turned out wrong"
 _WHY_NO_DRAFTS_BY_TOWER: Final = "models that see have no drafts on mlx"
 
 
@@ -44,4 +44,4 @@ def why_no_drafts(cutting: Cutting, *, sees: bool) -> str | None:
     """Return why no tokens can be drafted; None = they can, for a sequence that is alone."""
     if sees:
         return _WHY_NO_DRAFTS_BY_TOWER
-    return None if cutting.is_free else _WHY_NO_DRAFTS_BY_CACHE
+    return None if cutting.is_free else WHY_NO_DRAFTS

@@ -17,7 +17,6 @@ MAX_SIZE_DIFFERENCE: Final = 128
 """Tokens at the end that one vocabulary may have more. Source: llama.cpp, common/speculative.cpp,
 `SPEC_VOCAB_MAX_SIZE_DIFFERENCE`: models of one family are padded to different lengths."""
 _SPECIAL: Final = ("bos", "eos")
-_TOKENS: Final = "tokenizer.ggml.tokens"
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):

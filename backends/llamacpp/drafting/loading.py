@@ -7,15 +7,15 @@ from typing import Any, Final, NamedTuple
 import llama_cpp
 import msgspec
 
+from backends.base import WHY_NO_DRAFTS
 from backends.errors import LoadError
 from backends.llamacpp.caches import has_states
 from backends.llamacpp.drafting.model import DraftModel
 from backends.llamacpp.library import LibraryLog
-from backends.llamacpp.loading import context_params, load_model
+from backends.llamacpp.loading import context_length, context_params, load_model
 from backends.machine.current import current_platform
 from backends.wire.load import DraftSpec, LoadedDraftModel, LoadSpec
 
-WHY_NO_DRAFTS: Final = "this model's cache cannot be cut behind a draft that turned out wrong"
 MAX_SIZE_DIFFERENCE: Final = 128
 """Tokens at the end that one vocabulary may have more. Source: llama.cpp, common/speculative.cpp,
 `SPEC_VOCAB_MAX_SIZE_DIFFERENCE`: models of one family are padded to different lengths."""
@@ -104,9 +104,8 @@ def _with_context(spec: LoadSpec, draft: DraftSpec, model: object, main: object)
     if not context:
         llama_cpp.llama_model_free(model)
         return LoadedDraft(why_not=f"llama.cpp could not make a context of {params.n_ctx} tokens for '{draft.name}'")
-    most = min(draft.context_length, llama_cpp.llama_model_n_ctx_train(model) or draft.context_length)
     context_bytes = max(0, _anonymous_bytes() - before)
-    return LoadedDraft(DraftModel(model, context, params, most, main), None, context_bytes)
+    return LoadedDraft(DraftModel(model, context, params, context_length(model, spec), main), None, context_bytes)
 
 
 def _anonymous_bytes() -> int:

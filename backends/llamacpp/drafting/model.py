@@ -14,11 +14,11 @@ from typing import Any, Final
 import llama_cpp
 import numpy as np
 
+from backends.llamacpp.library import DECODE_OK
 from backends.llamacpp.sampler import LogitsReader
 from backends.sequence import Sequence
 from backends.speculation.drafter import Drafter, Drafts, Wish
 
-_DECODE_OK: Final = 0
 _LEAST_SHARE: Final = 0.01
 _ROOM: Final = 16
 """Tokens of a context that are left for drafts."""
@@ -223,7 +223,7 @@ class DraftModel(Drafter):
     def _evaluate(self, drafts: list[_Draft], least_chance: float) -> list[_Draft]:
         """Evaluate what is pending, and let the drafts grow by a token each; return those that go on."""
         rows = self._fill(drafts)
-        if llama_cpp.llama_decode(self._context, self._batch) != _DECODE_OK:
+        if llama_cpp.llama_decode(self._context, self._batch) != DECODE_OK:
             for draft in drafts:
                 self._restart(draft.slot, draft.slot.start)
                 draft.token_ids.clear()

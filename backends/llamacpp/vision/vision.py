@@ -10,15 +10,13 @@ from backends.images.families import family_of
 from backends.images.preparing import num_whole_rows, planned
 from backends.images.processor import tower_of
 from backends.images.tower import Tower
-from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.library import DECODE_OK, LibraryLog
 from backends.llamacpp.positions import MropePositions, Positions
 from backends.llamacpp.vision.rows import RowBatch, is_whole
 from backends.llamacpp.vision.tower import VisionTower
 from backends.sequence import Grid, Tile
 from backends.step import Chunk
 from backends.wire.load import VisionSpec
-
-_DECODE_OK = 0
 
 
 class Vision:
@@ -89,9 +87,9 @@ class Vision:
             finally:
                 if not is_causal:
                     llama_cpp.llama_set_causal_attn(context, True)
-            if status != _DECODE_OK:
+            if status != DECODE_OK:
                 return status
-        return _DECODE_OK
+        return DECODE_OK
 
     def close(self) -> None:
         """Give the tower's memory back."""
