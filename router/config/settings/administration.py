@@ -10,11 +10,14 @@ import msgspec
 
 from registry.threads import in_thread
 from router.config.current import CurrentConfig, needs_restart
+from router.config.edit import get_at
 from router.config.following import ConfigFollower
+from router.config.key_types import key_paths
 from router.config.load import load_config
 from router.config.schema import Config
 from router.config.settings.changes import change_file
 from router.config.settings.described import ConfigKey, described
+from router.config.yaml_text import dotted
 from router.errors import UnavailableError
 
 FOLLOWED_WITHIN_S: Final = 10.0
@@ -63,7 +66,7 @@ class ConfigAdministration:
             wanted = await in_thread(partial(self._write, to_set, tuple(to_unset)))
             await self._until_followed(wanted)
             after = msgspec.to_builtins(wanted)
-        return tuple(each.key for each in self.keys() if _at(before, each.key) != _at(after, each.key))
+        return tuple(dotted(path) for path in key_paths() if get_at(before, path) != get_at(after, path))
 
     async def _until_followed(self, wanted: Config) -> None:
         try:
@@ -76,12 +79,6 @@ class ConfigAdministration:
     def _write(self, to_set: Mapping[str, Any], to_unset: tuple[str, ...]) -> Config:
         change_file(self.file, to_set, to_unset)
         return load_config(self.file, user_home=self._follower.user_home)
-
-
-def _at(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = config[part]
-    return config
 
 
 def waiting(keys: Iterable[str]) -> tuple[str, ...]:

@@ -54,6 +54,9 @@ def _known(key: str) -> tuple[str, ...]:
     path = tuple(key.split("."))
     if any(known[:1] == path != known for known in _PATHS):
         raise InvalidRequestError(f"{key}: this is a section; name one of its keys", key)
+    whole = next((known for known in _PATHS if path[: len(known)] == known != path), None)
+    if whole is not None:
+        raise InvalidRequestError(f"{key}: {dotted(whole)} is set as a whole", key)
     if path not in _PATHS:
         _check(path, None)
     return path

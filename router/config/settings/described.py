@@ -54,6 +54,7 @@ def described(current: CurrentConfig, content: Config, overrides: Overrides) -> 
     """
     usual, said = _shown(Config()), _shown(content)
     in_force, at_start = _shown(current.config), _shown(current.at_start)
+    new, old = msgspec.to_builtins(content), msgspec.to_builtins(current.at_start)  # where secrets differ, too
     by_memory = {each.name: each.value for each in current.settings if each.origin == "tier"}
     return tuple(
         _described(
@@ -62,6 +63,7 @@ def described(current: CurrentConfig, content: Config, overrides: Overrides) -> 
             said=get_at(said, path),
             in_force=get_at(at_start if needs_restart(path) else in_force, path),
             by_memory=by_memory,
+            has_changed=get_at(new, path) != get_at(old, path),
             is_overridden=getattr(overrides, path[-1], None) is not None and path[0] in {"server", "engine"},
         )
         for path in key_paths()
@@ -69,7 +71,14 @@ def described(current: CurrentConfig, content: Config, overrides: Overrides) -> 
 
 
 def _described(
-    path: tuple[str, ...], *, usual: Any, said: Any, in_force: Any, by_memory: dict[str, Any], is_overridden: bool
+    path: tuple[str, ...],
+    *,
+    usual: Any,
+    said: Any,
+    in_force: Any,
+    by_memory: dict[str, Any],
+    has_changed: bool,
+    is_overridden: bool,
 ) -> ConfigKey:
     key, must_wait = dotted(path), needs_restart(path)
     origin: Origin = "default" if said == usual else "file"
@@ -86,7 +95,7 @@ def _described(
         value=in_force,
         origin=origin,
         needs_restart=must_wait,
-        is_waiting=must_wait and not is_overridden and said != in_force,
+        is_waiting=must_wait and not is_overridden and has_changed,
         **asdict(takes_of(path)),
     )
 

@@ -115,6 +115,7 @@ def test_set_writes_keys_and_keeps_what_is_written_beside_them(mlxr: Mlxr, paths
         ("generation.temperature=9", "generation.temperature: expected number >= 0 and <= 5, got 9"),
         ("generation.temprature=1", "generation.temprature: unknown key; did you mean generation.temperature?"),
         ("generation=1", "generation: this is a section; name one of its keys"),
+        ("limits.max_queue.x=3", "limits.max_queue.x: limits.max_queue is set as a whole"),
         ("limits.max_queue=[", "limits.max_queue: "),
         ("engine", "'engine' sets nothing; write KEY=VALUE"),
         ('hub.token="********"', "hub.token: ******** stands for what is not shown"),

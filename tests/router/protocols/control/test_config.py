@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from router.config.key_types import key_paths
+from router.config.schema import HubConfig
 from router.config.yaml_text import dotted
+from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
 CONFIG = "/v1/mlxr/config"
@@ -79,6 +82,8 @@ async def test_what_needs_a_restart_is_said_to_wait(front: FakeFront) -> None:
         ({"set": {"limits.max_queu": 5}}, "limits.max_queu", "did you mean limits.max_queue?"),
         ({"set": {"limits": {}}}, "limits", "this is a section"),
         ({"unset": ["nothing"]}, "nothing", "unknown key"),
+        ({"unset": ["limits.max_queue.x"]}, "limits.max_queue.x", "limits.max_queue is set as a whole"),
+        ({"set": {"llamacpp.kv_type.k": "f16"}}, "llamacpp.kv_type.k", "llamacpp.kv_type is set as a whole"),
         ({"set": {"standby": True}, "unset": ["standby"]}, "standby", "both set and unset"),
         ({"set": {"hub.token": "********"}}, "hub.token", "stands for what is not shown"),
         ({"set": {"server.tls_key_file": "/k"}}, None, "server.tls_cert_file is not"),
@@ -114,6 +119,13 @@ async def test_secrets_are_not_shown(front: FakeFront) -> None:
     assert "hf_secret" in file_of(front).read_text()
     assert "hf_secret" not in (await front.client.get(CONFIG)).text
     assert (await key(front, "hub.token"))["in_file"] == "********"
+
+
+@with_front(config=replace(make_config(), hub=HubConfig(token="hf_old")))
+async def test_another_secret_waits_for_a_restart_as_other_keys_do(front: FakeFront) -> None:
+    for token, is_waiting in {"hf_old": False, "hf_new": True}.items():
+        await front.client.patch(CONFIG, json={"set": {"hub.token": token}})
+        assert (await key(front, "hub.token"))["is_waiting"] is is_waiting
 
 
 @with_front()
