@@ -177,16 +177,10 @@ class ModelConversions:
         Raises:
             ConversionNotFoundError: There is none that belongs to whoever asks.
         """
-        found = [job for job in self._jobs.running(_CONVERSION) if job.about == name and job.is_seen]
-        if not found:
+        num_found = await self._jobs.cancel(_CONVERSION, ConversionStopped(state="cancelled"), about=name)
+        if not num_found:
             raise ConversionNotFoundError(f"Nothing is being made of {name[:128]!a} by `mlxr models convert`.")
-        stopped = ConversionStopped(state="cancelled")
-        alone = [job for job in found if not job.release(current_caller().key_id, stopped)]
-        for job in alone:
-            job.stop("cancelled")
-        for job in alone:
-            await job.wait()
-        return len(found)
+        return num_found
 
     async def _convert(
         self, model: str, options: ConversionOptions, job: Job[ConversionEvent], *, is_forced: bool

@@ -118,6 +118,24 @@ class Jobs:
         """List the jobs of a kind that have not ended, oldest first."""
         return [job for job in self._jobs.values() if job.kind is kind and not job.has_ended]
 
+    async def cancel(self, kind: JobKind[EventT], end: EventT, *, about: object = None) -> int:
+        """Stop the jobs of a kind for whoever asks, and wait for the ends of those that nobody else wants.
+
+        Args:
+            end: What whoever asks is told last where a job goes on for others.
+            about: Only those with which this is kept; None = all.
+
+        Returns:
+            How many there were.
+        """
+        found = [job for job in self.running(kind) if job.is_seen and (about is None or job.about == about)]
+        alone = [job for job in found if not job.release(current_caller().key_id, end)]
+        for job in alone:
+            job.stop("cancelled")
+        for job in alone:
+            await job.wait()
+        return len(found)
+
     async def stop_all(self, kind: JobKind[EventT]) -> None:
         """Stop the jobs of a kind and wait for their ends."""
         for job in (running := self.running(kind)):

@@ -107,16 +107,10 @@ class Verifications:
         Raises:
             VerificationNotFoundError: There is none.
         """
-        found = [job for job in self._jobs.running(_VERIFICATION) if job.is_seen]
-        if not found:
+        num_found = await self._jobs.cancel(_VERIFICATION, VerificationStopped(state="cancelled"))
+        if not num_found:
             raise VerificationNotFoundError("Nothing is being verified.")
-        stopped = VerificationStopped(state="cancelled")
-        alone = [job for job in found if not job.release(current_caller().key_id, stopped)]
-        for job in alone:
-            job.stop("cancelled")
-        for job in alone:
-            await job.wait()
-        return len(found)
+        return num_found
 
     async def _verify(
         self, artifacts: tuple[Artifact, ...], models: tuple[str, ...], job: Job[VerificationEvent]

@@ -343,6 +343,24 @@ async def test_one_of_several_owners_leaves_alone_and_the_last_one_does_not() ->
     assert [(share.owner, share.end) for share in shares] == [("key_other", None), ("key_one", End("left"))]
 
 
+async def test_what_others_asked_for_as_well_is_cancelled_for_whoever_asks_alone() -> None:
+    async with Jobs() as jobs:
+        with acting_for(ONE):
+            both = jobs.start(KIND, 1, Steps(), about="m")
+            mine = jobs.start(KIND, 2, Steps(), about="m")
+            other = jobs.start(KIND, 3, Steps(), about="n")
+            follower = both.follow()
+        both.share(OTHER.key_id)
+        with acting_for(ONE):
+            assert await jobs.cancel(KIND, End("left"), about="m") == 2
+            assert (both.has_ended, mine.end, other.has_ended) == (False, End("cancelled"), False)
+            assert await heard(follower) == [End("left")]
+            assert await jobs.cancel(KIND, End("left"), about="m") == 0, "which is no longer his"
+        with acting_for(OTHER):
+            assert await jobs.cancel(KIND, End("left")) == 1
+        assert (both.end, other.has_ended) == (End("cancelled"), False)
+
+
 async def test_a_job_that_is_left_by_the_last_owner_who_followed_it_is_abandoned() -> None:
     async with Jobs() as jobs:
         job = jobs.start(KIND, 1, Steps())
