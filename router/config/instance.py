@@ -30,6 +30,17 @@ LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compa
 """Addresses that stand for all of a machine's -> where the machine itself reaches them."""
 
 
+def reachable_url(url: str) -> str:
+    """Return the address by which clients on this machine reach a server: one of every interface is the loopback's."""
+    host = LOOPBACK_OF.get(urlsplit(url).hostname or "")
+    return url if host is None else _at_host(url, host)
+
+
+def _at_host(url: str, host: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port}"
+
+
 class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     """What a running gateway says about itself.
 
@@ -210,13 +221,7 @@ class ServerFacts:
 
     @property
     def certified_url(self) -> str:
-        """The address by which this machine's browsers reach it: by a name that its certificate is for, if it has one.
-
-        An address that stands for all of the machine's is none that clients can go to.
-        """
-        parts = urlsplit(self.url)
-        host = LOOPBACK_OF.get(parts.hostname or "", parts.hostname or "")
+        """The address by which this machine's browsers reach it: by a name of its certificate, if it has one."""
+        url = reachable_url(self.url)
         names = [name for name in self.cert_names if "*" not in name]
-        if names and host not in names:
-            host = names[0]
-        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port}"
+        return url if not names or urlsplit(url).hostname in names else _at_host(url, names[0])

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from typing import IO, Final
 
 from router.bench.run.client import OurServer
-from router.cli.client.base import reachable_url
 from router.cli.terminal.context import CommandError
-from router.config.instance import RunningInstance, read_instance
+from router.config.instance import RunningInstance, reachable_url, read_instance
 from router.config.paths import Paths
 from router.keys.sending import credentials
 

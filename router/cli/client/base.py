@@ -9,13 +9,13 @@ import ssl
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from router.cli.client.errors import ServerAnswerError, ServerUnreachableError
-from router.config.instance import RunningInstance
+from router.config.instance import RunningInstance, reachable_url
 from router.errors import CertificateError
 from router.http.headers import ENGINE_HEADER
 from router.keys.sending import credentials
@@ -214,13 +214,6 @@ def _trusted(url: str, cert_file: str | None) -> ssl.SSLContext | bool:
 def _for(engine: str | None) -> dict[str, str]:
     """Give the headers that ask for an engine."""
     return {} if engine is None else {ENGINE_HEADER: engine}
-
-
-def reachable_url(url: str) -> str:
-    """Replace an address that means "every interface" by the loopback one, to which a client can connect."""
-    parts = urlsplit(url)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(parts.hostname or "")  # noqa: S104 - the address to replace
-    return url if host is None else f"{parts.scheme}://{host}:{parts.port}"
 
 
 def decoded_event(data: str, type_: Any) -> Any:

@@ -7,7 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from router.config.instance import AlreadyRunningError, InstanceLock, RunningInstance, ServerFacts, read_instance
+from router.config.instance import (
+    AlreadyRunningError,
+    InstanceLock,
+    RunningInstance,
+    ServerFacts,
+    reachable_url,
+    read_instance,
+)
 from router.config.paths import Paths
 
 HOLDER = """
@@ -125,6 +132,19 @@ def test_releasing_twice_is_allowed(paths: Paths) -> None:
     lock.release()
     assert read_instance(paths) is None
     InstanceLock.acquire(paths).release()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://0.0.0.0:1", "http://127.0.0.1:1"),
+        ("http://[::]:1", "http://[::1]:1"),
+        ("http://[::1]:1", "http://[::1]:1"),
+    ],
+)
+def test_an_address_of_every_interface_becomes_loopback(url: str, expected: str) -> None:
+    assert reachable_url(url) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.cli.client.base import Client, reachable_url
+from router.cli.client.base import Client
 from router.cli.client.errors import ClientError, ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
@@ -149,16 +149,3 @@ def test_the_environments_proxies_are_ignored(
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{unused_port()}")
     assert client.status().pid == stub.status["pid"]
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
-        ("http://0.0.0.0:1", "http://127.0.0.1:1"),
-        ("http://[::]:1", "http://[::1]:1"),
-        ("http://[::1]:1", "http://[::1]:1"),
-    ],
-)
-def test_an_address_of_every_interface_becomes_loopback(url: str, expected: str) -> None:
-    assert reachable_url(url) == expected
