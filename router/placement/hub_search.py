@@ -20,7 +20,7 @@ class HubChoice(msgspec.Struct, frozen=True, kw_only=True):
     """One form of a model, as it could be pulled.
 
     Attributes:
-        quantization: As GGUF files are named; null = unnamed, or MLX weights.
+        quantization: As GGUF files are named, or the file where its name has none; null = MLX weights.
         size_bytes: Of the weights.
         fits: Whether so much fits here, whatever is loaded now.
     """

@@ -1,7 +1,6 @@
 """The keys that a gateway starts with: of the environment, of a file; and where it may listen."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from router.keys.store import KeyStore
 
 SECRET = "0123456789abcdef-own"
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[KeyStore]:
-    with KeyStore.opened(tmp_path / "keys.sqlite3") as store:
-        yield store
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hmac
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,17 +15,6 @@ from router.keys.ring import KeyRing
 from router.keys.store import KeyStore
 
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keys.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[KeyStore]:
-    with KeyStore.opened(path) as store:
-        yield store
 
 
 def ring_of(store: KeyStore, now: float = NOW, *, is_reachable: bool = False) -> KeyRing:

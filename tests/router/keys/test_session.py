@@ -1,6 +1,5 @@
 """Sessions of the page: their key's rights, and no longer than it is good."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from router.keys.store import MAX_SESSIONS, KeyStore
 from router.keys.use import KeyUse
 
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keys.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[KeyStore]:
-    with KeyStore.opened(path) as store:
-        yield store
 
 
 def ring_of(store: KeyStore, now: float = NOW) -> KeyRing:

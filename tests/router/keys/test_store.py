@@ -16,16 +16,6 @@ from router.keys.store import KeyStore, KeyUsage
 NOW = 1_800_000_000.0
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keys.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> KeyStore:
-    return KeyStore.opened(path)
-
-
 def made(name: str, **more: object) -> Locked:
     return new_key(name, scope=Scope.INFERENCE, created_at=NOW, **more)[1]
 

@@ -27,8 +27,8 @@ def draft_of(mlxr: Mlxr, name: str = "big") -> str | None:
 
 
 def test_a_draft_model_is_set_by_any_of_its_names_and_taken_away(pair: Mlxr) -> None:
-    pair("models", "alias", "set", "tiny", "small")
-    assert pair("models", "set", "big", "draft=small").exit_code == 0
+    assert pair("models", "alias", "small", "tiny").exit_code == 0
+    assert pair("models", "set", "big", "draft=tiny").exit_code == 0
     assert draft_of(pair) == "small"
     assert pair("models", "set", "big", "draft=").exit_code == 0
     assert draft_of(pair) is None
