@@ -14,11 +14,13 @@ class Wish(NamedTuple):
         num_tokens: Of the draft, at most, >= 1.
         max_missing: Tokens of the sequence that may be evaluated for it, >= 1. Where more are missing, only the last
             ones are, as if the text began with them.
+        is_investment: Whether those are paid from what is expected of later drafts; no matter to the drafter.
     """
 
     sequence: Sequence
     num_tokens: int
     max_missing: int
+    is_investment: bool = False
 
 
 class Drafts(NamedTuple):

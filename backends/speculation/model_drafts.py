@@ -74,7 +74,6 @@ class ModelDrafts:
         self._trust = 1.0
         self._num_resting = 0
         self._debts: dict[int, float] = {}
-        self._investing: set[int] = set()
 
     def start(self, sequence_id: int) -> None:
         """Take a sequence up."""
@@ -101,7 +100,6 @@ class ModelDrafts:
             max_rows: The most that the step may have, with one for each sequence.
         """
         num, worth = len(candidates), self._worth
-        self._investing.clear()
         step_s = worth.step_s(num)
         offers = [
             Offer(each.num_tokens, self._acceptance[each.sequence.sequence_id] if each.num_tokens else 0.0, each.credit)
@@ -118,7 +116,7 @@ class ModelDrafts:
             self._num_resting = _REST
         return Planned(lengths, wishes)
 
-    def drafted(self, wishes: Many[Wish | None], least_chance: float, num_threads: int | None = None) -> Drafts:
+    def drafted(self, wishes: Many[Wish | None], least_chance: float) -> Drafts:
         """Have the drafter draft, and learn what that took.
 
         Returns:
@@ -127,10 +125,10 @@ class ModelDrafts:
         asked = [wish for wish in wishes if wish is not None]
         drafts = self._drafter.draft(asked, min(max(least_chance, _LEAST_CHANCES[0]), _LEAST_CHANCES[1]))
         if drafts.num_rounds:
-            self._cost.observe(len(asked), drafts, num_threads)
+            self._cost.observe(len(asked), drafts, self._worth.num_threads)
         found = iter(drafts.tokens)
         tokens = [() if wish is None else next(found) for wish in wishes]
-        invested_s = self._invest(drafts, len(wishes), len(asked)) if self._investing else 0.0
+        invested_s = self._invest(drafts, len(wishes), asked)
         return drafts._replace(tokens=tokens, cpu_s=drafts.cpu_s - invested_s)
 
     def on_step(self, sequence_id: int, num_drafted: int, num_right: int, gain: float) -> None:
@@ -174,9 +172,7 @@ class ModelDrafts:
         max_missing = int((invested if is_investing else own) / row_cost)
         if max_missing < min(num_missing, _FEW_MISSING):
             return None
-        if is_investing:
-            self._investing.add(candidate.sequence.sequence_id)
-        return Wish(candidate.sequence, num_tokens, max_missing)
+        return Wish(candidate.sequence, num_tokens, max_missing, is_investing)
 
     def _investment(self, candidate: Candidate, lengths: Lengths) -> float:
         """Return what may be paid for what is missing of a sequence from what is expected of its drafts."""
@@ -187,13 +183,14 @@ class ModelDrafts:
         debt = max(0.0, self._debts.get(sequence.sequence_id, 0.0))
         return self._trust * _INVESTED * num_ahead * (1 - 1 / lengths.gain) - debt
 
-    def _invest(self, drafts: Drafts, num_sequences: int, num_asked: int) -> float:
+    def _invest(self, drafts: Drafts, num_sequences: int, asked: list[Wish]) -> float:
         """Note what was invested in sequences by these drafts; return it in seconds of the processors."""
+        investing = [wish.sequence.sequence_id for wish in asked if wish.is_investment]
         step_s = self._worth.step_s(num_sequences)
-        if step_s is None:
+        if not investing or step_s is None:
             return 0.0
-        rounds = self._cost.of_rounds(drafts.num_rounds, num_asked, self._worth.num_threads, step_s)
+        rounds = self._cost.of_rounds(drafts.num_rounds, len(asked), self._worth.num_threads, step_s)
         invested_s = max(0.0, drafts.cpu_s - rounds * step_s)
-        for sequence_id in self._investing:
-            self._debts[sequence_id] = self._debts.get(sequence_id, 0.0) + invested_s / step_s / len(self._investing)
+        for sequence_id in investing:
+            self._debts[sequence_id] = self._debts.get(sequence_id, 0.0) + invested_s / step_s / len(investing)
         return invested_s

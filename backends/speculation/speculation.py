@@ -7,13 +7,13 @@ the first token that its constraint forbids, and to the cells that are free.
 
 import dataclasses
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from backends.batch_limits import BatchLimits
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
-from backends.speculation.drafter import Drafter, Drafts, Wish
+from backends.speculation.drafter import Drafter, Wish
 from backends.speculation.lookup import TokenLookup
 from backends.speculation.model_drafts import Candidate, ModelDrafts
 from backends.speculation.worth import FIRST_CREDIT, SHARE, DraftWorth, Lengths, Offer, credited
@@ -238,11 +238,10 @@ class Speculation:
         self._is_by_model = [False] * len(chunks)
         return [draft[:num_tokens] for draft, num_tokens in zip(looked_up, found.tokens, strict=True)]
 
-    def _asked(self, chunks: tuple[Chunk, ...], wishes: Iterable[Wish | None], least_chance: float) -> _Drafts:
+    def _asked(self, chunks: tuple[Chunk, ...], wishes: list[Wish | None], least_chance: float) -> _Drafts:
         """Return what the drafter drafts."""
         assert self._model is not None
-        wishes = list(wishes)
-        drafts: Drafts = self._model.drafted(wishes, least_chance, self._worth.num_threads)
+        drafts = self._model.drafted(wishes, least_chance)
         self._drafting_s = drafts.cpu_s
         self._is_by_model = [wish is not None for wish in wishes]
         return [self._useful(chunk.sequence, draft) for chunk, draft in zip(chunks, drafts.tokens, strict=True)]

@@ -9,7 +9,9 @@ import pytest
 from backends.batch_limits import BatchLimits
 from backends.sequence import Sequence
 from backends.speculation.drafter import Drafter, Drafts, Wish
+from backends.speculation.model_drafts import Candidate, ModelDrafts
 from backends.speculation.speculation import Speculation
+from backends.speculation.worth import MAX_CREDIT, SIZES, DraftWorth
 from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.request import SamplingParams, SpeculationMode
 from tests.backends.speculation.test_worth import MEMORY_BOUND, Q4_0, Q4_1, Machine, cost_of
@@ -153,6 +155,25 @@ def test_a_draft_is_made_at_once_where_it_is_wanted_whatever_it_costs() -> None:
     assert sequence.num_drafted == sequence.num_drafted_by_model > 100
     assert 0 < sequence.num_accepted_by_model < sequence.num_drafted_by_model
     assert speculation.num_drafted_by_model == sequence.num_drafted_by_model
+
+
+def test_what_one_wants_whatever_it_costs_is_not_invested_in_another() -> None:
+    worth = DraftWorth()
+    for _ in range(5):
+        worth.observe(2, 0, 2, STEP_S)
+        for size in SIZES:
+            worth.observe(1, size - 1, size, STEP_S)
+        worth.observe(1, 0, 1, STEP_S)
+    drafter = SimulatedDrafter(0.01, rights(1.0))
+    drafts = ModelDrafts(drafter, worth)
+    drafts.start(1)
+    for _ in range(10):
+        drafts.on_step(1, 7, 7, 5.0)
+    (wish,) = drafts.planned([Candidate(sequence_of(5000), 15, MAX_CREDIT)], 512).wishes
+    assert wish is not None
+    assert wish.is_investment
+    other = Wish(sequence_of(5000, 2, DRAFT), 7, 5000)
+    assert drafts.drafted([None, other], 0.3).cpu_s == drafter.spent_s > 10 * STEP_S, "all of it counts as its own"
 
 
 def test_without_a_drafter_that_mode_drafts_nothing() -> None:
