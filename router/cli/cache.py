@@ -4,7 +4,6 @@ The files are looked at; a running server is not asked, and does without what ha
 when (`backends.batching.saving`).
 """
 
-import time
 from collections.abc import Iterable
 
 import msgspec
@@ -14,7 +13,7 @@ from backends.saved_caches.folder import SavedFile, clear, max_bytes_for, saved_
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import current_paths, read_config
 from router.cli.terminal.options import ALL_FIELDS, json_option
-from router.cli.terminal.output import plural, print_json, print_table, size
+from router.cli.terminal.output import moment, plural, print_json, print_table, size
 from router.cli.terminal.verbs import verb
 from router.models.load_spec import cache_key
 
@@ -112,5 +111,4 @@ def _described(files: Iterable[SavedFile]) -> list[_SavedCache]:
 
 
 def _row(cache: _SavedCache) -> tuple[object, ...]:
-    used_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(cache.used_at))
-    return cache.model, cache.engine, cache.num_tokens, size(cache.num_bytes), cache.key_id, used_at
+    return cache.model, cache.engine, cache.num_tokens, size(cache.num_bytes), cache.key_id, moment(cache.used_at)

@@ -14,7 +14,7 @@ import msgspec
 from backends.wire.request import Priority
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
-from router.cli.terminal.output import plural, print_json, print_table
+from router.cli.terminal.output import moment, plural, print_json, print_table
 from router.cli.terminal.verbs import argument, option, verb
 from router.errors import InvalidRequestError
 from router.keys.key import GrantedScope
@@ -70,7 +70,7 @@ def create(
         "tokens_per_minute": tokens,
     }
     try:
-        with _store() as store:
+        with key_store() as store:
             made = make_key(store, msgspec.convert(wishes, KeyWishes), time.time())
     except InvalidRequestError as exc:
         raise CommandError(f"--{exc}.", exit_code=2) from exc
@@ -94,7 +94,7 @@ def list_keys(is_json: bool) -> None:
 
     Examples: `mlxr keys list`, `mlxr keys list --json`.
     """
-    with _store() as store:
+    with key_store() as store:
         keys = key_rows(store, time.time())
     if is_json:
         print_json(keys)
@@ -114,7 +114,7 @@ def revoke(name: str, is_json: bool) -> None:
 
     Example: `mlxr keys revoke laptop`.
     """
-    with _store() as store:
+    with key_store() as store:
         key = store.revoke(name, time.time())
     print_json(key) if is_json else print(f"The key '{key.name}' no longer counts.")
 
@@ -127,7 +127,7 @@ def forget(name: str, is_json: bool) -> None:
 
     Example: `mlxr keys forget laptop`.
     """
-    with _store() as store:
+    with key_store() as store:
         key = store.forget(name)
         num_left = len(store.all())
     if is_json:
@@ -144,7 +144,7 @@ def usage(days: int, is_json: bool) -> None:
 
     Examples: `mlxr keys usage`, `mlxr keys usage --days 1 --json`.
     """
-    with _store() as store:
+    with key_store() as store:
         names = {key.id: key.name for key in store.all()}
         used = store.usage(first_day(days))
     if is_json:
@@ -162,14 +162,15 @@ def usage(days: int, is_json: bool) -> None:
             each.num_prompt_tokens,
             each.num_cached_tokens,
             each.num_answer_tokens,
-            _when(each.last_used_at),
+            moment(each.last_used_at),
         )
         for each in _summed(used)
     ]
     print_table(head, rows)
 
 
-def _store() -> KeyStore:
+def key_store() -> KeyStore:
+    """Open the file of keys; the first time it is made."""
     paths = current_paths()
     paths.ensure_folders()
     return KeyStore.opened(paths.keys_db)
@@ -185,14 +186,10 @@ def _row(key: KeyRow) -> tuple[object, ...]:
         ", ".join(key.models) if key.models is not None else None,
         None if key.priority is None else key.priority.value,
         ", ".join(limits) or None,
-        _when(key.expires_at),
-        _when(key.last_used_at),
+        moment(key.expires_at),
+        moment(key.last_used_at),
         key.state,
     )
-
-
-def _when(at: float | None) -> str | None:
-    return None if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _summed(used: Iterable[KeyUsage]) -> list[KeyUsage]:

@@ -1,6 +1,5 @@
 """`mlxr registry backup | restore | backups`: copies of the catalogue of models."""
 
-import time
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,7 @@ from registry.store.backups import restore as restore_registry
 from registry.store.database import CatalogueDatabase
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option
-from router.cli.terminal.output import print_json, print_table, size
+from router.cli.terminal.output import moment, print_json, print_table, size
 from router.cli.terminal.verbs import argument, verb
 from router.config.instance import AlreadyRunningError, InstanceLock
 
@@ -75,7 +74,7 @@ def backups(is_json: bool) -> None:
     else:
         rows = [
             (
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(each.made_at)),
+                moment(each.made_at),
                 each.schema,
                 each.num_models,
                 size(each.size_bytes),

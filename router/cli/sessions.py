@@ -2,11 +2,10 @@
 
 import time
 
-from router.cli.terminal.context import current_paths
+from router.cli.keys import key_store
 from router.cli.terminal.options import ALL_FIELDS, json_option
-from router.cli.terminal.output import print_json, print_table, shown
+from router.cli.terminal.output import moment, print_json, print_table, shown
 from router.cli.terminal.verbs import argument, verb
-from router.keys.store import KeyStore
 
 
 @verb
@@ -16,7 +15,7 @@ def list_sessions(is_json: bool) -> None:
 
     Example: `mlxr keys sessions`.
     """
-    with _store() as store:
+    with key_store() as store:
         sessions = store.sessions(time.time())
         names = {key.id: key.name for key in store.all()}
     if is_json:
@@ -29,8 +28,8 @@ def list_sessions(is_json: bool) -> None:
         (
             each.id,
             "owner" if each.key_id is None else names.get(each.key_id, each.key_id),
-            _when(each.created_at),
-            _when(each.expires_at),
+            moment(each.created_at),
+            moment(each.expires_at),
             shown(each.client),
         )
         for each in sessions
@@ -46,16 +45,6 @@ def end(session: str, is_json: bool) -> None:
 
     Example: `mlxr keys end ses_0123456789abcdef`.
     """
-    with _store() as store:
+    with key_store() as store:
         ended = store.end_session(session)
     print_json(ended) if is_json else print(f"The session {ended.id} has ended.")
-
-
-def _store() -> KeyStore:
-    paths = current_paths()
-    paths.ensure_folders()
-    return KeyStore.opened(paths.keys_db)
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -120,6 +120,11 @@ def count(number: int | None) -> str | None:
     return str(number)
 
 
+def moment(at: float | None) -> str | None:
+    """Write a time, seconds since 1970, as `2026-01-31 17:05` of this machine's clock."""
+    return None if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
 def plural(number: int, noun: str) -> str:
     """Write a number and a noun, e.g. `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
