@@ -22,6 +22,7 @@ from router.http.server import HttpServer, guarded
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
+from router.jobs.hub_search import HubSearch
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
@@ -34,7 +35,6 @@ from router.memory.monitor import MemoryMonitor
 from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
-from router.placement.hub_search import HubSearch
 from router.protocols.access import check_access
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService

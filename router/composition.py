@@ -26,6 +26,7 @@ from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
+from router.jobs.hub_search import HubSearch
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
@@ -39,7 +40,6 @@ from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.models.vision import engines_that_cannot_see
-from router.placement.hub_search import HubSearch
 from router.placement.memory import read_budget, remember_working_set, this_machine
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService

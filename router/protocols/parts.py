@@ -12,6 +12,7 @@ from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
+from router.jobs.hub_search import HubSearch
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
@@ -21,7 +22,6 @@ from router.memory.monitor import MemoryMonitor
 from router.models.editing import ModelEditing
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
-from router.placement.hub_search import HubSearch
 from router.protocols.endpoint import Endpoint
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService

@@ -32,6 +32,7 @@ from router.http.server import HttpServer, guarded, run
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Converter, ModelConversions
+from router.jobs.hub_search import HubSearch
 from router.jobs.jobs import Jobs
 from router.jobs.pulls import PullAccess
 from router.jobs.verifications import Verifications
@@ -45,7 +46,6 @@ from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice
-from router.placement.hub_search import HubSearch
 from router.placement.memory import read_budget
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService

@@ -15,7 +15,7 @@ from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import bold, count, print_json, shown, size
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.hub import hub_settings
-from router.placement.hub_search import MAX_LIMIT, HubModel, search_hub, words_and_author
+from router.jobs.hub_search import MAX_LIMIT, HubModel, search_hub, words_and_author
 from router.placement.memory import read_budget, weights_budget
 
 

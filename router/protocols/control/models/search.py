@@ -11,7 +11,7 @@ from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.http.streaming import until_disconnect
-from router.placement.hub_search import MAX_LIMIT, HubModel, words_and_author
+from router.jobs.hub_search import MAX_LIMIT, HubModel, words_and_author
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest, HubSearchPart, ServingPart
