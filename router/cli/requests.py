@@ -7,7 +7,7 @@ from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import print_json, print_table, shown
 from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
-from router.status import RequestStatus
+from router.status.requests import RequestStatus
 
 
 @verb

@@ -10,7 +10,8 @@ import httpx
 import msgspec
 
 from router.bench.machine.watch import pids_listening_on
-from router.status import RequestList, Status, StopResponse, WorkerStatus
+from router.status import Status, StopResponse, WorkerStatus
+from router.status.requests import RequestList
 
 STOP_TIMEOUT_S: Final = 180.0
 _QUICK_TIMEOUT_S: Final = 10.0

@@ -20,7 +20,8 @@ from router.errors import CertificateError
 from router.http.headers import ENGINE_HEADER
 from router.keys.sending import credentials
 from router.protocols.openai.answer_schemas import ChatChunk, TextChunk
-from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
+from router.status import Status, StopResponse
+from router.status.requests import CancelResponse, RequestList, RequestStatus
 from router.tls.trust import only_trusting
 
 CONNECT_TIMEOUT_S: Final = 3.0

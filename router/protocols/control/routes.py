@@ -41,7 +41,8 @@ from router.protocols.parts import (
     ServingPart,
 )
 from router.protocols.queries import MODEL, model_in_query
-from router.status import CancelResponse, Health, Ready, RequestList, Status, StopResponse
+from router.status import Health, Ready, Status, StopResponse
+from router.status.requests import CancelResponse, RequestList
 
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 _EXPLAINED: Final = (

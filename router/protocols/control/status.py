@@ -34,7 +34,6 @@ from router.status import (
     DraftStatus,
     Health,
     QueueStatus,
-    RequestStatus,
     ResidentModel,
     SavedCachesStatus,
     ShownImages,
@@ -42,6 +41,7 @@ from router.status import (
     WaitingTarget,
     WorkerStatus,
 )
+from router.status.requests import RequestStatus
 from router.workers.model_states import worker_state
 from router.workers.residency import ManagedWorker, memory_of
 

@@ -1,4 +1,4 @@
-"""What a running gateway tells of itself: the bodies of `/health`, `/ready`, `/v1/mlxr/status` and `/v1/mlxr/requests`.
+"""What a running gateway tells of itself: the bodies of `/health`, `/ready` and `/v1/mlxr/status`.
 
 The gateway encodes them, the API's document shows them, the command line and the benchmark decode them. Units stand in
 the names; absent = not measured. Light on purpose: the command line imports it.
@@ -376,46 +376,3 @@ class StopResponse(msgspec.Struct, frozen=True, kw_only=True):
     stopped: bool
     freed_bytes: int | None
     unload_ms: float | None
-
-
-class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One request that runs or waits; token counts are null before its prompt was tokenized.
-
-    Attributes:
-        id: The answer's id, also in the header X-Request-Id.
-        state: queued, loading (its model), prefill or decode.
-        session: Its conversation, by X-Session-Id or prompt_cache_key.
-        is_client_gone: Whether it only waits for the same request to come again.
-        started_at: Seconds since 1970.
-        age_s: Seconds since then.
-        prompt_tokens_cached: Those that had not to be computed.
-        output_tokens: Of each of its sequences so far.
-    """
-
-    id: str
-    protocol: str
-    model: str
-    engine: str | None
-    state: str
-    priority: str
-    session: str | None
-    client: str
-    is_client_gone: bool
-    started_at: float
-    age_s: float
-    prompt_tokens: int | None
-    prompt_tokens_done: int | None
-    prompt_tokens_cached: int | None
-    output_tokens: list[int]
-
-
-class RequestList(msgspec.Struct, frozen=True):
-    """Body of GET /v1/mlxr/requests, in the order of arrival."""
-
-    requests: list[RequestStatus]
-
-
-class CancelResponse(msgspec.Struct, frozen=True):
-    """What was cancelled, as it stood then."""
-
-    cancelled: RequestStatus
