@@ -62,6 +62,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         session_id: The session of the page that it asks by; None = by the key itself.
         priority: Of all that is asked, whatever the request says; None = as it says.
         problem: Why whoever asks is nobody; None for all others.
+        is_foreign_page: Whether the page of another program asks (`router.http.origin`).
     """
 
     key_id: str | None = None
@@ -71,6 +72,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority | None = None
     session_id: str | None = None
     problem: str | None = None
+    is_foreign_page: bool = False
 
     def may_use(self, model: str) -> bool:
         """Tell whether a model of that name may be asked, looked at, made, changed or removed."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from msgspec.structs import replace
+
 from router.errors import (
     HeadersTooLargeError,
     HostNotAllowedError,
@@ -26,7 +28,6 @@ from router.http.dialect import Dialects
 from router.http.error_response import error_reply
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
-from router.http.origin import note_origin
 from router.http.page import PAGE_PATH
 from router.http.websocket import SOCKET_SCOPE
 
@@ -88,9 +89,7 @@ class Guards:
                 return
             cors = _cors_headers(origin)
             send = _with_headers(send, lambda: cors)
-            note_origin(scope, is_own=self._is_own(scope, origin))
-        caller = self._authenticate(scope)
-        set_caller(scope, caller)
+        caller = self._caller(scope, origin)
         if caller.key_id is not None:
             send = _with_headers(send, lambda: self._limit_headers(caller))
         with acting_for(caller):
@@ -105,9 +104,7 @@ class Guards:
         Who may is judged here, because a handshake is refused with an answer only outside of the app.
         """
         try:
-            self._check(scope)
-            caller = self._authenticate(scope)
-            set_caller(scope, caller)
+            caller = self._caller(scope, self._check(scope))
             check_scope(caller, SOCKET_SCOPE)
         except RouterError as error:
             reply = error_reply(error, self._dialects.of(scope["path"]))
@@ -127,12 +124,21 @@ class Guards:
         host = self._checked_host(headers, scope)
         if _is_way_to_page(scope):
             return None
-        return self._checked_origin(headers, host, is_encrypted=scope.get("scheme") in {"https", "wss"})
+        return self._checked_origin(headers, host, is_encrypted=_is_encrypted(scope))
+
+    def _caller(self, scope: Scope, origin: bytes | None) -> Caller:
+        """Find out who asks, and by whose page, and say so in the request's scope."""
+        caller = self._authenticate(scope)
+        if origin is not None and not self._is_own(scope, origin):
+            caller = replace(caller, is_foreign_page=True)
+        set_caller(scope, caller)
+        return caller
 
     def _is_own(self, scope: Scope, origin: bytes) -> bool:
         (host,) = _values(scope["headers"], b"host")
-        is_encrypted = scope.get("scheme") == "https"
-        return self._rules.is_own_origin(origin.decode("latin-1"), host.decode("latin-1"), is_encrypted=is_encrypted)
+        return self._rules.is_own_origin(
+            origin.decode("latin-1"), host.decode("latin-1"), is_encrypted=_is_encrypted(scope)
+        )
 
     def _check_sizes(self, scope: Scope) -> None:
         limits = self._limits
@@ -184,6 +190,10 @@ def _is_way_to_page(scope: Scope) -> bool:
         and _values(headers, b"sec-fetch-dest") == [b"document"]
         and not _values(headers, b"origin")
     )
+
+
+def _is_encrypted(scope: Scope) -> bool:
+    return scope.get("scheme") in {"https", "wss"}
 
 
 def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:

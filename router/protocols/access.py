@@ -28,7 +28,7 @@ def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     for needed in scopes_of(handler):
         check_scope(caller, needed)
     if any(row.is_for_own_pages for row in endpoints_of(handler)):
-        check_own_page(connection.scope)
+        check_own_page(caller)
 
 
 def _note(handler: BaseRouteHandler, path_template: str) -> None:

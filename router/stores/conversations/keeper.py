@@ -1,6 +1,7 @@
 """Keeps responses within the config's age and size, for the event loop: nothing here waits for a disk in its thread.
 
-What belongs to another key is not there for whoever asks.
+What belongs to another key is not there for whoever asks, nor are answers of kept conversations for the pages of other
+programs.
 
 A response is kept behind the answer: whoever asks for it right after its last byte gets it, because reads come after
 the writes that were given before. Not here: what responses look like (`router.protocols.responses`).
@@ -9,12 +10,13 @@ the writes that were given before. Not here: what responses look like (`router.p
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
-from router.http.caller import current_caller
+from router.http.caller import Caller, current_caller
 from router.stores.base import StoreThread
 from router.stores.conversations.kept import KeptConversations
 from router.stores.conversations.store import ConversationStore, StoredResponse
@@ -86,7 +88,7 @@ class Conversations:
     async def get(self, response_id: str) -> StoredResponse:
         """Return a response; one that is not kept is a ResponseNotFoundError."""
         found = await self._thread.call(lambda store: store.get(response_id))
-        if found is None or not current_caller().may_see(found.owner):
+        if found is None or not _may_see(current_caller(), found):
             raise ResponseNotFoundError(response_id)
         return found
 
@@ -97,20 +99,20 @@ class Conversations:
             PreviousResponseNotFoundError: None of that id is kept.
         """
         chain = await self._thread.call(lambda store: store.chain(previous_id))
-        if not chain or not current_caller().may_see(chain[-1].owner):
+        if not chain or not _may_see(current_caller(), chain[-1]):
             raise PreviousResponseNotFoundError(previous_id)
         return chain
 
     async def history(self, response_id: str) -> tuple[StoredResponse, ...]:
         """Return the chain up to a response, itself included; errors as in `get`."""
         chain = await self._thread.call(lambda store: store.chain(response_id))
-        if not chain or not current_caller().may_see(chain[-1].owner):
+        if not chain or not _may_see(current_caller(), chain[-1]):
             raise ResponseNotFoundError(response_id)
         return chain
 
     async def item(self, item_id: str) -> dict[str, Any] | None:
         """Return an item of a kept response, or None."""
-        may_see = current_caller().may_see
+        may_see = partial(_may_see, current_caller())
         return await self._thread.call(lambda store: store.item(item_id, may_see))
 
     async def delete(self, response_id: str) -> None:
@@ -134,6 +136,11 @@ class Conversations:
                 loop.call_soon_threadsafe(self.scrub_soon)
 
         self._thread.post(evict, "old responses were not dropped")
+
+
+def _may_see(caller: Caller, response: StoredResponse) -> bool:
+    is_private = caller.is_foreign_page and response.conversation_id is not None
+    return caller.may_see(response.owner) and not is_private
 
 
 def _opened(path: Path) -> ConversationStore:

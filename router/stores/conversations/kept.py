@@ -11,6 +11,7 @@ import msgspec
 
 from router.errors import ConversationNotFoundError, StoreUnavailableError
 from router.http.caller import Scope, current_caller
+from router.http.origin import check_own_page
 from router.stores.base import StoreThread
 from router.stores.conversations.listing import Found, StoredSizes
 from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn, Viewer
@@ -248,8 +249,14 @@ class KeptConversations:
         self._on_deleted()
 
     async def _on(self, conversation_id: str, job: Callable[["ConversationStore", Conversation], T]) -> T:
-        """Do something with a conversation of the caller's, in one transaction."""
-        may_see = current_caller().may_see
+        """Do something with a conversation of the caller's, in one transaction.
+
+        Raises:
+            OriginNotAllowedError: The page of another program asks, which no way leads to what is kept here.
+        """
+        caller = current_caller()
+        check_own_page(caller)
+        may_see = caller.may_see
 
         def run(store: "ConversationStore") -> T:
             with store.write():

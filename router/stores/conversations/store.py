@@ -124,15 +124,15 @@ class ConversationStore(Store):
             chain.append(_response(rows[0]))
         return tuple(reversed(chain))
 
-    def item(self, item_id: str, may_see: Callable[[str | None], bool] = lambda _: True) -> dict[str, Any] | None:
+    def item(self, item_id: str, may_see: Callable[[StoredResponse], bool] = lambda _: True) -> dict[str, Any] | None:
         """Return an input or output item of a kept response, or None.
 
         Args:
-            may_see: Whether what belongs to such an owner is to be found.
+            may_see: Whether such a response is to be found.
         """
         rows = self.rows("SELECT response_id FROM items WHERE id = ?", item_id)
         response = self.get(rows[0][0]) if rows else None
-        if response is None or not may_see(response.owner):
+        if response is None or not may_see(response):
             return None
         items = (*response.input_items, *response.output_items)
         return next((item for item in items if item["id"] == item_id), None)

@@ -150,6 +150,28 @@ async def test_pages_of_other_programs_see_and_change_nothing(front: FakeFront, 
 
 
 @with_front(llamacpp=SHORT)
+async def test_pages_of_other_programs_ask_nothing_in_a_conversation_whose_id_they_know(front: FakeFront) -> None:
+    key = await make(front, "one")
+    answer = await ask(front, "two", key)
+    before = (await front.client.get(f"{ALL}/{key}")).json()
+    headers = {"Origin": "http://localhost:3000"}
+    body = {"model": "m", "input": "three", "conversation": key}
+    for path in ("/v1/responses", "/v1/responses/input_tokens"):
+        refused = await front.client.post(path, headers=headers, json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "origin_not_allowed")
+    of_answer = f"/v1/responses/{answer['id']}"
+    for path in (of_answer, f"{of_answer}/input_items"):
+        assert (await front.client.get(path)).status_code == 200
+        assert (await front.client.get(path, headers=headers)).status_code == 404
+    refers = {"model": "m", "input": [{"type": "item_reference", "id": answer["output"][0]["id"]}]}
+    assert (await front.client.post("/v1/responses", headers=headers, json=refers)).status_code == 400
+    assert (await front.client.get(f"{ALL}/{key}")).json() == before
+    # What it has asked itself is there for it.
+    own = await front.client.post("/v1/responses", headers=headers, json={"model": "m", "input": "four"})
+    assert (await front.client.get(f"/v1/responses/{own.json()['id']}", headers=headers)).status_code == 200
+
+
+@with_front(llamacpp=SHORT)
 async def test_what_was_exported_comes_back_with_its_branches_and_only_once(front: FakeFront) -> None:
     key = await make(front, "one")
     await ask(front, "two", key)

@@ -226,9 +226,16 @@ async def test_a_foreign_host_is_refused(front: FakeFront) -> None:
 
 
 @with_front(llamacpp=SHORT)
-async def test_a_local_origin_may_connect(front: FakeFront) -> None:
+async def test_a_local_origin_may_connect_and_asks_nothing_in_a_kept_conversation(front: FakeFront) -> None:
+    key = (await front.client.post("/v1/conversations", json={})).json()["id"]
     async with opened(front, additional_headers={"Origin": "http://localhost:3000"}) as client:
         await send(client)
+        assert (await events(client))[-1]["type"] == "response.completed"
+        await send(client, conversation=key)
+        assert (await events(client))[-1]["error"]["code"] == "origin_not_allowed"
+    own = str(front.client.base_url).rstrip("/")
+    async with opened(front, additional_headers={"Origin": own}) as client:
+        await send(client, conversation=key)
         assert (await events(client))[-1]["type"] == "response.completed"
 
 
