@@ -1,23 +1,22 @@
 """The config in force: one owner, which everybody else asks anew each time."""
 
+from functools import reduce
 from typing import Final
 
 from msgspec.structs import replace
 
 from router.config.schema import Config
 from router.config.tiers import Tier, completed, settings_in_force, tier_for
-from router.config.yaml_text import KeyPath
+from router.config.yaml_text import KeyPath, dotted
 from router.status import MemorySetting
 
-READ_AT_START: Final = ("server", "models", "hub", "logging", "telemetry")
-"""Sections of which a change takes effect after a restart."""
-
-_KEYS_READ_AT_START: Final = frozenset({("batches", "parallel")})
+READ_AT_START: Final = (("server",), ("models",), ("hub",), ("logging",), ("telemetry",), ("batches", "parallel"))
+"""Sections and keys of which a change takes effect after a restart."""
 
 
 def needs_restart(key: KeyPath) -> bool:
     """Tell whether a change of a key takes effect after a restart only."""
-    return key[0] in READ_AT_START or key in _KEYS_READ_AT_START
+    return any(key[: len(each)] == each for each in READ_AT_START)
 
 
 class CurrentConfig:
@@ -50,12 +49,16 @@ class CurrentConfig:
         return settings_in_force(self._said, self.tier)
 
     def take_over(self, config: Config) -> tuple[str, ...]:
-        """Put another config into force, and return the sections whose changes have to wait for a restart.
+        """Put another config into force, and return the sections and keys whose changes have to wait for a restart.
 
         The server's section stays as it was, because it is told to clients as what holds.
         """
         self.error = None
-        waiting = tuple(name for name in READ_AT_START if getattr(config, name) != getattr(self.config, name))
+        waiting = tuple(
+            dotted(each)
+            for each in READ_AT_START
+            if reduce(getattr, each, config) != reduce(getattr, each, self.config)
+        )
         self._said = replace(config, server=self.config.server)
         self.config = self._completed(self._said)
         return waiting

@@ -91,6 +91,6 @@ class ConfigFollower:
             self.overrides = msgspec.structs.replace(self.overrides, engine=None)
         self.content = change
         config = apply_overrides(change, self.overrides)
-        for section in self._current.take_over(config):
-            logger.warning("changes under %s: take effect after a restart", section)
+        for waiting in self._current.take_over(config):
+            logger.warning("changes of %s take effect after a restart", waiting)
         logger.info("the config file was read: engine is %s", config.engine.value)

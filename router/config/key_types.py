@@ -11,8 +11,8 @@ from router.config.schema import Config
 from router.config.yaml_text import KeyPath
 
 _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
-_UNITS: Final = {"s": "s", "bytes": "bytes", "tokens": "tokens", "px": "px"}
-"""By the last word of a key's name."""
+_UNITS: Final = frozenset({"s", "bytes", "tokens", "px"})
+"""The last word of a key's name, where it is one of these."""
 _UNITS_OF_OTHERS: Final = {"context_length": "tokens", "kv_cells": "tokens"}
 
 Kind = Literal["boolean", "integer", "number", "text", "list", "object"]
@@ -26,7 +26,7 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
         takes: All of it in words, as errors say it.
         choices: Words that it may be; of kind `text` no others, unless `is_free`.
         is_free: Whether it may be any text (or list, or number) within the bounds, beside the choices.
-        minimum, maximum: Of numbers.
+        minimum, maximum: Of numbers; `takes` says whether they are among them.
         is_nullable: Whether it may be null: not set, so that mlxr chooses.
     """
 
@@ -79,7 +79,8 @@ def _config_type() -> inspect.Type:
 
 def unit_of(name: str) -> str | None:
     """Return the unit of a key by its name: `s`, `bytes`, `tokens`, `px`; None = it has none."""
-    return _UNITS_OF_OTHERS.get(name) or (_UNITS.get(name.rpartition("_")[2]) if "_" in name else None)
+    _, underscore, last = name.rpartition("_")
+    return last if underscore and last in _UNITS else _UNITS_OF_OTHERS.get(name)
 
 
 def attributes_of(doc: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ def _described(
         origin, in_force = "memory", by_memory[key]
     return ConfigKey(
         key=key,
-        what=_what(path),
+        what=_descriptions().get(path, ""),
         unit=unit_of(path[-1]),
         default=usual,
         in_file=said,
@@ -102,10 +102,6 @@ def _described(
 
 def _shown(config: Config) -> Any:
     return masked(msgspec.to_builtins(config))
-
-
-def _what(path: KeyPath) -> str:
-    return _descriptions().get(path, "")
 
 
 @cache

@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from registry.engines import EngineSetting
-from router.config import Config, CurrentConfig, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
+from router.config import (
+    BatchesConfig,
+    Config,
+    CurrentConfig,
+    LimitsConfig,
+    LoggingConfig,
+    LogLevel,
+    ModelsConfig,
+    ServerConfig,
+)
 from router.config.following import ConfigFollower
 from router.config.load import Overrides, apply_overrides
 from router.errors import ConfigError
@@ -33,14 +42,14 @@ def test_engine_and_limits_are_in_force_at_once() -> None:
         ("server", ServerConfig(port=1)),
         ("models", ModelsConfig(hf_cache=False)),
         ("logging", LoggingConfig(level=LogLevel.DEBUG)),
+        ("batches", BatchesConfig(parallel=3)),
     ],
 )
 def test_what_is_read_at_the_start_only_is_named(section: str, value: object, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         follower()[1].take(msgspec.structs.replace(Config(), **{section: value}))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"changes under {section}: take effect after a restart"
-    ]
+    waiting = {"batches": "batches.parallel"}.get(section, section)
+    assert [record.getMessage() for record in caplog.records] == [f"changes of {waiting} take effect after a restart"]
 
 
 def test_the_command_lines_engine_holds_until_somebody_edits_the_engine() -> None:
