@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.catalogue import Artifact, Model
-from router.errors import InvalidRequestError, ModelInUseError
+from router.errors import ModelInUseError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.models.adapters import find_adapters
@@ -28,7 +28,7 @@ from router.protocols.openai.answer_schemas import DeletedModel, ModelForm, Mode
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.codex_models import codex_models
 from router.protocols.parts import AnyRequest, MakingPart, ServingPart
-from router.protocols.queries import number_in
+from router.protocols.queries import limit_in
 
 VERSION_HEADER: Final = "anthropic-version"
 DEFAULT_PAGE: Final = 20
@@ -156,10 +156,7 @@ def model_page(
         for adapter in (None, *model.adapter_names)
     ]
     ids = [item.id for item in items]
-    text = query.get("limit", str(DEFAULT_PAGE))
-    limit = number_in(text, 1, MAX_PAGE)
-    if limit is None:
-        raise InvalidRequestError(f"limit: {text!r:.40} is no whole number from 1 to {MAX_PAGE}", "limit")
+    limit = limit_in(query, most=MAX_PAGE, default=DEFAULT_PAGE)
     after, before = query.get("after_id"), query.get("before_id")
     if before is not None:
         end = ids.index(before) if before in ids else 0

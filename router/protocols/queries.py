@@ -1,7 +1,7 @@
 """Parameters of queries that several endpoints have: as they are declared, and as they are read."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import Meta
 
@@ -19,6 +19,7 @@ AFTER: Final = Parameter(name="after", type=str, what="Id of the entry that the 
 ORDER: Final = Parameter(name="order", type=Literal["asc", "desc"], what="The oldest or the newest first.")
 
 _MAX_DIGITS: Final = 15
+DefaultT = TypeVar("DefaultT")
 
 
 def page_limit(most: int) -> Parameter:
@@ -63,6 +64,19 @@ def number_in(text: str, least: int, most: int) -> int | None:
     return int(text) if is_number and least <= int(text) <= most else None
 
 
+def number_of(
+    parameters: Mapping[str, str], name: str, *, least: int = 1, most: int, default: DefaultT
+) -> int | DefaultT:
+    """Return the whole number that a parameter is; `default` where there is none."""
+    text = parameters.get(name)
+    if text is None:
+        return default
+    number = number_in(text, least, most)
+    if number is None:
+        raise InvalidRequestError(f"{name}: a whole number from {least} to {most}, got {text!r:.40}", name)
+    return number
+
+
 def known_parameters(request: AnyRequest, *known: str) -> dict[str, str]:
     """Return the parameters of a query, of several with one name the last; one that is not known is left out."""
     given = {name: str(value) for name, value in request.query_params.items()}
@@ -76,11 +90,7 @@ def known_parameters(request: AnyRequest, *known: str) -> dict[str, str]:
 
 def limit_in(parameters: Mapping[str, str], *, most: int, default: int) -> int:
     """Return how many entries a page of a list is to have."""
-    text = parameters.get("limit", str(default))
-    limit = number_in(text, 1, most)
-    if limit is None:
-        raise InvalidRequestError(f"limit: a whole number from 1 to {most}, got {text!r:.40}", "limit")
-    return limit
+    return number_of(parameters, "limit", most=most, default=default)
 
 
 def is_newest_first(parameters: Mapping[str, str]) -> bool:

@@ -39,7 +39,16 @@ from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import BINARY, FORM, Answer, Body, Parameter
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
-from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
+from router.protocols.queries import (
+    AFTER,
+    ORDER,
+    is_newest_first,
+    known_parameters,
+    limit_in,
+    number_in,
+    number_of,
+    page_limit,
+)
 
 _MAX_PLACE: Final = 10**9 - 1
 _PLACE: Final = Parameter(
@@ -136,10 +145,7 @@ async def cancel_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp
 @MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,), scope=Scope.INFERENCE, is_private=True)
 async def list_ends(request: AnyRequest, batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """List the lines of a batch that have ended."""
-    text = request.query_params.get("after", "0")
-    place = number_in(text, 0, _MAX_PLACE)
-    if place is None:
-        raise InvalidRequestError(f"after: {text!r:.40} is no whole number from 0 on", "after")
+    place = number_of(request.query_params, "after", least=0, most=_MAX_PLACE, default=0)
     batch = await _found(batches, batch_id)
     ends = await batches.store.call(lambda store: store.ended_after(batch.batch_id, place, _MAX_ENDS))
     return json_reply(EndList(ends))

@@ -19,7 +19,6 @@ from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import chosen_scenarios, unseen_scenarios
-from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.http.streaming import SSE
@@ -30,10 +29,11 @@ from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream
 from router.protocols.jobs import job_stream
 from router.protocols.parts import AnyRequest, BenchesPart, ConversionsPart, PullsPart, ServerPart, ServingPart
-from router.protocols.queries import number_in, page_limit
+from router.protocols.queries import limit_in, number_in, page_limit
 
 MAX_PULL_ID: Final = 10**15 - 1
 MAX_LIMIT: Final = 1000
+_DEFAULT_LIMIT: Final = 50
 _MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -194,10 +194,7 @@ async def stop_bench(benches: BenchesPart) -> ASGIApp:
 async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
     """List benchmarks, newest first."""
     model = request.query_params.get("model")
-    text = request.query_params.get("limit", "50")
-    limit = number_in(text, 1, MAX_LIMIT)
-    if limit is None:
-        raise InvalidRequestError(f"limit: {text!r:.20} is no number from 1 to {MAX_LIMIT}", "limit")
+    limit = limit_in(request.query_params, most=MAX_LIMIT, default=_DEFAULT_LIMIT)
     return json_reply(BenchList(benches=await benches.heads(model, limit), running=benches.running))
 
 

@@ -7,7 +7,6 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.caller import Scope, current_caller
 from router.http.ignored import noting_ignored
@@ -18,7 +17,7 @@ from router.keys.store import KeyUsage
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest, KeysPart, ServingPart
-from router.protocols.queries import number_in
+from router.protocols.queries import number_of
 
 _DEFAULT_DAYS: Final = 30
 _DAYS: Final = Parameter(
@@ -72,11 +71,7 @@ async def get_own_key(request: AnyRequest, keys: KeysPart) -> ASGIApp:
 
 
 def _days(request: AnyRequest) -> int:
-    text = request.query_params.get("days", str(_DEFAULT_DAYS))
-    days = number_in(text, 1, MAX_DAYS)
-    if days is None:
-        raise InvalidRequestError(f"days: {text!r:.20} is no number from 1 to {MAX_DAYS}", "days")
-    return days
+    return number_of(request.query_params, "days", most=MAX_DAYS, default=_DEFAULT_DAYS)
 
 
 KEY_ROUTES: Final = (list_keys, create_key, revoke_key, get_key_usage, get_own_key)

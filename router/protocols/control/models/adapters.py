@@ -19,7 +19,7 @@ from router.models.adapter_report import AdapterReport, adapter_report
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest, EditingPart, ServingPart
-from router.protocols.queries import model_in_query
+from router.protocols.queries import known_parameters, model_in_query
 
 _PATH: Final = "/v1/mlxr/models/adapters"
 _OF_MODEL: Final = Parameter(name="model", type=str, what="Only those of this one.")
@@ -63,7 +63,7 @@ class AdapterForget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 @MLXR_API.get(_PATH, AdapterList, query=(_OF_MODEL,), scope=Scope.MODELS, is_private=True)
 async def list_adapters(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the LoRA adapters, and why one cannot be used now."""
-    reference = model_in_query(request.query_params)
+    reference = model_in_query(known_parameters(request, _OF_MODEL.name))
     models = serving.models.list() if reference is None else (serving.models.named(reference),)
     return json_reply(await _listed(tuple(adapter for model in models for adapter in model.adapters)))
 

@@ -15,7 +15,6 @@ from registry.errors import ModelNotFoundError
 from registry.settings import KVType
 from registry.threads import in_thread
 from router.config import Config
-from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.caller import Scope
 from router.models.targets import Purpose
@@ -24,7 +23,7 @@ from router.placement.memory import MemoryBudget, this_machine
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest, ServingPart
-from router.protocols.queries import engine_in, model_in_query, number_in
+from router.protocols.queries import engine_in, known_parameters, model_in_query, number_of
 from router.protocols.serving import RequestService
 from router.workers.memory_check import reclaimable_bytes
 
@@ -60,10 +59,10 @@ class ModelFits(msgspec.Struct, frozen=True, kw_only=True):
 @MLXR_API.get("/v1/mlxr/models/fit", ModelFits, query=_QUERY, scope=Scope.MODELS, is_private=True)
 async def get_fit(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Tell how much memory models take on each engine, and whether that is there once what is loaded has gone."""
-    given = request.query_params
+    given = known_parameters(request, *(each.name for each in _QUERY))
     wishes = FitWishes(
-        context_length=_number(given.get("context_length"), "context_length", MAX_CONTEXT),
-        parallel=_number(given.get("parallel"), "parallel", MAX_PARALLEL),
+        context_length=number_of(given, "context_length", most=MAX_CONTEXT, default=None),
+        parallel=number_of(given, "parallel", most=MAX_PARALLEL, default=None),
         kv_type=given.get("kv_type"),
     )
     reference, engine, adapter = model_in_query(given), engine_in(given), None
@@ -125,10 +124,3 @@ def _look(
             for model in models
         ),
     )
-
-
-def _number(text: str | None, name: str, most: int) -> int | None:
-    number = None if text is None else number_in(text, 1, most)
-    if text is not None and number is None:
-        raise InvalidRequestError(f"{name}: {text!r:.40} is no number from 1 to {most}", name)
-    return number

@@ -28,6 +28,8 @@ async def test_what_is_wished_for_counts(front: FakeFront) -> None:
     usual = await needs(context_length="64")
     assert usual["context"] == 64
     assert (await needs(context_length="64", parallel="3"))["parallel"] == 3
+    misspelt = await front.client.get(FIT, params={"context": "64"})
+    assert misspelt.headers["x-mlxr-ignored"] == "?context"
 
 
 @pytest.mark.parametrize(
