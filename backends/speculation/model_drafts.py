@@ -89,8 +89,9 @@ class ModelDrafts:
 
     def rests(self) -> bool:
         """Tell whether nothing is to be asked in this step, because nothing would have paid just now."""
-        self._num_resting -= self._num_resting > 0
-        return self._num_resting > 0
+        is_resting = self._num_resting > 0
+        self._num_resting -= is_resting
+        return is_resting
 
     def planned(self, candidates: Many[Candidate], max_rows: int) -> Planned:
         """Return what pays.

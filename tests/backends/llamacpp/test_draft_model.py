@@ -5,23 +5,27 @@ from collections.abc import Sequence as Tokens
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import msgspec
 import numpy as np
 import pytest
 
 from backends.base import LoadedEngine
 from backends.errors import LoadError
+from backends.llamacpp.drafting import loading as loading_drafts
 from backends.llamacpp.drafting.model import DraftModel
+from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.logits import Logits, Matcher
 from backends.sequence import Sequence
 from backends.speculation.drafter import Wish
 from backends.wire.load import DraftSpec, LoadSpec
 from backends.wire.messages import Failed
 from backends.wire.request import SamplingParams, SpeculationMode
-from tests.support import tiny_model
+from registry.gguf import vocabulary
+from tests.support import tiny_model, tiny_recurrent, tiny_windowed
 from tests.support.bare_engine import load, text_ids
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver
-from tests.support.tiny_model import BOS_ID, write_gguf
+from tests.support.tiny_model import BOS_ID, EOS_ID, write_gguf
 
 OFF, DRAFT, AUTO = SpeculationMode.OFF, SpeculationMode.DRAFT, SpeculationMode.AUTO
 NUM_TOKENS = 40
@@ -30,8 +34,12 @@ Loading = Callable[..., LoadedEngine]
 
 def sure_model(path: Path, seed: int = 0) -> Path:
     """Write a tiny model whose likeliest token is far likelier than the others; random weights alone are not so."""
+    return write_gguf(path, name=path.stem, tensors=sure_weights(seed))
+
+
+def sure_weights(seed: int = 0) -> tiny_model.Tensors:
     tensors = tiny_model.weights(seed)
-    return write_gguf(path, name=path.stem, tensors=tensors | {"output": tensors["output"] * 5})
+    return tensors | {"output": tensors["output"] * 5}
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +295,24 @@ def test_an_unlikely_draft_ends_early(loading: Loading, twin: Path) -> None:
     assert len(short) < len(whole)
 
 
+def test_a_draft_ends_with_the_answer(loading: Loading, twin: Path, tmp_path: Path) -> None:
+    (whole,) = drafter_of(loading(twin)).draft([Wish(sequence_of(text_ids(30)), 8, 100)], 0.0).tokens
+    tensors = sure_weights()
+    tensors["output"][[EOS_ID, whole[2]]] = tensors["output"][[whole[2], EOS_ID]]
+    drafter = drafter_of(loading(write_gguf(tmp_path / "ending.gguf", tensors=tensors)))
+    (draft,) = drafter.draft([Wish(sequence_of(text_ids(30)), 8, 100)], 0.0).tokens
+    assert draft == (*whole[:2], EOS_ID)
+
+
+def test_it_computes_with_as_many_threads_as_the_main_model(loading: Loading, twin: Path) -> None:
+    engine = loading(twin)
+    assert isinstance(engine, LoadedLlamaCpp)
+    engine._threads.num = 2
+    drafter = drafter_of(engine)
+    drafter.draft([Wish(sequence_of(text_ids(30)), 1, 100)], 0.0)
+    assert llama_cpp.llama_n_threads(drafter._context) == 2
+
+
 def test_the_loaded_model_tells_what_drafts_for_it(loading: Loading, twin: Path) -> None:
     model = loading(twin).model
     assert model.draft is not None
@@ -314,6 +340,42 @@ def test_without_its_draft_model_a_model_runs_and_says_so(
     assert (failed.code, failed.param) == ("unsupported_by_model", "speculation")
     assert told in failed.message
     assert driver.answer("a", speculation=AUTO).reason
+
+
+def test_a_model_whose_cache_cannot_be_cut_neither_drafts_nor_is_drafted_for(loading: Loading, tmp_path: Path) -> None:
+    path = tiny_recurrent.write_gguf(tmp_path / "recurrent.gguf")
+    engine = loading(path)
+    assert engine.drafter is None
+    assert engine.model.why_no_draft_model == "'small' cannot draft: its cache cannot be cut behind a wrong token"
+    spec = LoadSpec(model_path=str(path), context_length=64, draft=DraftSpec(name="small", model_path=str(path)))
+    main = load("llamacpp", spec)
+    assert (main.drafter, main.model.why_no_draft_model) == (None, main.model.why_no_drafts)
+    main.close()
+
+
+def test_a_file_that_cannot_be_loaded_is_told_and_the_model_runs_without(loading: Loading, tmp_path: Path) -> None:
+    (tmp_path / "damaged.gguf").write_bytes(b"GGUF")
+    engine = loading(tmp_path / "damaged.gguf")
+    assert engine.drafter is None
+    assert "damaged.gguf" in (engine.model.why_no_draft_model or "")
+    assert EngineDriver(engine).answer("a").reason
+
+
+def test_one_that_sees_a_window_can_be_cut_anywhere(loading: Loading, tmp_path: Path) -> None:
+    drafter = drafter_of(loading(tiny_windowed.write_gguf(tmp_path / "windowed.gguf")))
+    for number in range(4):
+        sequence = sequence_of(text_ids(200, seed=number), number)
+        while not drafter.draft([Wish(sequence, 1, 500)], 0.0).tokens[0]:
+            pass  # it is read in several calls
+        drafter.forget(number)
+    assert drafter.num_missing(sequence_of([*text_ids(40), 65], 5)) == 1
+    slot = drafter._slots[5].number
+    first, last = llama_cpp.llama_memory_seq_pos_min, llama_cpp.llama_memory_seq_pos_max
+    assert (first(drafter._memory, slot), last(drafter._memory, slot)) == (0, 39), "others took no cells of it"
+
+
+def test_vocabularies_may_differ_as_much_as_when_a_draft_model_is_set() -> None:
+    assert loading_drafts.MAX_SIZE_DIFFERENCE == vocabulary.MAX_SIZE_DIFFERENCE
 
 
 def test_another_vocabulary_is_refused_by_what_differs(loading: Loading, tmp_path: Path) -> None:

@@ -176,6 +176,14 @@ def test_what_one_wants_whatever_it_costs_is_not_invested_in_another() -> None:
     assert drafts.drafted([None, other], 0.3).cpu_s == drafter.spent_s > 10 * STEP_S, "all of it counts as its own"
 
 
+def test_where_nothing_pays_nothing_is_asked_for_some_steps() -> None:
+    drafts = ModelDrafts(SimulatedDrafter(1.0, rights(1.0)), DraftWorth())
+    drafts.start(1)
+    assert not drafts.rests()
+    assert drafts.planned([Candidate(sequence_of(50), 15, MAX_CREDIT)], 512).wishes == [None]
+    assert [drafts.rests() for _ in range(8)] == [True] * 7 + [False]
+
+
 def test_without_a_drafter_that_mode_drafts_nothing() -> None:
     speculation = speculation_of(None, DRAFT)
     sequence = sequence_of(50)

@@ -36,8 +36,16 @@ class Allowing(Matcher):
         return False
 
 
-def speculation_of(mode: SpeculationMode = LOOKUP, max_sequences: int = 4, step_tokens: int = 64) -> Speculation:
-    limits = BatchLimits(max_sequences=max_sequences, num_slots=max_sequences, num_cells=1000, step_tokens=step_tokens)
+def speculation_of(
+    mode: SpeculationMode = LOOKUP, max_sequences: int = 4, step_tokens: int = 64, max_drafted: int | None = None
+) -> Speculation:
+    limits = BatchLimits(
+        max_sequences=max_sequences,
+        num_slots=max_sequences,
+        num_cells=1000,
+        step_tokens=step_tokens,
+        max_drafted=max_drafted,
+    )
     return Speculation(limits, mode, {END_ID})
 
 
@@ -65,6 +73,13 @@ def drafts(speculation: Speculation, *sequences: Sequence, num_free_cells: int =
     assert drafted.evicted == plan.evicted
     assert [chunk._replace(draft=()) for chunk in drafted.chunks] == list(chunks)
     return [chunk.draft for chunk in drafted.chunks]
+
+
+def test_an_engine_that_drafts_for_one_alone_is_given_no_drafts_of_two() -> None:
+    speculation = speculation_of(max_drafted=1)
+    first, second = (decoding(speculation, sequence_id=number) for number in (1, 2))
+    assert drafts(speculation, first, second) == [(), ()]
+    assert drafts(speculation, first) != [()]
 
 
 def test_what_repeats_itself_is_drafted() -> None:
