@@ -1,5 +1,6 @@
 """The last requests, as they came and as the template writes them."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -79,7 +80,17 @@ async def test_one_whose_model_has_gone_is_not_loaded_for_a_look(front: FakeFron
 
 @with_front(config=KEEPS_TWO)
 async def test_what_runs_is_shown_and_what_is_kept_goes_when_that_is_switched_off(front: FakeFront) -> None:
-    await front.chat()
+    front.fleet.hold("decode")
+    answering = asyncio.create_task(front.chat())
+    running: dict[str, Any] = {}
+    while running.get("engine") is None:
+        running = next(iter((await front.client.get(LIST)).json()["requests"]), {})
+    assert (running["status"], running["error"], running["model"]) == (None, None, "m")
+    assert (await inspected(front, running["id"]))["prompts"] is not None
+    front.fleet.let_go("decode")
+    await answering
+    (ended,) = (await front.client.get(LIST)).json()["requests"]
+    assert (ended["id"], ended["status"]) == (running["id"], 200)
     front.fleet.current_config.take_over(make_config())
     assert (await front.client.get(LIST)).json() == {"num_kept": 0, "requests": []}
     assert not front.services.serving.inspector._kept
