@@ -3,6 +3,7 @@
 For all protocols. Nothing is fetched: a document comes with the request, or was sent before.
 """
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -49,6 +50,19 @@ class SentDocument(msgspec.Struct, frozen=True, kw_only=True):
     file_id: str | None = None
 
 
+class ShownDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A document as a model is shown it.
+
+    Attributes:
+        text: Not quoted yet.
+        pictures: Of pages without text, data: URIs.
+    """
+
+    name: str
+    text: str
+    pictures: tuple[str, ...]
+
+
 class DocumentInputs:
     """Reads the documents of requests.
 
@@ -61,19 +75,25 @@ class DocumentInputs:
         self.reader = reader
         self.read_file: ReadNamedFile | None = None
 
-    async def read(self, sent: SentDocument) -> Document:
-        """Return a document.
+    async def read(self, sent: SentDocument, *, max_pictures: int) -> ShownDocument:
+        """Return what a model is shown of a document.
+
+        Args:
+            max_pictures: How many of its pages may be shown as pictures.
 
         Raises:
-            DocumentError: It cannot be read; the error names its field.
+            DocumentError: It cannot be read, or says nothing; the error names its field.
             QueueFullError: Too many wait already.
         """
-        field = "file_data" if sent.data is not None else "file_id"
-        path = f"{sent.place}.{field}"
+        path = f"{sent.place}.{'file_id' if sent.data is None else 'file_data'}"
         try:
-            return await self._read(sent)
+            found = await self._read(sent)
+            path = sent.place
+            pictures = found.pictures[:max_pictures]
+            text = found.shown_text(len(pictures))
         except DocumentError as exc:
             raise DocumentError(f"{path}: {exc}", path) from exc
+        return ShownDocument(name=found.name, text=text, pictures=tuple(map(_picture_uri, pictures)))
 
     async def _read(self, sent: SentDocument) -> Document:
         owner, config = current_caller().key_id, self.reader.config
@@ -99,6 +119,10 @@ class DocumentInputs:
         except FileNotFoundHereError as exc:
             raise DocumentError(str(exc)) from exc
         return await self.reader.read(sent.name or name, data, owner)
+
+
+def _picture_uri(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def _decoded(text: str, name: str | None, max_bytes: int) -> tuple[str | None, bytes]:

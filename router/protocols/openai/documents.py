@@ -3,7 +3,6 @@
 Source: OpenAI API reference, "Create chat completion": `messages[].content[].file`.
 """
 
-import base64
 from typing import Final
 
 from router.documents.quoting import quoted_document
@@ -35,7 +34,7 @@ async def read_files(documents: DocumentInputs, messages: list[ChatMessage], *, 
     for index, message in enumerate(messages):
         if not isinstance(message.content, list):
             continue
-        pictures: list[bytes] = []
+        pictures: list[str] = []
         for at, part in enumerate(message.content):
             if _is_file(part):
                 place = f"messages[{index}].content[{at}].file"
@@ -50,21 +49,19 @@ def _is_file(part: TextPart) -> bool:
 
 async def _read_file(
     documents: DocumentInputs, part: TextPart, place: str, *, is_asked: bool, max_pictures: int
-) -> tuple[bytes, ...]:
+) -> tuple[str, ...]:
     """Read one, and return the pictures that the model is to be shown of it."""
     file = part.file or ChatFile()
-    name, data, file_id = file.filename, file.file_data, file.file_id
+    sent = SentDocument(place=place, name=file.filename, data=file.file_data, file_id=file.file_id)
     try:
-        found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=file_id))
-        pictures = found.pictures[:max_pictures]
-        text = quoted_document(found.name, found.shown_text(len(pictures)))
-    except DocumentError as exc:
+        shown = await documents.read(sent, max_pictures=max_pictures)
+    except DocumentError:
         if is_asked:
-            raise exc if exc.param else DocumentError(f"{place}: {exc}", place) from exc
+            raise
         return ()
-    part.type, part.text, part.file = "text", text, None
-    return pictures
+    part.type, part.text, part.file = "text", quoted_document(shown.name, shown.text), None
+    return shown.pictures
 
 
-def _picture_part(picture: bytes) -> TextPart:
-    return TextPart(type="image_url", image_url=f"data:image/png;base64,{base64.b64encode(picture).decode()}")
+def _picture_part(uri: str) -> TextPart:
+    return TextPart(type="image_url", image_url=uri)

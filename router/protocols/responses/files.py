@@ -5,7 +5,6 @@ They are kept as what was read of them: the same text in every turn, and no file
 Source: OpenAI API reference, "Create a model response", `input_file`; `text` is mlxr's own.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -79,7 +78,7 @@ async def read_files(
         QueueFullError: Too many wait to be read already.
     """
     for item, path in zip(items, paths, strict=True):
-        pictures: list[bytes] = []
+        pictures: list[str] = []
         for part, place in parts_in(item, path):
             if part["type"] == FILE and part["text"] is None:
                 room = max_pictures - len(pictures)
@@ -95,24 +94,22 @@ def shown_file(part: dict[str, Any]) -> str:
 
 async def _read_file(
     documents: DocumentInputs, part: dict[str, Any], place: str, *, is_asked: bool, max_pictures: int
-) -> Sequence[bytes]:
+) -> tuple[str, ...]:
     """Read one, and return the pictures that the model is to be shown of it."""
     data, name = part.pop("file_data"), part["filename"]
+    sent = SentDocument(place=place, name=name, data=data, file_id=part["file_id"])
     try:
-        found = await documents.read(SentDocument(place=place, name=name, data=data, file_id=part["file_id"]))
-        pictures = found.pictures[:max_pictures]
-        part["text"] = found.shown_text(len(pictures))
-        part["filename"] = found.name
-    except DocumentError as exc:
+        shown = await documents.read(sent, max_pictures=max_pictures)
+    except DocumentError:
         if is_asked:
-            raise exc if exc.param else DocumentError(f"{place}: {exc}", place) from exc
+            raise
         words = in_words(FILE, place, name, _UNUSABLE)
         part.clear()
         part |= {"type": "input_text", "text": words}
         return ()
-    return pictures
+    part |= {"filename": shown.name, "text": shown.text}
+    return shown.pictures
 
 
-def _picture_part(picture: bytes) -> dict[str, Any]:
-    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    return kept_image({"image_url": url})
+def _picture_part(uri: str) -> dict[str, Any]:
+    return kept_image({"image_url": uri})
