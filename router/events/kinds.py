@@ -63,7 +63,7 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     job: str
     id: str
     subject: str | None = None
-    state: Literal["running", "done", "failed", "stopped"] = "running"
+    state: Literal["running", "done", "failed", "stopped"]
     share: float | None = None
     message: str | None = None
 

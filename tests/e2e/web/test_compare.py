@@ -11,7 +11,7 @@ from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -248,6 +248,46 @@ def test_measuring_starts_the_benchmark_on_the_prompt(visit: Callable[..., Visit
     row = page.locator(".bench tr", has_text="Writing").first
     assert " ".join(row.locator("td").nth(1).inner_text().split()) == expected
     assert opened.accessibility() == []
+
+
+def begin_unheard(gateway: GatewayProcess, body: Any) -> str:
+    """Start a benchmark, and hang up when it has begun; return what came."""
+    came = ""
+    with gateway.client() as client, client.stream("POST", "/v1/mlxr/bench", json=body) as answer:
+        for piece in answer.iter_text():
+            came += piece
+            if '"started"' in came and came.endswith("\n\n"):
+                break
+    return came
+
+
+def test_a_benchmark_whose_stream_breaks_is_followed_by_events(
+    visit: Callable[..., Visit], gateway: GatewayProcess
+) -> None:
+    page = open_pair(visit())
+    ask_both(page, "first-question to be measured without a stream")
+
+    def broken(route: "Route") -> None:
+        body = begin_unheard(gateway, route.request.post_data_json)
+        route.fulfill(body=body, content_type="text/event-stream")
+
+    page.route("**/v1/mlxr/bench", broken, times=1)
+    page.get_by_role("button", name="Measure", exact=True).click()
+    page.locator(".bench table").nth(1).wait_for()
+    newest_id = gateway.get("/v1/mlxr/bench")["benches"][0]["bench_id"]
+    page.locator(".bench").get_by_text(newest_id).wait_for()
+
+
+def test_a_benchmark_that_the_server_has_forgotten_is_not_waited_for(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = open_pair(opened)
+    ask_both(page, "first-question to be measured in vain")
+    started = 'data: {"type": "started", "bench_id": "bench_gone"}\n\n'
+    page.route("**/v1/mlxr/bench", lambda route: route.fulfill(body=started, content_type="text/event-stream"))
+    page.get_by_role("button", name="Measure", exact=True).click()
+    page.locator(".outcome").get_by_role("alert").filter(has_text="bench_gone").wait_for()
+    assert page.get_by_role("button", name="Measure", exact=True).is_enabled()
+    opened.expect_refusals()
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -109,6 +109,7 @@ async def test_a_job_is_told_from_its_beginning_by_steps_to_its_end(front: FakeF
         go_on.set()
         end = await events.next()
     assert told[0] == {**told[0], "type": "job", "job": "pull", "id": "7", "subject": "owner/name"}
+    assert {each["state"] for each in [*told, job]} == {"running"}
     assert [each.get("share") for each in told] == [None, *(round(step * 0.05, 2) for step in range(21))]
     assert job["share"] == 1.0
     assert end["state"] == "done"
@@ -155,7 +156,7 @@ async def test_the_end_of_the_server_ends_the_stream(front: FakeFront) -> None:
 
 def _lines(told: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     jobs = [each for each in told if each["type"] == "job"]
-    return [(each["job"], each["subject"], each.get("state"), each.get("share")) for each in jobs]
+    return [(each["job"], each["subject"], each["state"], each.get("share")) for each in jobs]
 
 
 @with_front(llamacpp=FakeOptions(answer_tokens=3))
@@ -165,7 +166,7 @@ async def test_a_background_response_is_told_from_its_beginning_to_its_end(front
     async with events_of(front) as events:
         response_id = (await front.client.post("/v1/responses", json=body)).json()["id"]
         begun = (await events.until(type="job"))[-1]
-        assert (begun["id"], begun["subject"]) == (response_id, "m")
+        assert (begun["id"], begun["subject"], begun["state"]) == (response_id, "m", "running")
         assert (await snapshot_of(front))["jobs"] == [begun]
         front.fleet.let_go("decode")
         assert _lines(await events.until(type="job")) == [("response", "m", "done", None)]
@@ -189,8 +190,8 @@ async def test_a_batch_is_told_by_steps_to_its_end(front: FakeFront) -> None:
         told = await events.until(state="done")
     assert told[-1]["id"] == batch_id
     assert _lines(told) == [
-        ("batch", url, None, None),
-        *(("batch", url, None, share) for share in (0.25, 0.5, 0.75, 1.0)),
+        ("batch", url, "running", None),
+        *(("batch", url, "running", share) for share in (0.25, 0.5, 0.75, 1.0)),
         ("batch", url, "done", None),
     ]
     assert (await snapshot_of(front))["jobs"] == []

@@ -1,7 +1,7 @@
 // The benchmark that a round started: followed to its end, also where its stream breaks.
 import { effect, signal } from "../vendor/preact.js";
 import { contestant } from "./sides.js";
-import { ask, askJson, follow } from "../core/api.js";
+import { ApiError, ask, askJson, follow } from "../core/api.js";
 import { jobs } from "../core/server.js";
 import { options } from "../core/settings.js";
 import { announce } from "../core/status.js";
@@ -52,14 +52,16 @@ export async function measure(round) {
   const { model } = round.entries[0].side;
   measurement.value = { roundId: round.id, model, state: "running", share: 0, what: "", benchId: null, isBroken: false, run: null, error: null };
   announce(texts.measure.begins);
-  try {
-    await follow("/v1/mlxr/bench", { body: optionsOf(round) }, ({ data }) => onEvent(data));
-    if (measurement.value?.state === "running" && measurement.value.benchId === null) throw new Error(texts.error.network);
-  } catch (error) {
-    // One that has begun goes on without its reader.
-    if (measurement.value?.benchId) change({ isBroken: true });
-    else change({ state: "failed", error: error instanceof Error ? error.message : String(error) });
-  }
+  let isOver = false;
+  let broken = new ApiError(texts.error.network);
+  await follow("/v1/mlxr/bench", { body: optionsOf(round) }, ({ data }) => {
+    isOver ||= ["done", "failed"].includes(data.type);
+    onEvent(data);
+  }).catch((error) => (broken = error));
+  if (isOver) return;
+  // One that has begun goes on without its reader.
+  if (measurement.value?.benchId) change({ isBroken: true });
+  else change({ state: "failed", error: broken.message });
 }
 
 /** @param {import("../../types/api.js").components["schemas"]["mlxr.BenchStarted" | "mlxr.BenchStep" | "mlxr.BenchDone" | "mlxr.BenchFailed" | "mlxr.BenchSampled"]} event */
@@ -78,16 +80,23 @@ async function readRun(benchId) {
     change({ state: "done", run });
     announce(texts.measure.ended);
   } catch (error) {
-    change({ state: "failed", error: String(error) });
+    change({ state: "failed", error: /** @type {Error} */ (error).message });
   }
+}
+
+/** Read one of which no event tells: a server that was started anew runs it no more. @param {string} benchId */
+async function readIfOver(benchId) {
+  const { running } = await askJson("/v1/mlxr/bench?limit=1");
+  if (running !== benchId) await readRun(benchId);
 }
 
 effect(() => {
   const { state, benchId, isBroken, model } = measurement.value ?? {};
-  const told = [...jobs.value.values()].find((each) => each.job === "bench" && each.id === model); // known by its model
-  if (!told || told.state === "running" || state !== "running" || !benchId || !isBroken) return;
-  if (told.state === "failed") change({ state: "failed", error: told.message ?? texts.error.network });
-  else readRun(benchId);
+  if (state !== "running" || !benchId || !isBroken) return;
+  const told = jobs.value.get(`bench ${model}`); // known by its model
+  if (!told) readIfOver(benchId).catch(() => {}); // a server that is back tells its jobs anew
+  else if (told.state === "failed") change({ state: "failed", error: told.message ?? texts.error.network });
+  else if (told.state !== "running") readRun(benchId);
 });
 
 export const stopMeasuring = () => ask("/v1/mlxr/bench/stop", { method: "POST" });
