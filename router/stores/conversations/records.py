@@ -124,7 +124,9 @@ def text_of(item: Item) -> str:
 
 def said_in(item: Item) -> str:
     """Return the same with the names of documents in their places."""
-    texts = (f"[{part['filename']}]" if part["type"] == "input_file" else part["text"] for part in _parts(item))
+    texts = (
+        f"[{part['filename'] or 'document'}]" if part["type"] == "input_file" else part["text"] for part in _parts(item)
+    )
     return "\n".join(texts)
 
 

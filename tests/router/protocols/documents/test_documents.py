@@ -161,6 +161,11 @@ async def test_later_turns_know_a_document_without_reading_it_again(front: FakeF
     listed = (await front.client.get("/v1/mlxr/conversations?q=answer")).json()["conversations"]
     assert [each["id"] for each in listed] == [made], "what documents say is found"
     assert listed[0]["title"] == "[report.docx] What is it?"
+    nameless = {"type": "input_file", "text": "what was read before"}
+    created = (await front.client.post("/v1/conversations", json={"items": asking(nameless)})).json()["id"]
+    assert (await front.client.get(f"/v1/mlxr/conversations/{created}")).json()["conversation"]["title"] == (
+        "[document] What is it?"
+    )
     current.take_over(config)
     added = {"items": asking(part)}
     assert (await front.client.post(f"/v1/conversations/{made}/items", json=added)).status_code == 200
