@@ -27,6 +27,8 @@ MAX_WAITING_BYTES: Final = 128 << 20
 _BUSY_RETRY_S: Final = 5.0
 _QUICK_BYTES: Final = 1 << 20
 """What is longer is hashed on a thread."""
+_LEAST_S: Final = 1.0
+"""Between two looks at what is too old."""
 _ID_CHARS: Final = 32
 _OVERHEAD_BYTES: Final = 1000
 
@@ -88,6 +90,7 @@ class DocumentReader:
         self._read_one = read
         self._kept = KeptDocuments(clock)
         self._turn = asyncio.Lock()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._num_waiting_bytes = 0
 
     @property
@@ -153,7 +156,15 @@ class DocumentReader:
             pictures=tuple(reading.pictures),
         )
         self._kept.put((owner, document_id), document, self.config)
+        if self._sweeping is None:
+            self._sweep()
         return document
+
+    def _sweep(self) -> None:
+        """Let go of what is too old, also where nobody looks any more, and come back as long as something is kept."""
+        left_s = self._kept.sweep(self.config)
+        loop = asyncio.get_running_loop()
+        self._sweeping = None if left_s is None else loop.call_later(max(left_s, _LEAST_S), self._sweep)
 
 
 class KeptDocuments:
@@ -170,7 +181,7 @@ class KeptDocuments:
 
     def get(self, key: tuple[str | None, str], config: DocumentsConfig) -> Document | None:
         """Return one, by its owner and id."""
-        self._sweep(config)
+        self.sweep(config)
         found = self._documents.get(key)
         if found is None:
             return None
@@ -185,7 +196,7 @@ class KeptDocuments:
         num_bytes = len(document.markdown.encode()) + sum(map(len, document.pictures)) + _OVERHEAD_BYTES
         self._documents[key] = (self._clock(), num_bytes, document)
         self.num_bytes += num_bytes
-        self._sweep(config)
+        self.sweep(config)
 
     def drop(self, key: tuple[str | None, str]) -> bool:
         """Forget one; tell whether it was there."""
@@ -194,13 +205,16 @@ class KeptDocuments:
             self.num_bytes -= found[1]
         return found is not None
 
-    def _sweep(self, config: DocumentsConfig) -> None:
-        oldest = self._clock() - config.keep_s
+    def sweep(self, config: DocumentsConfig) -> float | None:
+        """Forget what is too old or too much; return how many seconds the next one is good for, None = none is left."""
+        now = self._clock()
         while self._documents:
             key, (used_at, _, _) = next(iter(self._documents.items()))
-            if used_at >= oldest and self.num_bytes <= config.keep_bytes:
-                return
+            left_s = used_at + config.keep_s - now
+            if left_s >= 0 and self.num_bytes <= config.keep_bytes:
+                return left_s
             self.drop(key)
+        return None
 
 
 def too_large(config: DocumentsConfig) -> str:

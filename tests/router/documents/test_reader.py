@@ -117,6 +117,17 @@ async def test_what_is_kept_goes_by_age_and_size() -> None:
     assert reader.kept(third.document_id, None) is None
 
 
+@pytest.mark.slow
+async def test_what_is_too_old_goes_also_where_nobody_looks() -> None:
+    current = CurrentConfig(Config(documents=DocumentsConfig(keep_s=1)))
+    reader = DocumentReader(current, read=Child().read)
+    await reader.read("a.txt", b"one", None)
+    assert reader._kept.num_bytes > 0
+    await until(lambda: reader._kept.num_bytes == 0, "it has gone")
+    await reader.read("a.txt", b"one", None)
+    await until(lambda: reader._kept.num_bytes == 0, "it has gone once more")
+
+
 async def test_one_is_forgotten_when_that_is_asked() -> None:
     reader = reader_of(Child())
     found = await reader.read("a.txt", b"one", "k")
