@@ -7,6 +7,7 @@ import pytest
 
 from registry.store import Registry
 from router.config.paths import Paths
+from router.placement.memory import MemoryBudget
 from tests.router.cli.conftest import Mlxr
 from tests.support import tiny_model
 from tests.support.tiny_model import BOS_ID, write_gguf
@@ -88,3 +89,14 @@ def test_the_memory_that_it_takes_is_counted(pair: Mlxr) -> None:
     pair("models", "set", "big", "speculation=lookup")
     assert report()["draft_bytes"] == 0, "it would not be loaded"
     assert "DRAFT" in pair("models", "fit", "big").out
+
+
+def test_where_only_the_model_itself_fits_that_is_said(pair: Mlxr, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair("models", "set", "big", "draft=small")
+    (engine,) = json.loads(pair("models", "fit", "big", "--ctx", "256", "--json").out)["engines"]
+    alone_bytes = engine["required_bytes"] - engine["draft_bytes"]
+    for num_bytes, exit_code, fits in ((alone_bytes, 0, "without draft"), (alone_bytes - 1, 1, "no")):
+        budget = MemoryBudget(total_bytes=1 << 40, available_bytes=num_bytes)
+        monkeypatch.setattr("router.cli.models.fit.read_budget", lambda _, budget=budget: budget)
+        told = pair("models", "fit", "big", "--ctx", "256")
+        assert (told.exit_code, f"  {fits}  " in told.out) == (exit_code, True)
