@@ -41,8 +41,11 @@ _LAST_WORD_S = 1.0
 _HANDSHAKE_METHOD: Final = "GET"
 _SOCKET_METHOD: Final = "WEBSOCKET"
 
-POLLED_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/v1/metrics", "/v1/mlxr/status"})
-"""Asked for again and again by monitors and by our own commands: at level INFO they would bury the rest."""
+POLLED_PATHS: Final = frozenset(
+    {"/health", "/v1/health", "/ready", "/metrics", "/v1/metrics", "/v1/mlxr/status", "/v1/mlxr/requests"}
+)
+POLLED_FOLDER: Final = "/v1/mlxr/ui/codes/"
+"""Asked for again and again by monitors, by the page and by our own commands: at INFO they would bury the rest."""
 
 
 class AccessLog:
@@ -120,7 +123,8 @@ class AccessLog:
             self._ended.tell(exchange)
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
-        level = logging.DEBUG if scope["path"] in POLLED_PATHS else logging.INFO
+        is_polled = scope["path"] in POLLED_PATHS or scope["path"].startswith(POLLED_FOLDER)
+        level = logging.DEBUG if is_polled else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
         client = scope.get("client")

@@ -144,9 +144,10 @@ async def test_every_request_is_one_log_record_that_cannot_be_forged(
         agent = "User-Agent: x\tsk-abcdef123456 \x85\xe2\x80\xa8"
         await (await gateway.get("/v1/models/a%c2%85b%e2%80%a8c", agent)).reply()
         await (await gateway.get("/health?api_key=hidden")).reply()
+        await (await gateway.get("/v1/mlxr/ui/codes/code_1")).reply()
     records = [record for record in caplog.records if record.name == "tests.access"]
-    assert [record.levelname for record in records] == ["INFO", "DEBUG"]  # health is polled: it would bury the rest
-    first, second = (record.getMessage() for record in records)
+    assert [record.levelname for record in records] == ["INFO", "DEBUG", "DEBUG"]  # polled: it would bury the rest
+    first, second, _ = (record.getMessage() for record in records)
     assert re.fullmatch(r"[\x20-\x7e]+", first)
     assert "status=404" in first
     assert "sk-abcdef" not in first
