@@ -1,6 +1,7 @@
 """Documents that nobody should have to read: each is answered, by a text or a sentence, and nothing is left of it."""
 
 import re
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +12,8 @@ from router.errors import DocumentError
 from tests.support.document_reading import task_of
 from tests.support.hostile_documents import Hostile, hostile_documents
 
+THIS_MACHINES = Path("/etc/passwd").read_text(encoding="utf-8").splitlines()[-1]
+"""What some of them name, and none may show."""
 MOST_GROWTH_BYTES = 64 << 20
 """Of this process, which never parses one."""
 
@@ -29,7 +32,8 @@ def faults_of(case: Hostile, found: Reading | str) -> list[str]:
     """What is wrong with what became of one."""
     what, name, _, words = case
     if isinstance(found, Reading):
-        return [f"{what}: it was read"] if words else []
+        is_leaking = THIS_MACHINES in found.markdown
+        return [f"{what}: it was read"] if words or is_leaking else []
     faults = [] if words is None or words in found else [f"{what}: {found}"]
     if "timeout_s" in found or re.search(r"Traceback|\s/\w", found):
         faults.append(f"{what}: {found}")
