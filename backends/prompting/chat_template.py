@@ -6,7 +6,6 @@ bounds below keep it from the machine's time and memory. Never rendered in the g
 Source: transformers, docs "Chat templates" (the variables and helpers that templates rely on).
 """
 
-import contextlib
 import datetime as dt
 import json
 import resource
@@ -14,10 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jinja2
 import jinja2.exceptions
@@ -43,6 +42,8 @@ MAX_POWER_BITS = 64
 MAX_REPETITION = 1_000_000
 """Largest number used in a template: `'a' * 2e9` and `''.center(2e9)` take seconds and gigabytes."""
 
+
+T = TypeVar("T")
 
 # From a template's compilation (constants are folded there) and from its rendering; SyntaxError because Python allows
 # fewer nested blocks than Jinja.
@@ -118,11 +119,15 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = strftime_now
         try:
-            with _bounded():
-                self._template = environment.from_string(source)
-                self.variables = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
+            self._template, variables = _bounded(
+                lambda: (
+                    environment.from_string(source),
+                    jinja2.meta.find_undeclared_variables(environment.parse(source)),
+                )
+            )
         except _TEMPLATE_ERRORS as exc:
             raise TemplateError(f"the model's chat template is not valid: {_words(exc)}") from exc
+        self.variables = frozenset(variables)
         self._tokens = {"bos_token": bos_text, "eos_token": eos_text}
 
     def render(
@@ -153,9 +158,7 @@ class ChatTemplate:
             "add_generation_prompt": opens_turn,
         }
         try:
-            with _bounded():
-                text = self._template.render(variables)
-                text.encode()  # a template can write lone surrogates, which no tokenizer takes
+            return _bounded(lambda: _as_unicode(self._template.render(variables)))
         except _RefusedError as exc:
             raise PromptError(
                 f"the model's chat template refuses these messages: {_words(exc)}", param="messages"
@@ -164,7 +167,6 @@ class ChatTemplate:
             raise TemplateError(
                 f"the model's chat template failed on these messages: {_words(exc)}", param="messages"
             ) from exc
-        return text
 
 
 def check_template(source: str) -> None:
@@ -188,16 +190,18 @@ def _words(exc: BaseException) -> str:
     return str(exc).encode(errors="replace").decode() or type(exc).__name__
 
 
-@contextlib.contextmanager
-def _bounded() -> Iterator[None]:
-    """Raise TemplateError once the block has worked MAX_RENDER_S, MemoryError beyond MAX_RENDER_BYTES more addresses.
+def _bounded(work: Callable[[], T]) -> T:
+    """Return what `work` returns, unless it works longer than MAX_RENDER_S or takes more than MAX_RENDER_BYTES.
 
     In the main thread only: alarms come to no other, and the limit of memory is the process's. Memory on Linux only:
     macOS does not enforce the limit.
+
+    Raises:
+        TemplateError: It has worked MAX_RENDER_S.
+        MemoryError: It wants more than MAX_RENDER_BYTES of further addresses.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return work()
 
     is_over = False
     began_at = time.thread_time()
@@ -208,23 +212,38 @@ def _bounded() -> Iterator[None]:
             raise TemplateError(f"the model's chat template takes more than {MAX_RENDER_S:g} s of a processor")
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    previous = signal.signal(signal.SIGALRM, on_alarm)
-    # An error that comes while an object is destroyed is lost: the alarm comes again.
-    previous_timer = signal.setitimer(signal.ITIMER_REAL, MAX_RENDER_S, MAX_RENDER_S / 8)
+    bound = _address_bound(soft) if sys.platform == "linux" else None
+    previous = signal.getsignal(signal.SIGALRM)
+    previous_timer = signal.getitimer(signal.ITIMER_REAL)
+    # The alarm may come between any two steps. A call inside of `try` has no gap in which it misses `finally`, as the
+    # ends of a context manager have.
     try:
-        if sys.platform == "linux":
-            num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            bound = num_pages * resource.getpagesize() + MAX_RENDER_BYTES
-            bound = bound if soft == resource.RLIM_INFINITY else min(bound, soft)
+        signal.signal(signal.SIGALRM, on_alarm)
+        # An error that comes while an object is destroyed is lost: the alarm comes again.
+        signal.setitimer(signal.ITIMER_REAL, MAX_RENDER_S, MAX_RENDER_S / 8)
+        if bound is not None:
             resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
-        yield
+        return work()
     finally:
         is_over = True
-        if sys.platform == "linux":
+        if bound is not None:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         signal.setitimer(signal.ITIMER_REAL, *previous_timer)
+
+
+def _address_bound(soft: int) -> int:
+    """Return the limit of addresses that leaves MAX_RENDER_BYTES more than now, and no more than the one in force."""
+    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    bound = num_pages * resource.getpagesize() + MAX_RENDER_BYTES
+    return bound if soft == resource.RLIM_INFINITY else min(bound, soft)
+
+
+def _as_unicode(text: str) -> str:
+    """Return it; a template can write lone surrogates, which no tokenizer takes: UnicodeEncodeError."""
+    text.encode()
+    return text
 
 
 def _to_json(value: Any, indent: int | None = None, **_ignored: Any) -> str:

@@ -1,12 +1,18 @@
 """Chat templates: what honest ones need works, what hostile ones try ends as one error within the deadline."""
 
+import contextlib
 import datetime as dt
+import functools
 import gc
+import itertools
 import json
 import resource
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 import pytest
 
@@ -154,6 +160,48 @@ BROKEN = [
 ]
 
 
+def bounds() -> tuple[object, ...]:
+    return (
+        resource.getrlimit(resource.RLIMIT_AS),
+        signal.getsignal(signal.SIGALRM),
+        signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+    )
+
+
+class AlarmAt:
+    """An alarm that rings at the Nth call or return of what runs."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+        self.seen: list[str] = []
+        self.has_rung = False
+
+    def end_of(self, work: Callable[[], object]) -> type[Exception] | None:
+        """Return the kind of error with which it ends."""
+        sys.setprofile(self._on_event)
+        try:
+            work()
+        except TemplateError as exc:
+            return type(exc)
+        finally:
+            sys.setprofile(None)
+        return None
+
+    def _on_event(self, frame: FrameType, event: str, argument: object) -> None:
+        self.seen.append(f"{event} {frame.f_code.co_name} {argument!r}")
+        if len(self.seen) == self._place + 1:
+            self.has_rung = True
+            signal.raise_signal(signal.SIGALRM)
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[..., None]) -> Iterator[None]:
+    """Let a handler of one's own hear alarms, as the system's would end the process."""
+    previous = signal.signal(signal.SIGALRM, handler)
+    yield
+    signal.signal(signal.SIGALRM, previous)
+
+
 class TestHostileTemplates:
     @pytest.mark.parametrize("source", ESCAPES)
     def test_escapes_reach_nothing(self, source: str) -> None:
@@ -182,9 +230,11 @@ class TestHostileTemplates:
             render(source)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kib < 400 * 1024
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_alarm_that_is_lost_in_a_destructor_comes_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.05)
+        lost: list[sys.UnraisableHookArgs] = []
+        # Told to what is not written in Python: the next alarm cannot come in the midst of it, as in a test runner's.
+        monkeypatch.setattr(sys, "unraisablehook", lost.append)
         begun_at = time.monotonic()
 
         class Slow:
@@ -198,15 +248,30 @@ class TestHostileTemplates:
             while time.monotonic() - begun_at < WITHIN_S:
                 pass
 
-        with pytest.raises(TemplateError), chat_template._bounded():
-            work()
+        with pytest.raises(TemplateError):
+            chat_template._bounded(work)
+        assert [each.exc_type for each in lost] == [TemplateError]
+
+    def test_whenever_an_alarm_comes_the_bounds_are_lifted_afterwards(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between any two calls and returns, also the last, where it finds nothing that it could end."""
+        monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.0)
+        ends = []
+        with handled(lambda *_: None):
+            before = bounds()
+            for place in itertools.count():
+                alarm = AlarmAt(place)
+                ends.append(alarm.end_of(lambda: chat_template._bounded(time.thread_time)))
+                assert bounds() == before, alarm.seen
+                if not alarm.has_rung:
+                    break
+        assert ends.count(TemplateError) > 2
 
     def test_a_wait_for_the_processor_is_not_held_against_a_template(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with chat_template._bounded():
-            signal.raise_signal(signal.SIGALRM)  # as it comes by the clock, though this thread has not worked so long
+        ring = functools.partial(signal.raise_signal, signal.SIGALRM)
+        chat_template._bounded(ring)  # as it comes by the clock, though this thread has not worked so long
         monkeypatch.setattr(chat_template, "MAX_RENDER_S", 0.0)  # it has now
-        with pytest.raises(TemplateError, match="of a processor"), chat_template._bounded():
-            signal.raise_signal(signal.SIGALRM)
+        with pytest.raises(TemplateError, match="of a processor"):
+            chat_template._bounded(ring)
 
     @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
     def test_whatever_is_wrong_is_one_kind_of_error(self, source: str) -> None:
