@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from tests.support.gateway_process import GatewayProcess, environment, run_cli
+from tests.support.plain_http import answer_on
 from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
@@ -135,7 +136,7 @@ def test_more_connections_than_a_macs_limit_of_open_files_are_all_answered(home:
         ]
         for connection in connections:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert {connection.recv(12) for connection in connections} == {b"HTTP/1.1 200"}
+        assert {answer_on(connection)[0] for connection in connections} == {200}
         answer = httpx.post(
             f"http://127.0.0.1:{port}/v1/chat/completions",
             json={**CHAT, "model": "tiny@llamacpp"},

@@ -16,6 +16,7 @@ from openai._constants import INITIAL_RETRY_DELAY
 
 from router.config import LimitsConfig
 from tests.support.gateway_process import GatewayProcess, run_cli, sse_events
+from tests.support.plain_http import answer_on
 from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
@@ -124,8 +125,8 @@ def test_a_server_that_was_held_up_takes_what_came_meanwhile_for_the_same_reques
         with socket.create_connection(address, timeout=WITHIN_S) as second:
             second.sendall((head + body).encode())
             os.kill(gateway.pid, signal.SIGCONT)
-            answer = second.recv(1 << 16)
-        assert f"x-request-id: {listed['id']}".encode() in answer
+            _, headers, _ = answer_on(second)
+        assert headers["x-request-id"] == listed["id"]
     finally:
         os.kill(gateway.pid, signal.SIGCONT)
         gateway.stop()

@@ -71,7 +71,8 @@ def test_another_user_is_turned_away_also_where_the_socket_lets_him_in(tmp_path:
             (door / "s").chmod(0o666)
             asked = (
                 "import socket,os,sys; os.setuid(65534); s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
-                "s.sendall(b'GET /health HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n'); print(s.recv(4096).decode())"
+                "s.sendall(b'GET /health HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n'); "
+                "print(b''.join(iter(lambda: s.recv(4096), b'')).decode())"
             )
             command = [sys.executable, "-c", asked, str(door / "s")]
             told = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True).stdout

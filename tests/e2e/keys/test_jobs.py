@@ -124,7 +124,7 @@ def test_events_of_a_pull_are_told_to_those_who_asked_for_it_and_told_them_again
     ):
         first = {stream: (stream.next(), stream.last_id) for stream in (mine, theirs, admin)}
         number = begin(me)
-        assert "state" not in mine.until(type="job", id=str(number))[-1], "it runs"
+        assert mine.until(type="job", id=str(number))[-1]["state"] == "running"
         with events(pulling, "theirs") as late:
             assert late.next()["jobs"] == []
         assert begin(them) == number
