@@ -39,6 +39,8 @@ VisionMode = Literal["auto", "on", "off"]
 """Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
 SpeculationMode = Literal["auto", "lookup", "draft", "off"]
 """Whether tokens are drafted: where that pays, wherever a text repeats itself, always by a draft model, or never."""
+ContextMode = Literal["error", "wind"]
+"""What becomes of a conversation that fills its context: a refusal, or a summary in the place of its older turns."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
@@ -139,6 +141,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
         stop: Texts that end an answer, beside a request's own.
         system: System prompt of conversations that begin without one.
         messages: What conversations begin with, behind the system prompt.
+        context: What becomes of conversations that fill the context.
         license: Text of the model's licence; it is shown and does nothing.
     """
 
@@ -154,6 +157,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     stop: Annotated[tuple[StopText, ...], Meta(min_length=1, max_length=MAX_STOPS)] | None = None
     system: NonEmpty | None = None
     messages: Annotated[tuple[PresetMessage, ...], Meta(min_length=1, max_length=MAX_PRESET_MESSAGES)] | None = None
+    context: ContextMode | None = None
     license: NonEmpty | None = None
 
 

@@ -2,6 +2,7 @@
 
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
 from router.config.cache import CacheConfig
+from router.config.context import ContextConfig
 from router.config.current import CurrentConfig
 from router.config.documents import DocumentsConfig
 from router.config.images import ImagesConfig
@@ -23,6 +24,7 @@ __all__ = [
     "BatchesConfig",
     "CacheConfig",
     "Config",
+    "ContextConfig",
     "ConversationsConfig",
     "CurrentConfig",
     "DocumentsConfig",

@@ -31,6 +31,7 @@ from registry.settings import (
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 from router.config.cache import CacheConfig
+from router.config.context import ContextConfig
 from router.config.documents import DocumentsConfig
 from router.config.heat import HeatConfig
 from router.config.images import ImagesConfig
@@ -302,6 +303,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         images: Pictures in requests.
         documents: Documents that are read for models.
         cache: What is kept of sequences that have ended.
+        context: Conversations that fill their context.
         conversations: What is kept of stored responses.
         inspector: Keeping the last requests to look at.
         shadow: Repeating requests on the other engine.
@@ -326,6 +328,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     images: ImagesConfig = ImagesConfig()
     documents: DocumentsConfig = DocumentsConfig()
     cache: CacheConfig = CacheConfig()
+    context: ContextConfig = ContextConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     inspector: InspectorConfig = InspectorConfig()
     shadow: ShadowConfig = ShadowConfig()

@@ -84,6 +84,7 @@ def _otherwise(model: Model, config: Config) -> Mapping[str, Any]:
         **of_loads,
         ENGINE_KEY: config.engine,
         "keep_alive_s": config.limits.keep_alive_s,
+        "context": config.context.mode,
         "recommended_sampling": config.generation.recommended_sampling,
     }
 

@@ -43,6 +43,7 @@ from router.errors import (
 from router.http.caller import current_caller
 from router.models.model_request import ModelRequest
 from router.models.size import size_of
+from router.requests.context_wish import ContextWish
 from router.requests.leased import LeasedRequest
 from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskEvent
 from router.workers.supervisor import Supervisor
@@ -64,6 +65,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         is_prompt_told_once: Whether only the first answer to a prompt tells of it, and the others share its evaluation.
         slot: The place in the batch that the first answer is to be called by, where it is free; None = any.
         owner: As `SequenceSpec` has it.
+        context: What is wanted where the conversation fills the context; None = it does not say.
     """
 
     model_request: ModelRequest
@@ -75,6 +77,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_prompt_told_once: bool = False
     slot: int | None = None
     owner: str | None = msgspec.field(default_factory=lambda: current_caller().key_id)
+    context: ContextWish | None = None
 
     @property
     def num_sequences(self) -> int:

@@ -1,6 +1,7 @@
 """The request headers of mlxr's own, the same in every protocol: where and when a request is served. Pure."""
 
 import math
+import typing
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,11 +10,12 @@ import msgspec
 from backends.wire.request import Priority, SpeculationMode
 from registry.engines import EngineSetting
 from registry.errors import InvalidSettingError
-from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
+from registry.settings import LOAD_SETTINGS, ContextMode, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS
 from router.config.images import Side
 from router.errors import InvalidRequestError
 from router.http.headers import (
+    CONTEXT_HEADER,
     ENGINE_HEADER,
     IMAGE_SIDE_HEADER,
     LOAD_HEADER,
@@ -42,6 +44,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
         load: How the model is to be loaded; comes before the model's settings.
         image_side_px: What the longer side of pictures is to be shrunk to, pixels.
         speculation: Whether tokens are drafted; comes before what the model was loaded with.
+        context: What becomes of the conversation where it fills the context; comes before the model's setting.
     """
 
     engine: EngineSetting | None = None
@@ -51,6 +54,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadSettings = AS_CONFIGURED
     image_side_px: int | None = None
     speculation: SpeculationMode | None = None
+    context: ContextMode | None = None
 
 
 def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
@@ -67,6 +71,7 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         load=read_load_header(headers.get(LOAD_HEADER)),
         image_side_px=_image_side(headers.get(IMAGE_SIDE_HEADER)),
         speculation=_speculation(headers.get(SPECULATION_HEADER)),
+        context=_context(headers.get(CONTEXT_HEADER)),
     )
 
 
@@ -148,6 +153,17 @@ def _speculation(text: str | None) -> SpeculationMode | None:
     except ValueError:
         message = f"{SPECULATION_HEADER}: {text!r:.40} is not known; send {', '.join(SpeculationMode)}"
         raise InvalidRequestError(message, SPECULATION_HEADER) from None
+
+
+def _context(text: str | None) -> ContextMode | None:
+    if text is None:
+        return None
+    try:
+        mode: ContextMode = msgspec.convert(text.strip().lower(), ContextMode)
+    except msgspec.ValidationError:
+        message = f"{CONTEXT_HEADER}: {text!r:.40} is not known; send {' or '.join(typing.get_args(ContextMode))}"
+        raise InvalidRequestError(message, CONTEXT_HEADER) from None
+    return mode
 
 
 def _timeout_s(text: str | None) -> float | None:

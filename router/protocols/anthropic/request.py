@@ -32,7 +32,7 @@ from router.protocols.anthropic.schemas import (
 )
 from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.constraints import schema_constraint
-from router.protocols.fields.mlxr import wished_side, wished_speculation
+from router.protocols.fields.mlxr import wished_context, wished_side, wished_speculation
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import decode_body, not_honoured
 from router.protocols.fields.tools import (
@@ -132,6 +132,7 @@ def generation_for(
         ),
         prompt_param="messages",
         wants_progress=bool(request.stream),
+        context=wished_context(headers, request.mlxr),
     )
 
 

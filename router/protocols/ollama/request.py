@@ -90,7 +90,13 @@ def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None, i
         truncates=bool(request.truncate),
     )
     spec = _spec(request, model, session_id, output=OutputSpec(splits_reasoning=True, tools=tools.use))
-    return GenerationRequest(model_request=model.model_request, prompts=(prompt,), spec=spec, prompt_param="messages")
+    return GenerationRequest(
+        model_request=model.model_request,
+        prompts=(prompt,),
+        spec=spec,
+        prompt_param="messages",
+        context=model.context,
+    )
 
 
 def _text(
@@ -102,7 +108,13 @@ def _text(
         session_id = _session_of(request.context)
     output = OutputSpec(splits_reasoning=True) if isinstance(prompt, ChatPrompt) else None
     spec = _spec(request, model, session_id, output=output, wants_token_ids=not request.raw)
-    return GenerationRequest(model_request=model.model_request, prompts=(prompt,), spec=spec, prompt_param="prompt")
+    return GenerationRequest(
+        model_request=model.model_request,
+        prompts=(prompt,),
+        spec=spec,
+        prompt_param="prompt",
+        context=model.context,
+    )
 
 
 def _spec(

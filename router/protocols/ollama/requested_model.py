@@ -15,13 +15,14 @@ from router.models.defaults import RequestDefaults
 from router.models.load_settings import config_for, load_settings_of, overlaid
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
-from router.protocols.fields.mlxr import wished_speculation
+from router.protocols.fields.mlxr import wished_context, wished_speculation
 from router.protocols.fields.sampling import NO_WINDOW
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.names import model_request_for
 from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
 from router.protocols.serving import Arrival, RequestService
+from router.requests.context_wish import ContextWish
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
 _NO_OPTIONS: Final = Options()
@@ -37,6 +38,7 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
         model_request: Model and engine, how it is loaded and how long it stays.
         template: Of the model, or the user's own in its place; None = there is none.
         speculation: Whether tokens are drafted; None = as the model was loaded.
+        context: What is wanted where the conversation fills the context; None = it does not say.
     """
 
     model_request: ModelRequest
@@ -44,6 +46,7 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
     template: ChatTemplateFacts | None
     priority: Priority = Priority.INTERACTIVE
     speculation: SpeculationMode | None = None
+    context: ContextWish | None = None
 
 
 def requested_model(
@@ -75,15 +78,15 @@ def requested_model(
         min_context=options.num_ctx if by_header.context_length is None else None,
     )
     own = model.settings.template
+    fields = body.mlxr if isinstance(body, ChatRequest | GenerateRequest) else None
     of_artifact = None if artifact is None else artifact.facts.chat_template
     return RequestedModel(
         model_request=model_request,
         defaults=defaults,
         template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
         priority=arrival.headers.priority or Priority.INTERACTIVE,
-        speculation=wished_speculation(
-            arrival.headers, body.mlxr if isinstance(body, ChatRequest | GenerateRequest) else None
-        ),
+        speculation=wished_speculation(arrival.headers, fields),
+        context=wished_context(arrival.headers, fields),
     )
 
 

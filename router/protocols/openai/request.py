@@ -18,7 +18,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel, chosen_model
-from router.protocols.fields.mlxr import wished_side, wished_speculation
+from router.protocols.fields.mlxr import wished_context, wished_side, wished_speculation
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
@@ -166,6 +166,7 @@ def generation_for(
         num_choices=request.n or 1,
         wants_progress=bool(request.stream and shows_progress),
         is_prompt_told_once=not request.stream,  # in a stream each answer is told as it comes
+        context=wished_context(headers, request.mlxr),
     )
 
 

@@ -15,7 +15,7 @@ from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.constraints import object_constraint, schema_constraint
-from router.protocols.fields.mlxr import wished_speculation
+from router.protocols.fields.mlxr import wished_context, wished_speculation
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import (
@@ -85,6 +85,7 @@ def generation_for(
         prompt_param="input",
         # A stream begins when the prompt is taken in, not when it is evaluated.
         wants_progress=bool(request.stream),
+        context=wished_context(headers, request.mlxr),
     )
 
 

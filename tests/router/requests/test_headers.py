@@ -17,6 +17,7 @@ def test_what_they_say_is_read() -> None:
     headers = {"X-Mlxr-Priority": " Background ", "X-Session-Id": " talk 7 ", "X-Mlxr-Timeout": "2.5"}
     assert read_headers(headers) == RequestHeaders(priority=Priority.BACKGROUND, session_id="talk 7", timeout_s=2.5)
     assert read_headers({"X-Mlxr-Priority": "interactive"}).priority is Priority.INTERACTIVE
+    assert [read_headers({"X-Mlxr-Context": text}).context for text in (" Wind", "error")] == ["wind", "error"]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ def test_what_they_say_is_read() -> None:
     [
         *(("X-Mlxr-Engine", value) for value in ("", "vllm", "MLX")),
         *(("X-Mlxr-Priority", value) for value in ("", "high", "1")),
+        *(("X-Mlxr-Context", value) for value in ("", "auto", "truncate")),
         *(("X-Session-Id", value) for value in ("", "  ", "x" * 513)),
         *(("X-Mlxr-Timeout", value) for value in ("", "0", "-1", "nan", "inf", "soon", "86401")),
     ],

@@ -1,0 +1,41 @@
+"""What becomes of a full context may be said in every protocol, by a header or a field, and the header counts."""
+
+from typing import Any
+
+import pytest
+
+from backends.fake.engine import FakeOptions
+from router.requests.context_wish import ContextWish
+from tests.support.fake_openai import FakeFront, with_front
+
+HI = [{"role": "user", "content": "hi"}]
+REQUESTS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": HI, "max_tokens": 2},
+    "/v1/completions": {"prompt": "hi", "max_tokens": 2},
+    "/v1/responses": {"input": "hi", "max_output_tokens": 16},
+    "/v1/messages": {"messages": HI, "max_tokens": 2},
+    "/api/chat": {"messages": HI, "stream": False, "options": {"num_predict": 2}},
+    "/api/generate": {"prompt": "hi", "stream": False, "options": {"num_predict": 2}},
+    "/completion": {"prompt": "hi", "n_predict": 2},
+}
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+@with_front(llamacpp=FakeOptions(answer_tokens=2))
+async def test_what_is_wanted_of_a_full_context_is_said_by_header_or_field(front: FakeFront, *, path: str) -> None:
+    wishes: list[ContextWish | None] = []
+    front.services.serving.requests.ended.add(lambda running: wishes.append(running.generation.request.context))
+    body = {"model": "m", **REQUESTS[path]}
+    said = body | {"mlxr": {"context": "wind"}}
+    for each, headers in (
+        (body, {}),
+        (said, {}),
+        (body, {"X-Mlxr-Context": "wind"}),
+        (said, {"X-Mlxr-Context": "error"}),
+    ):
+        answer = await front.client.post(path, json=each, headers=headers)
+        assert answer.status_code == 200, answer.text
+    assert wishes == [None, ContextWish(mode="wind"), ContextWish(mode="wind"), ContextWish(mode="error")]
+    refused = await front.client.post(path, json=body | {"mlxr": {"context": "cut"}})
+    assert refused.status_code == 400
+    assert "mlxr.context" in refused.text
