@@ -58,6 +58,7 @@ commands that do not serve may import it.
     ├── ConversationNotFoundError        conversation_not_found
     ├── ConversationItemNotFoundError    item_not_found
     ├── ConversationLockedError          conversation_locked
+    ├── ContextNotFoundError             context_not_found
     ├── FileNotFoundHereError            file_not_found
     ├── FileInUseError                   file_in_use
     ├── BatchNotFoundError               batch_not_found
@@ -487,6 +488,13 @@ class ConversationItemNotFoundError(RouterError, code="item_not_found"):
 
     def __init__(self, conversation_id: str, item_id: str) -> None:
         super().__init__(f"Item with id {item_id!r:.80} not found in conversation {conversation_id!r:.80}.")
+
+
+class ContextNotFoundError(RouterError, code="context_not_found"):
+    """Nothing that was told again of a conversation is kept under that id, or it is another key's."""
+
+    def __init__(self, context_id: str) -> None:
+        super().__init__(f"Context with id {context_id!r:.80} not found.", param="context_id")
 
 
 class ConversationLockedError(RouterError, code="conversation_locked"):

@@ -54,6 +54,15 @@ class Store(Database):
         with translated(self.path):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, _PRIVATE_MODE))
 
+    def scrub(self) -> bool:
+        """Leave nothing of what was deleted in the file or its log; tell whether that is done.
+
+        It is not while another process reads the file. Source: sqlite.org/pragma.html#pragma_wal_checkpoint.
+        """
+        self.rows("PRAGMA incremental_vacuum")
+        ((is_busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not is_busy
+
     def error_for(self, exc: Exception) -> StoreUnavailableError:
         """Give our error for SQLite's."""
         return StoreUnavailableError(f"{self.path} cannot be used: {exc}.")

@@ -20,11 +20,10 @@ from router.http.caller import Caller, current_caller
 from router.stores.base import StoreThread
 from router.stores.conversations.kept import KeptConversations
 from router.stores.conversations.store import ConversationStore, StoredResponse
+from router.stores.scrubbing import Scrubbing
 
 SWEEP_S: Final = 600.0
 """How often responses are looked for that are too old."""
-SCRUB_S: Final = 1.0
-"""How long what was deleted may be left in the file's log and index."""
 
 
 class Conversations:
@@ -43,8 +42,8 @@ class Conversations:
         self._limits = limits
         self._clock = clock
         self._thread = StoreThread(lambda: _opened(path), "conversations")
-        self._scrub_timer: asyncio.TimerHandle | None = None
-        self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self.scrub_soon, clock=clock)
+        self._scrubbing = Scrubbing(self._thread)
+        self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self._scrubbing.soon, clock=clock)
 
     @property
     def keeps(self) -> bool:
@@ -53,32 +52,15 @@ class Conversations:
 
     async def run(self) -> None:
         """Look for what is too old, now and then, until cancelled."""
-        self._post_scrub()  # for an earlier gateway that had no time for it
+        self._scrubbing.begin()  # for an earlier gateway that had no time for it
         while True:
             self._evict()
             await asyncio.sleep(SWEEP_S)
 
     async def close(self) -> None:
         """Write what is to be written, leave nothing of what was deleted, and close the file."""
-        if self._scrub_timer is not None:
-            self._scrub_timer.cancel()
-            self._post_scrub()
+        self._scrubbing.end()
         await self._thread.close()
-
-    def scrub_soon(self) -> None:
-        """Leave nothing of what was deleted; one time for all that is deleted in a short while."""
-        if self._scrub_timer is None:
-            self._scrub_timer = asyncio.get_running_loop().call_later(SCRUB_S, self._post_scrub)
-
-    def _post_scrub(self) -> None:
-        self._scrub_timer = None
-        loop = asyncio.get_running_loop()
-
-        def scrub(store: ConversationStore) -> None:
-            if not store.scrub() and not loop.is_closed():
-                loop.call_soon_threadsafe(self.scrub_soon)
-
-        self._thread.post(scrub, "what was deleted is still in the file")
 
     def keep(self, response: StoredResponse) -> None:
         """Keep a response, or what has become of it, as far as there is room; nobody waits for it."""
@@ -120,7 +102,7 @@ class Conversations:
         await self.get(response_id)
         if not await self._thread.call(lambda store: store.delete(response_id)):
             raise ResponseNotFoundError(response_id)
-        self.scrub_soon()
+        self._scrubbing.soon()
 
     async def unfinished(self) -> tuple[StoredResponse, ...]:
         """Return the responses that the end of an earlier gateway cut off."""
@@ -133,7 +115,7 @@ class Conversations:
 
         def evict(store: ConversationStore) -> None:
             if store.evict(before=before, max_bytes=limits.max_bytes):
-                loop.call_soon_threadsafe(self.scrub_soon)
+                loop.call_soon_threadsafe(self._scrubbing.soon)
 
         self._thread.post(evict, "old responses were not dropped")
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from router.errors import ConversationNotFoundError, StoreUnavailableError
-from router.http.caller import Scope, current_caller
+from router.http.caller import current_caller
 from router.http.origin import check_own_page
 from router.stores.base import StoreThread
 from router.stores.conversations.listing import Found, StoredSizes
-from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn, Viewer
+from router.stores.conversations.records import Conversation, ConversationAnswer, ConversationItem, Item, Turn
+from router.stores.viewer import current_viewer
 
 if TYPE_CHECKING:
     from router.stores.conversations.store import ConversationStore
@@ -128,7 +129,7 @@ class KeptConversations:
         Returns:
             How many there were, and the responses that were being made in them.
         """
-        viewer = _viewer()
+        viewer = current_viewer()
 
         def delete(store: "ConversationStore") -> tuple[int, list[str]]:
             with store.write():
@@ -143,7 +144,7 @@ class KeptConversations:
 
     async def page(self, *, is_archived: bool, after: str | None, limit: int) -> list[Conversation]:
         """Return the caller's conversations, as `ConversationLists.page` does."""
-        viewer = _viewer()
+        viewer = current_viewer()
         if after is not None:
             await self.get(after)
         return await self._thread.call(
@@ -152,19 +153,19 @@ class KeptConversations:
 
     async def search(self, query: str, *, is_archived: bool, limit: int) -> list[Found]:
         """Return those of the caller's conversations that have all words of a query, the best ones first."""
-        viewer = _viewer()
+        viewer = current_viewer()
         return await self._thread.call(
             lambda store: store.lists.search(viewer, query, is_archived=is_archived, limit=limit)
         )
 
     async def sizes(self) -> StoredSizes:
         """Return what the caller's conversations and responses take."""
-        viewer = _viewer()
+        viewer = current_viewer()
         return await self._thread.call(lambda store: store.lists.sizes(viewer))
 
     async def ids(self) -> list[str]:
         """Return all conversations of the caller's."""
-        viewer = _viewer()
+        viewer = current_viewer()
         return await self._thread.call(lambda store: store.lists.ids(viewer))
 
     async def path(self, conversation_id: str, last: str | None = None) -> list[ConversationItem]:
@@ -266,8 +267,3 @@ class KeptConversations:
                 return job(store, found)
 
         return await self._thread.call(run)
-
-
-def _viewer() -> Viewer:
-    caller = current_caller()
-    return Viewer(caller.key_id, sees_all=caller.scope is Scope.ADMIN)

@@ -5,9 +5,10 @@ from typing import Any, Final
 import msgspec
 
 from registry.sqlite import Database
-from router.stores.conversations.records import Conversation, Viewer, text_of
+from router.stores.conversations.records import Conversation, text_of
 from router.stores.conversations.trees import ConversationTrees
 from router.stores.conversations.words import SnippetPart, snippet_of, terms_of
+from router.stores.viewer import Viewer
 
 SOURCE_KEY: Final = "source_id"
 """Of the metadata of a conversation that was imported: what it was where it came from."""

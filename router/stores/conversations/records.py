@@ -76,23 +76,6 @@ class ConversationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     facts: str
 
 
-class Viewer(msgspec.Struct, frozen=True):
-    """Who looks.
-
-    Attributes:
-        key_id: Whose conversations are shown; None = the server's owner's.
-        sees_all: Everybody's are.
-    """
-
-    key_id: str | None
-    sees_all: bool
-
-    @property
-    def condition(self) -> str:
-        """SQL, with one value, `key_id`."""
-        return "(? IS NULL OR 1)" if self.sees_all else "owner IS ?"
-
-
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """A request that goes on with a conversation.
 

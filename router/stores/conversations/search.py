@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from registry.sqlite import Database
-from router.stores.conversations.records import Item, Viewer, text_of
+from router.stores.conversations.records import Item, text_of
 from router.stores.conversations.words import match_for, spaced
+from router.stores.viewer import Viewer
 
 MAX_HITS: Final = 1_000
 """Most rows that are looked at for one query, the best ones first."""

@@ -78,15 +78,10 @@ class ConversationStore(Store):
             self.trees.index_all()
 
     def scrub(self) -> bool:
-        """Leave nothing of what was deleted in the file, its index or its log; tell whether that is done.
-
-        It is not while another process reads the file. Source: sqlite.org/pragma.html#pragma_wal_checkpoint.
-        """
+        """Leave nothing of what was deleted in the index either."""
         with self.write():
             self.trees.search.scrub()
-        self.rows("PRAGMA incremental_vacuum")
-        ((is_busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        return not is_busy
+        return super().scrub()
 
     def put(self, response: StoredResponse) -> None:
         """Keep a response, in the place of what was kept under its id."""

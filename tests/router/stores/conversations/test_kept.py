@@ -11,7 +11,7 @@ import pytest
 from router.config import ConversationsConfig
 from router.errors import ConversationItemNotFoundError, ConversationLockedError
 from router.stores.conversations import Conversation, Conversations, ConversationStore, StoredResponse, Turn
-from router.stores.conversations.records import Viewer
+from router.stores.viewer import Viewer
 from tests.support.waiting import WITHIN_S
 
 SECRET = "quokkaberry"

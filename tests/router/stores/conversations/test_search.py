@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from router.stores.conversations import Conversation, ConversationStore
-from router.stores.conversations.records import Viewer
 from router.stores.conversations.words import snippet_of, terms_of
+from router.stores.viewer import Viewer
 from tests.router.stores.conversations.test_kept import said
 
 OWNER = Viewer(None, sees_all=True)

@@ -1,0 +1,6 @@
+"""What was told again of conversations that filled their context: private data of users', in a database of its own."""
+
+from router.stores.contexts.keeper import Contexts
+from router.stores.contexts.record import Beginnings, Wind
+
+__all__ = ["Beginnings", "Contexts", "Wind"]

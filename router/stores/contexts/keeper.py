@@ -1,0 +1,170 @@
+"""Keeps winds within the config's age and size, for the event loop: nothing here waits for a disk in its thread.
+
+What belongs to another key is not there for whoever asks, nor for any conversation that is to go on: `longest` asks for
+the very owner, whatever its key may look at. There is no file before something is wound. Not here: winding
+(`router.context`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Final, TypeVar
+
+from router.config import ContextConfig
+from router.errors import ContextNotFoundError, StoreUnavailableError
+from router.http.caller import current_caller
+from router.http.origin import check_own_page
+from router.observers import Observers
+from router.stores.base import StoreThread
+from router.stores.contexts.record import Beginnings, Wind
+from router.stores.contexts.store import ContextStore
+from router.stores.scrubbing import Scrubbing
+from router.stores.viewer import current_viewer
+
+logger = logging.getLogger(__name__)
+
+SWEEP_S: Final = 600.0
+"""How often winds are looked for that are too old."""
+_DAY_S: Final = 86_400.0
+
+T = TypeVar("T")
+
+
+class Contexts:
+    """The winds of a gateway. `run` is its task.
+
+    Args:
+        clock: Seconds since 1970.
+
+    Attributes:
+        wound: Told of each new wind.
+    """
+
+    def __init__(
+        self, path: Path, limits: Callable[[], ContextConfig], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._limits = limits
+        self._clock = clock
+        self._is_open = False
+        self.wound: Observers[Wind] = Observers()
+
+    @cached_property
+    def _thread(self) -> StoreThread[ContextStore]:
+        self._is_open = True
+        return StoreThread(lambda: ContextStore(self._path), "contexts")
+
+    @cached_property
+    def _scrubbing(self) -> Scrubbing[ContextStore]:
+        return Scrubbing(self._thread)
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self._is_open and not self._path.exists()
+
+    async def run(self) -> None:
+        """Look for what is too old, now and then, until cancelled."""
+        if not self._is_empty:
+            self._scrubbing.begin()  # for an earlier gateway that had no time for it
+        while True:
+            if not self._is_empty:
+                self._evict()
+            await asyncio.sleep(SWEEP_S)
+
+    async def close(self) -> None:
+        """Write what is to be written, leave nothing of what was deleted, and close the file."""
+        if self._is_open:
+            self._scrubbing.end()
+            await self._thread.close()
+
+    async def longest(self, beginnings: Beginnings) -> Wind | None:
+        """Return what was told of the longest of a conversation's beginnings; None = of none, or it cannot be read."""
+        if not self._limits().max_bytes:
+            return None
+        try:
+            return await self._read(lambda store: store.longest(beginnings), None)
+        except StoreUnavailableError as exc:
+            logger.warning("no earlier narrative was looked for: %s", exc)
+            return None
+
+    def keep(self, wind: Wind) -> None:
+        """Keep a new wind, as far as there is room, and tell of it; nobody waits for that."""
+        self.wound.tell(wind)
+        if self._limits().max_bytes:
+            self._thread.post(lambda store: store.put(wind), "a narrative was not stored")
+            self._evict()
+
+    def note_use(self, context_id: str, shown: bytes, *, is_stored: bool) -> None:
+        """Take note of what a model sees of a conversation that was wound; nobody waits for it.
+
+        Args:
+            shown: As of a `Wind`.
+            is_stored: Whether that may be on the disk.
+        """
+        if self._is_empty:
+            return
+        now = self._clock()
+        self._thread.post(
+            lambda store: store.note_use(context_id, shown, is_stored=is_stored, now=now),
+            "the last use of a narrative was not stored",
+        )
+
+    async def get(self, context_id: str) -> Wind:
+        """Return a wind of the caller's.
+
+        Raises:
+            ContextNotFoundError: There is none of that id.
+            OriginNotAllowedError: The page of another program asks.
+            StoreUnavailableError: What is kept cannot be read.
+        """
+        caller = current_caller()
+        check_own_page(caller)
+        found = await self._read(lambda store: store.get(context_id), None)
+        if found is None or not caller.may_see(found.owner):
+            raise ContextNotFoundError(context_id)
+        return found
+
+    async def page(self, *, after: str | None, limit: int) -> list[Wind]:
+        """Return the caller's winds, that which was used last first; errors as in `get`."""
+        if after is not None:
+            await self.get(after)
+        viewer = current_viewer()
+        return await self._read(lambda store: store.page(viewer, after=after, limit=limit), [])
+
+    async def delete(self, context_id: str) -> int:
+        """Forget a wind of the caller's with all that tell the same; return how many there were; errors as in `get`."""
+        await self.get(context_id)
+        return self._gone(await self._read(lambda store: store.delete(context_id), 0))
+
+    async def delete_all(self) -> int:
+        """Forget all winds of the caller's, for an administrator everybody's; return how many there were."""
+        viewer = current_viewer()
+        return self._gone(await self._read(lambda store: store.delete_all(viewer), 0))
+
+    async def delete_kept_in(self, places: Iterable[str]) -> None:
+        """Forget the winds of kept conversations and stored responses, which are deleted."""
+        names = list(places)
+        self._gone(await self._read(lambda store: store.delete_kept_in(names), 0))
+
+    async def _read(self, job: Callable[[ContextStore], T], otherwise: T) -> T:
+        """Run a job that writes nothing new; return `otherwise` where nothing was ever wound."""
+        return otherwise if self._is_empty else await self._thread.call(job)
+
+    def _gone(self, num_gone: int) -> int:
+        if num_gone:
+            self._scrubbing.soon()
+        return num_gone
+
+    def _evict(self) -> None:
+        limits = self._limits()
+        before = self._clock() - limits.keep_days * _DAY_S
+        loop = asyncio.get_running_loop()
+
+        def evict(store: ContextStore) -> None:
+            if store.evict(before=before, max_bytes=limits.max_bytes):
+                loop.call_soon_threadsafe(self._scrubbing.soon)
+
+        self._thread.post(evict, "old narratives were not dropped")

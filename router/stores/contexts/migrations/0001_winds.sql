@@ -1,0 +1,28 @@
+-- Conversations whose older turns were told again, so that they fit their model's context.
+CREATE TABLE winds (
+    id TEXT PRIMARY KEY,
+    root BLOB NOT NULL,
+    -- Id of the API key that it belongs to; NULL = it is the server's owner's.
+    owner TEXT,
+    model TEXT NOT NULL,
+    -- The kept conversation, or the first of the stored responses, that it belongs to; NULL = neither.
+    kept_in TEXT,
+    digest BLOB NOT NULL,
+    num_told INTEGER NOT NULL,
+    narrative TEXT NOT NULL,
+    earlier_id TEXT,
+    session_id TEXT,
+    tokens_before INTEGER NOT NULL,
+    tokens_after INTEGER NOT NULL,
+    narrative_tokens INTEGER NOT NULL,
+    told_by TEXT,
+    ms REAL NOT NULL,
+    is_left_out INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    used_at REAL NOT NULL,
+    shown BLOB NOT NULL
+) STRICT;
+CREATE INDEX winds_by_digest ON winds (digest);
+CREATE INDEX winds_by_use ON winds (used_at);
+CREATE INDEX winds_by_earlier ON winds (earlier_id);
+CREATE INDEX winds_by_place ON winds (kept_in);
