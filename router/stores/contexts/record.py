@@ -16,13 +16,14 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
         kept_in: The kept conversation, or the first of the stored responses, that it belongs to, and is deleted with;
             None = neither, its client sends it as a whole.
         digest: Of the told beginning.
-        num_told: Messages of that.
-        narrative: What stands in their place; "" where they were left out.
+        num_told: Messages of that, those among them that stay included.
+        task: Index of the user's message among them that stays, because what stays goes on from it; None = none does.
+        narrative: What stands in their place; None = they were left out.
         earlier_id: The wind that this one goes on from; None = it is the conversation's first.
         tokens_before, tokens_after: Of the whole prompt.
         told_by: The model that told it; None = nobody did.
         ms: How long that took, milliseconds.
-        is_left_out: Whether the turns were left out because nobody could tell them.
+        is_left_out: Whether messages were left out, all or those behind the narrative, because nobody could tell them.
         created_at, used_at: Seconds since 1970.
         shown: JSON of the messages that the model saw last; pictures are only mentioned.
         is_stored: Whether it may be on the disk; otherwise it goes with the server.
@@ -35,7 +36,8 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
     kept_in: str | None
     digest: bytes
     num_told: int
-    narrative: str
+    task: int | None = None
+    narrative: str | None
     earlier_id: str | None = None
     session_id: str | None = None
     tokens_before: int
@@ -52,7 +54,7 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def num_bytes(self) -> int:
         """What it takes, about."""
-        return len(self.narrative.encode()) + len(self.shown)
+        return len((self.narrative or "").encode()) + len(self.shown)
 
 
 class Beginnings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from router.stores.contexts.record import Beginnings, Wind
 from router.stores.viewer import Viewer
 
 _COLUMNS: Final = (
-    "id, root, owner, model, kept_in, digest, num_told, narrative, earlier_id, session_id, tokens_before, "
+    "id, root, owner, model, kept_in, digest, num_told, task, narrative, earlier_id, session_id, tokens_before, "
     "tokens_after, narrative_tokens, told_by, ms, is_left_out, created_at, used_at, shown"
 )
 """In the order of the fields of `Wind`, whose last one is the table."""
@@ -127,7 +127,7 @@ class ContextStore(Store):
             max_bytes: Upper bound of what is kept.
         """
         rows = self.rows(
-            "SELECT id, used_at, length(CAST(narrative AS BLOB)) + length(shown) "  # noqa: S608 - constants
+            "SELECT id, used_at, length(CAST(ifnull(narrative, '') AS BLOB)) + length(shown) "  # noqa: S608 - constants
             f"FROM {_ALL} ORDER BY used_at DESC, created_at DESC"
         )
         gone, num_left = [], max_bytes

@@ -40,9 +40,9 @@ def bytes_left(path: Path) -> bytes:
 
 def test_a_wind_is_found_again_by_another_process(path: Path) -> None:
     with ContextStore(path) as first:
-        first.put(wind("ctx_a", 4, shown=b'[{"role":"user"}]'))
+        first.put(wind("ctx_a", 4, task=2, shown=b'[{"role":"user"}]'))
     with ContextStore(path) as second:
-        assert second.get("ctx_a") == wind("ctx_a", 4, shown=b'[{"role":"user"}]')
+        assert second.get("ctx_a") == wind("ctx_a", 4, task=2, shown=b'[{"role":"user"}]')
         assert second.get("ctx_b") is None
 
 
@@ -164,8 +164,9 @@ def test_those_that_are_longest_unused_go_when_there_is_too_much_or_they_are_too
     for number in range(4):
         store.put(wind(f"ctx_{number}", number, narrative="x" * 100, shown=b"[]", used_at=float(number)))
     store.put(wind("ctx_huge", 9, narrative="x" * 5000, used_at=9.0))
+    store.put(wind("ctx_left_out", 9, narrative=None, is_left_out=True, used_at=-1.0))
     store.note_use("ctx_0", b"[]", is_stored=True, now=8.0)
-    assert store.evict(before=0, max_bytes=350) == 2
+    assert store.evict(before=0, max_bytes=350) == 3
     assert ids(store) == ["ctx_0", "ctx_2", "ctx_3"]
     assert store.evict(before=3.0, max_bytes=ROOM) == 1
     assert ids(store) == ["ctx_0", "ctx_3"]
