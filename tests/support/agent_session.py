@@ -27,14 +27,14 @@ class AgentSession:
 
     def __init__(self, seed: int, task: int, *, system_chars: int, turn_chars: int = 400) -> None:
         rules = random.Random(f"rules {seed}")  # a text: of a number only the absolute value would count
-        self.tools = [_tool(rules, name) for name in _TOOLS]
+        self.tools = [tool_definition(rules, name) for name in _TOOLS]
         tools_chars = len(json.dumps(self.tools))
-        system = "You are a coding agent. " + _prose(rules, max(0, system_chars - tools_chars))
+        system = "You are a coding agent. " + prose(rules, max(0, system_chars - tools_chars))
         self._own = random.Random(f"{seed} {task}")
         self._turn_chars = turn_chars
         self._messages: list[dict[str, Any]] = [
             {"role": "system", "content": system},
-            {"role": "user", "content": f"Task {task}: " + _prose(self._own, 80)},
+            {"role": "user", "content": f"Task {task}: " + prose(self._own, 80)},
         ]
 
     @property
@@ -45,28 +45,28 @@ class AgentSession:
     def go_on(self) -> None:
         """Add a call of a tool and its result; the next request is another turn."""
         name, number = self._own.choice(_TOOLS), len(self._messages)
-        arguments = json.dumps({"path": f"src/{self._own.choice(_WORDS)}.py", "text": _prose(self._own, 40)})
+        arguments = json.dumps({"path": f"src/{self._own.choice(_WORDS)}.py", "text": prose(self._own, 40)})
         function = {"name": name, "arguments": arguments}
         call = {"id": f"call_{number}", "type": "function", "function": function}
-        result = _prose(self._own, max(20, self._turn_chars - 120))
+        result = prose(self._own, max(20, self._turn_chars - 120))
         self._messages += [
             {"role": "assistant", "content": "", "tool_calls": [call]},
             {"role": "tool", "tool_call_id": call["id"], "content": result},
         ]
 
 
-def _tool(rng: random.Random, name: str) -> dict[str, Any]:
+def tool_definition(rng: random.Random, name: str) -> dict[str, Any]:
     properties = {
-        key: {"type": "string", "description": _prose(rng, 60)} for key in ("path", "text", rng.choice(_WORDS))
+        key: {"type": "string", "description": prose(rng, 60)} for key in ("path", "text", rng.choice(_WORDS))
     }
     schema = {"type": "object", "properties": properties, "required": ["path"], "additionalProperties": False}
     return {
         "type": "function",
-        "function": {"name": name, "description": _prose(rng, 120), "parameters": schema},
+        "function": {"name": name, "description": prose(rng, 120), "parameters": schema},
     }
 
 
-def _prose(rng: random.Random, num_chars: int) -> str:
+def prose(rng: random.Random, num_chars: int) -> str:
     """Return words of so many characters, about."""
     words, length = [], 0
     while length < num_chars:
