@@ -75,6 +75,7 @@ class ContextLengthError(PromptError, code="context_length_exceeded"):
 
     Args:
         param: The field, where it is not the prompt.
+        min_room: Tokens of the context that the answer was to have, >= 1.
 
     Attributes:
         num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
@@ -82,15 +83,22 @@ class ContextLengthError(PromptError, code="context_length_exceeded"):
     """
 
     def __init__(
-        self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False, param: str | None = None
+        self,
+        *,
+        num_prompt_tokens: int,
+        context_length: int,
+        is_lower_bound: bool = False,
+        param: str | None = None,
+        min_room: int = 1,
     ) -> None:
         # Clients know an overflow by words: llama-server's and OpenAI's of a prompt, Ollama's of a text to embed.
         words = "the prompt exceeds the available context size, the model's maximum context length: it"
         if param is not None:
             words = f"input length exceeds the context length: {param} is too large, it"
         at_least = "at least " if is_lower_bound else ""
+        answer = f", {min_room} of which are the answer's" if min_room > 1 else ""
         super().__init__(
-            f"{words} has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
+            f"{words} has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}{answer}; "
             "shorten it, or raise the model's context_length (mlxr models set) or generation.context_length in "
             "the config, if the model allows more",
             param=param or "messages",

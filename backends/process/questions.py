@@ -14,6 +14,7 @@ from backends.wire.questions import (
     MAX_TEXT_BYTES,
     Answer,
     ApplyTemplate,
+    CountTexts,
     CountTokens,
     Describe,
     Description,
@@ -25,6 +26,7 @@ from backends.wire.questions import (
     RestoreCache,
     SaveCache,
     Text,
+    TextCounts,
     TextQuestion,
     TokenCount,
     Tokenize,
@@ -111,6 +113,9 @@ def _answer_to_text(question: TextQuestion, tokenizer: Tokenizer, intake: Intake
             return Text(intake.renderer.render(chat).text)
         case CountTokens(prompt=prompt):
             return TokenCount(len(intake.prepare(prompt).token_ids))
+        case CountTexts(texts=texts):
+            _check_bytes(texts)
+            return TextCounts([len(tokenizer.encode(text, add_bos=False, parse_control=False)) for text in texts])
         case Describe():
             return Description(tokenizer.chat_template, tokenizer.bos_text, tokenizer.eos_text)
         case _:
@@ -118,15 +123,20 @@ def _answer_to_text(question: TextQuestion, tokenizer: Tokenizer, intake: Intake
 
 
 def _tokens(question: Tokenize, tokenizer: Tokenizer) -> Tokens:
-    num_bytes = len(question.text.encode())
-    if num_bytes > MAX_TEXT_BYTES:
-        raise PromptError(
-            f"content: {num_bytes} bytes, but at most {MAX_TEXT_BYTES} are tokenized at a time; send the text in parts",
-            param="content",
-        )
+    _check_bytes([question.text])
     token_ids = tokenizer.encode(
         question.text,
         add_bos=question.add_special and tokenizer.adds_bos,
         parse_control=question.parse_special,
     )
     return Tokens(token_ids, list(map(tokenizer.shown_bytes, token_ids)) if question.with_pieces else None)
+
+
+def _check_bytes(texts: list[str]) -> None:
+    """Refuse more than is tokenized between two steps."""
+    num_bytes = sum(len(text.encode()) for text in texts)
+    if num_bytes > MAX_TEXT_BYTES:
+        raise PromptError(
+            f"content: {num_bytes} bytes, but at most {MAX_TEXT_BYTES} are tokenized at a time; send the text in parts",
+            param="content",
+        )

@@ -127,8 +127,10 @@ class Intake:
         """Return the waiting sequence that `message` asks for."""
         spec, token_ids = message.spec, list(prompt.token_ids)
         room = self._context_length - len(token_ids)
-        if room < 1:
-            raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
+        if room < spec.min_room:
+            raise ContextLengthError(
+                num_prompt_tokens=len(token_ids), context_length=self._context_length, min_room=spec.min_room
+            )
         self.check_ids([token_id for token_id, _ in spec.sampling.logit_bias], "logit_bias")
         self.check_ids(list(spec.stop_token_ids), "stop_token_ids")
         self._check_speculation(spec.speculation)

@@ -47,6 +47,16 @@ class CountTokens(msgspec.Struct, frozen=True, tag=True):
     prompt: Prompt
 
 
+class CountTexts(msgspec.Struct, frozen=True, tag=True):
+    """Ask how many tokens each of some texts has by itself; answered by `TextCounts`.
+
+    Attributes:
+        texts: Together at most MAX_TEXT_BYTES in UTF-8; control tokens written in them count as text.
+    """
+
+    texts: list[str]
+
+
 class Describe(msgspec.Struct, frozen=True, tag=True):
     """Ask for what only the loaded model knows of itself; answered by `Description`."""
 
@@ -97,7 +107,7 @@ class GiveBackMemory(msgspec.Struct, frozen=True, tag=True):
     is_short: bool
 
 
-TextQuestion = Tokenize | Detokenize | ApplyTemplate | CountTokens | Describe
+TextQuestion = Tokenize | Detokenize | ApplyTemplate | CountTokens | CountTexts | Describe
 Question = TextQuestion | SaveCache | RestoreCache | EraseCache | GiveBackMemory
 
 
@@ -123,6 +133,12 @@ class TokenCount(msgspec.Struct, frozen=True, tag=True):
     """How many tokens a prompt has."""
 
     num_tokens: int
+
+
+class TextCounts(msgspec.Struct, frozen=True, tag=True):
+    """How many tokens each text has, in their order."""
+
+    num_tokens: list[int]
 
 
 class Description(msgspec.Struct, frozen=True, tag=True):
@@ -165,4 +181,4 @@ class GivenBack(msgspec.Struct, frozen=True, tag=True):
     freed_bytes: int
 
 
-Answer = Tokens | Text | TokenCount | Description | CacheFile | GivenBack
+Answer = Tokens | Text | TokenCount | TextCounts | Description | CacheFile | GivenBack

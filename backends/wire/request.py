@@ -179,6 +179,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         stop_token_ids: Tokens that end the answer as end tokens do, with `ignore_eos` too.
         owner: The id of the API key that asks; its prompts share caches with each other only. None = no key's.
         speculation: Whether tokens are drafted; None = as the model was loaded.
+        min_room: Tokens that the prompt has to leave to the answer, >= 1; where it leaves fewer it is too long.
     """
 
     sampling: SamplingParams
@@ -195,3 +196,4 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     stop_token_ids: tuple[int, ...] = ()
     owner: str | None = None
     speculation: SpeculationMode | None = None
+    min_room: int = 1

@@ -33,8 +33,9 @@ from router.models.auto.learning import installed_versions
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose, Target, usable_artifacts
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.register import RequestRegister, RunningRequest
+from router.requests.request import GenerationRequest
 from router.version import VERSION
 from router.workers.supervisor import Supervisor
 

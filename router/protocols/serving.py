@@ -37,11 +37,12 @@ from router.protocols.images.reader import ImageReader
 from router.requests.accounting import account_of
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders, read_headers
 from router.requests.inspector import Inspector
 from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
+from router.requests.request import GenerationRequest
 from router.requests.resend import fingerprint
 from router.workers.base import WorkerLink
 from router.workers.context_lengths import ContextLengths

@@ -14,7 +14,7 @@ from backends.wire.messages import Answered, Ask
 from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest
-from router.requests.generation import raise_failure
+from router.requests.failures import raise_failure
 from router.sleep.awake import awake_timeout
 from router.workers.base import WorkerLink
 from router.workers.supervisor import Supervisor

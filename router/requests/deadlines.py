@@ -27,11 +27,13 @@ class RequestProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         moved_at: When something new came last. While something waits for its client to read it, that is now.
+        winding_s: How long its conversation was wound, which moves on what counts from its arrival to its first output.
     """
 
     arrived_at: float
     has_output: bool
     moved_at: float
+    winding_s: float = 0.0
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ def next_due(deadlines: Deadlines, progress: RequestProgress) -> Due | None:
         dues.append(Due(progress.arrived_at + deadlines.request_s, message))
     if deadlines.first_token_s is not None and not progress.has_output:
         message = f"no token came within {deadlines.first_token_s:g} s of the request"
-        dues.append(Due(progress.arrived_at + deadlines.first_token_s, message))
+        dues.append(Due(progress.arrived_at + progress.winding_s + deadlines.first_token_s, message))
     if deadlines.inter_token_s is not None and progress.has_output:
         message = f"no token came for {deadlines.inter_token_s:g} s"
         dues.append(Due(progress.moved_at + deadlines.inter_token_s, message))

@@ -13,7 +13,7 @@ from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling, Priority
 from router.errors import ClientDisconnectedError, DeadlineExceededError, EngineCrashedError, RequestCancelledError
 from router.models.model_request import ModelRequest
-from router.requests.generation import raise_failure
+from router.requests.failures import raise_failure
 from router.requests.leased import LeasedRequest, RequestFacts
 from router.sleep.awake import AwakeTimer
 from router.workers.streams import TaskStream

@@ -4,85 +4,32 @@ Protocol packages turn their requests into `GenerationRequest` and these events 
 events, and what becomes of them when nobody does, is `requests`' business.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
 
 import msgspec
 
-from backends.errors import (
-    BackendError,
-    ConstraintError,
-    ContextLengthError,
-    EngineError,
-    ImageError,
-    TemplateError,
-    UnsupportedByModelError,
-)
+from backends.errors import BackendError
 from backends.wire.messages import (
     Aborted,
     Accepted,
     Delta,
     Failed,
     Finished,
-    Generate,
     PrefillProgress,
     PromptShown,
     SequenceEnd,
 )
 from backends.wire.output import Output, PromptToken
-from backends.wire.prompts import ForkPrompt, Prompt
-from backends.wire.request import SequenceSpec
-from router.errors import (
-    ContextLengthExceededError,
-    EngineCrashedError,
-    InvalidRequestError,
-    RouterError,
-    UnsupportedFieldError,
-)
-from router.http.caller import current_caller
-from router.models.model_request import ModelRequest
-from router.models.size import size_of
-from router.requests.context_wish import ContextWish
+from router.errors import ContextLengthExceededError, EngineCrashedError, RouterError
+from router.requests.context import ContextEvent, ContextFacts
+from router.requests.failures import error_of, gave_up
+from router.requests.keeping import Keeping, PromptKeeper
 from router.requests.leased import LeasedRequest
-from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskEvent
+from router.requests.request import GenerationRequest, generate_messages, sized
+from router.workers.streams import RequestStream, SequenceProgress, StreamEvent
 from router.workers.supervisor import Supervisor
-
-NUM_SEEDS: Final = 2**32 - 1
-"""Seeds are taken modulo this: llama.cpp reads 2**32 - 1 as "no seed". Source: llama.h, LLAMA_DEFAULT_SEED."""
-_PROMPT_PARAMS: Final = (None, "prompt", "messages")
-
-
-class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a protocol's route wants generated.
-
-    Attributes:
-        prompts: What to continue; each gets `num_choices` answers.
-        spec: The same for all, but for the seed: the i-th answer of a prompt has the seed plus i.
-        prompt_param: The request's field that carries the prompt, for errors.
-        num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
-        wants_progress: Whether `ProgressEvent`s are wanted.
-        is_prompt_told_once: Whether only the first answer to a prompt tells of it, and the others share its evaluation.
-        slot: The place in the batch that the first answer is to be called by, where it is free; None = any.
-        owner: As `SequenceSpec` has it.
-        context: What is wanted where the conversation fills the context; None = it does not say.
-    """
-
-    model_request: ModelRequest
-    prompts: tuple[Prompt, ...]
-    spec: SequenceSpec
-    prompt_param: str = "messages"
-    num_choices: int = 1
-    wants_progress: bool = False
-    is_prompt_told_once: bool = False
-    slot: int | None = None
-    owner: str | None = msgspec.field(default_factory=lambda: current_caller().key_id)
-    context: ContextWish | None = None
-
-    @property
-    def num_sequences(self) -> int:
-        """Answers in all; number p * num_choices + i is the i-th answer to prompt p."""
-        return len(self.prompts) * self.num_choices
 
 
 class OutputEvent(msgspec.Struct, frozen=True):
@@ -125,7 +72,7 @@ class PromptEvent(msgspec.Struct, frozen=True):
     tokens: tuple[PromptToken, ...]
 
 
-GenerationEvent = OutputEvent | ProgressEvent | PromptEvent
+GenerationEvent = OutputEvent | ProgressEvent | PromptEvent | ContextEvent
 
 
 class Generation(LeasedRequest[RequestStream]):
@@ -137,6 +84,7 @@ class Generation(LeasedRequest[RequestStream]):
 
     Args:
         clock: Monotonic seconds.
+        keeper: Winds its conversation where the context does not hold it; None = it is refused then.
 
     Attributes:
         queue_ms: Time in the queue, of all its leases together.
@@ -150,7 +98,12 @@ class Generation(LeasedRequest[RequestStream]):
     """
 
     def __init__(
-        self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
+        self,
+        supervisor: Supervisor,
+        request: GenerationRequest,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        keeper: PromptKeeper | None = None,
     ) -> None:
         super().__init__(supervisor)
         self._clock = clock
@@ -164,6 +117,7 @@ class Generation(LeasedRequest[RequestStream]):
         self.longest_gap_s = 0.0
         self._num_open = request.num_sequences
         self.has_begun_again = False
+        self._keeping = None if keeper is None else Keeping(keeper, clock)
 
     async def next(self) -> list[GenerationEvent] | None:
         """Return what the next step brought, at least one event; None after the end.
@@ -181,8 +135,15 @@ class Generation(LeasedRequest[RequestStream]):
                 batch = self._translated_batch(stream, events)
             except EngineCrashedError:
                 self._give_back()
-                if self.has_output or not self.begin_again():
+                if self.has_output or not self._restart():
                     raise
+                continue
+            except ContextLengthExceededError as exc:
+                if self._keeping is None or self._keeping.too_long is exc or self.has_output:
+                    raise
+                self._give_back()
+                self._stream = None
+                self._keeping.too_long = exc
                 continue
             if batch:
                 if self.has_output and self.first_output_at is None:
@@ -205,6 +166,11 @@ class Generation(LeasedRequest[RequestStream]):
 
     def begin_again(self) -> bool:
         """Forget a worker that has died; return whether the next one may do the work from its start, as it may once."""
+        if self._keeping is not None:
+            self._keeping.is_told = False
+        return self._restart()
+
+    def _restart(self) -> bool:
         if self.has_begun_again or self._error is not None or not self._num_open:
             return False
         self.has_begun_again = True
@@ -228,18 +194,49 @@ class Generation(LeasedRequest[RequestStream]):
         """Whether something has come that nobody has read yet."""
         return self._stream is not None and self._stream.has_unread
 
+    @property
+    def context(self) -> ContextFacts | None:
+        """How much of its context it takes; None where that is not kept, or not known yet."""
+        return None if self._keeping is None else self._keeping.facts(self.progress)
+
+    @property
+    def winding_s(self) -> float:
+        """How long it has waited for its conversation to be wound, seconds."""
+        return 0.0 if self._keeping is None else self._keeping.seconds
+
+    def _give_back(self) -> None:
+        if self._keeping is not None:
+            self._keeping.stop()
+        super()._give_back()
+
     async def _start(self) -> RequestStream:
         """Wait for the lease and hand the sequences over; a wait that is cancelled keeps its place in the queue."""
-        request = self.request
+        request = self.request if self._keeping is None else await self._kept(self._keeping)
         lease = await self._leased(
-            _sized(request), request.num_sequences, request.spec.priority, request.spec.session_id
+            sized(request), request.num_sequences, request.spec.priority, request.spec.session_id
         )
         self.queue_ms += lease.queue_ms
         self.load_ms += lease.load_ms
+        if self._keeping is not None:
+            assert lease.client.loaded is not None
+            request = self._keeping.with_room(lease.client.loaded.context_length)
         self._stream = stream = lease.client.generate(generate_messages(request), slot=request.slot)
         self._num_open = request.num_sequences
         self.progress = tuple(lease.client.progress[sequence_id] for sequence_id in stream.sequence_ids)
         return stream
+
+    async def _kept(self, keeping: Keeping) -> GenerationRequest:
+        """Return the request as the model is to be shown it; a wait for that may be cancelled and begun again."""
+        if self._error is not None:
+            raise self._error
+        task = keeping.begin(self.request, self.choice)
+        if task is not None:
+            await asyncio.wait([task])
+            if self._error is not None:
+                raise self._error
+            keeping.end(task)
+        assert keeping.kept is not None
+        return keeping.kept.request
 
     def _translated_batch(self, stream: RequestStream, events: list[StreamEvent]) -> list[GenerationEvent]:
         batch: list[GenerationEvent] = []
@@ -253,9 +250,23 @@ class Generation(LeasedRequest[RequestStream]):
                 break
             if translated is not None:
                 batch.append(translated)
+        if self._keeping is not None:
+            self._note_kept(self._keeping, batch)
         if not self._num_open:
             self._give_back()
         return batch
+
+    def _note_kept(self, keeping: Keeping, batch: list[GenerationEvent]) -> None:
+        """Tell of the context, once the worker has taken the prompt, and of the end."""
+        facts = keeping.facts(self.progress)
+        if facts is None or self.progress[0].num_prompt_tokens is None:
+            return
+        if not keeping.is_told:
+            keeping.is_told = True
+            if facts.wound is not None:
+                batch.insert(0, ContextEvent(facts))
+        if not self._num_open and keeping.kept is not None and self.choice is not None:
+            keeping.keeper.on_end(keeping.kept, facts, self.choice)
 
     def _translated(self, event: StreamEvent, index: int) -> GenerationEvent | None:
         match event:
@@ -275,7 +286,7 @@ class Generation(LeasedRequest[RequestStream]):
             case Failed():
                 raise error_of(event, self.request.prompt_param)
             case Aborted():
-                raise _gave_up()
+                raise gave_up()
 
     def _progress(self, event: Accepted | PrefillProgress, index: int) -> ProgressEvent | None:
         if not self.request.wants_progress:
@@ -283,77 +294,3 @@ class Generation(LeasedRequest[RequestStream]):
         if isinstance(event, Accepted):
             return ProgressEvent(index, 0, event.num_prompt_tokens, 0)
         return ProgressEvent(index, event.num_done, event.num_total, event.num_cached)
-
-
-def generate_messages(request: GenerationRequest) -> list[Generate]:
-    """Return one message per sequence; `WorkerLink.generate` gives them their ids.
-
-    The first answer to a prompt has the prompt, the others are forks of it, named by its place in the list.
-    """
-    messages: list[Generate] = []
-    spec = msgspec.structs.replace(request.spec, owner=request.owner)
-    further = _without_prompt(spec) if request.is_prompt_told_once else spec
-    for prompt in request.prompts:
-        fork = ForkPrompt(len(messages))
-        messages.append(Generate(0, prompt, spec))
-        messages += [Generate(0, fork, _with_seed(further, number)) for number in range(1, request.num_choices)]
-    return messages
-
-
-def _sized(request: GenerationRequest) -> ModelRequest:
-    """Return the request for a model with how much work it is: it decides which engine is expected to answer sooner."""
-    return msgspec.structs.replace(request.model_request, size=size_of(request.prompts, request.spec.max_tokens))
-
-
-def _with_seed(spec: SequenceSpec, number: int) -> SequenceSpec:
-    sampling = spec.sampling
-    if sampling.seed is None:
-        return spec
-    sampling = msgspec.structs.replace(sampling, seed=(sampling.seed + number) % NUM_SEEDS)
-    return msgspec.structs.replace(spec, sampling=sampling)
-
-
-def _without_prompt(spec: SequenceSpec) -> SequenceSpec:
-    sampling = msgspec.structs.replace(spec.sampling, num_prompt_logprobs=None)
-    return msgspec.structs.replace(spec, sampling=sampling, echoes=False)
-
-
-def error_of(event: Failed, prompt_param: str) -> Exception:
-    """Return the error that a worker's words mean, with the request's own name for the field of the prompt."""
-    # The worker does not know by which field the prompt came.
-    param = prompt_param if event.param in _PROMPT_PARAMS else event.param
-    match event.code:
-        case ContextLengthError.code:
-            return ContextLengthExceededError(
-                event.message,
-                num_prompt_tokens=event.details["n_prompt_tokens"],
-                context_length=event.details["n_ctx"],
-                param=prompt_param,
-            )
-        case TemplateError.code:
-            return TemplateError(event.message, param=param)
-        case ConstraintError.code | ImageError.code:
-            kind = ConstraintError if event.code == ConstraintError.code else ImageError
-            return kind(event.message, param=event.param)
-        case UnsupportedByModelError.code:
-            return UnsupportedFieldError(event.message, param)
-        case EngineError.code:
-            return EngineError(event.message)
-        case _:
-            return InvalidRequestError(event.message, param)
-
-
-def raise_failure(event: TaskEvent, param: str) -> None:
-    """Raise what an event means that is no answer.
-
-    Args:
-        param: The request's field at fault where the worker does not name a part of it.
-    """
-    if isinstance(event, Failed):
-        raise error_of(event, event.param if event.param and event.param.startswith(param) else param)
-    if isinstance(event, Aborted):
-        raise _gave_up()
-
-
-def _gave_up() -> EngineCrashedError:
-    return EngineCrashedError("the engine gave the request up because it was told to stop")

@@ -15,7 +15,8 @@ from registry.engines import EngineSetting
 from router.config import Config
 from router.http.caller import current_caller
 from router.http.exchange import Account, Exchange, current_exchange
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
+from router.requests.request import GenerationRequest
 
 
 class Inspected:

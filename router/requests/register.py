@@ -220,6 +220,7 @@ class RunningRequest:
             arrived_at=self.arrived_at,
             has_output=generation.has_output,
             moved_at=self.arrived_at if moved_at is None else moved_at,
+            winding_s=generation.winding_s,
         )
 
 

@@ -33,7 +33,9 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import MemoryBudget
-from router.requests.generation import Generation, GenerationRequest, OutputEvent
+from router.requests.generation import Generation, OutputEvent
+from router.requests.keeping import PromptKeeper
+from router.requests.request import GenerationRequest
 from router.workers.context_lengths import ContextLengths
 from router.workers.launch import WorkerLaunch
 from router.workers.residency import ManagedWorker
@@ -201,6 +203,7 @@ class FakeFleet:
         max_tokens: int | None = 8,
         num_choices: int = 1,
         wants_progress: bool = False,
+        keeper: PromptKeeper | None = None,
         **spec: Any,
     ) -> Generation:
         model, _, engine = reference.partition("@")
@@ -214,6 +217,7 @@ class FakeFleet:
                 num_choices=num_choices,
                 wants_progress=wants_progress,
             ),
+            keeper=keeper,
         )
 
     async def answer(self, reference: str = "m", **request: Any) -> str:

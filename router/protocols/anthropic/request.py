@@ -46,9 +46,10 @@ from router.protocols.fields.tools import (
 from router.protocols.images.read import NO_IMAGES, ReadImages
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.headers import MAX_SESSION_CHARS, RequestHeaders
 from router.requests.register import AnswerEncoder
+from router.requests.request import GenerationRequest
 
 SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
 """By which Claude Code names a conversation; X-Session-Id goes before it."""

@@ -33,8 +33,9 @@ from router.protocols.openai.answer_schemas import Timings, Usage
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService, client_of
 from router.requests.collected import CollectedOutput, WholeAnswer
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.register import whole_answer
+from router.requests.request import GenerationRequest
 
 PROMPT: Final = "Report what can be seen as JSON of this schema: "
 

@@ -6,7 +6,7 @@ import msgspec
 
 from backends.wire.request import SamplingParams
 from router.models.defaults import RequestDefaults
-from router.requests.generation import NUM_SEEDS
+from router.requests.request import NUM_SEEDS
 
 NO_WINDOW: Final = 0
 """A window of the penalties that has no token in it: they are off."""

@@ -28,6 +28,7 @@ from router.protocols.llamaserver.props import settings_of
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.answer_schemas import PromptProgress, Timings
 from router.requests.collected import CollectedOutput
+from router.requests.context import ContextEvent
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 
@@ -221,6 +222,8 @@ class NativeCompletionStream:
             running = self._running[event.index] = _Running(self._clock())
         if isinstance(event, ProgressEvent):
             return self._on_progress(running, event)
+        if isinstance(event, ContextEvent):
+            return b""
         assert isinstance(event, OutputEvent), "the prompt's own probabilities are not asked for"
         output = event.output
         running.first_at = running.first_at or self._clock()

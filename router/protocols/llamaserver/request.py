@@ -20,8 +20,8 @@ from router.protocols.llamaserver.images import prompt_with_images
 from router.protocols.llamaserver.schemas import CompletionFields, InfillRequest, NativeCompletionRequest, PromptString
 from router.protocols.openai.request import either, read_logit_bias
 from router.protocols.openai.schemas import MAX_PROMPTS
-from router.requests.generation import NUM_SEEDS, GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.request import NUM_SEEDS, GenerationRequest
 
 RANDOM_SEED: Final = 2**32 - 1
 """Stands for another seed each time. Source: llama.h, `LLAMA_DEFAULT_SEED`."""

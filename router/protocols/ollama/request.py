@@ -25,8 +25,9 @@ from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
 from router.protocols.serving import Answering, Arrival
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.register import AnswerEncoder
+from router.requests.request import GenerationRequest
 
 _NO_SEED: Final = -1
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "max": "xhigh"}

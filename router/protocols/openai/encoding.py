@@ -26,6 +26,7 @@ from router.protocols.openai.answer import (
     usage_of,
 )
 from router.protocols.openai.answer_schemas import Delta
+from router.requests.context import ContextEvent
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, PromptEvent
 
 DONE = b"data: [DONE]\n\n"
@@ -146,6 +147,8 @@ class CompletionStream:
         if type(event) is PromptEvent:
             logprobs = choice.logprobs.write((), event.tokens) if self._has_logprobs else None
             return self._chunk(choice, event.text, logprobs=logprobs)
+        if type(event) is ContextEvent:
+            return b""
         assert type(event) is OutputEvent
         output = event.output
         start = self._start(choice) if choice.first_at is None else b""

@@ -14,8 +14,9 @@ from router.errors import InvalidRequestError
 from router.http.headers import PROGRESS_HEADER
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
-from router.requests.generation import GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder, Reading
+from router.requests.request import GenerationRequest
 from router.workers.supervisor import Supervisor
 
 INTERVAL_S: Final = 2.0

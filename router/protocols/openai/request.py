@@ -41,9 +41,10 @@ from router.protocols.openai.schemas import (
 )
 from router.protocols.serving import Answering, RequestService
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
 from router.requests.register import AnswerEncoder
+from router.requests.request import GenerationRequest
 
 _STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
 _RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")

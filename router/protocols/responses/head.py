@@ -29,7 +29,8 @@ from router.protocols.responses.schemas import (
     TextConfig,
 )
 from router.protocols.responses.tools import ClientTools
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
+from router.requests.request import GenerationRequest
 from router.stores.conversations import StoredResponse
 
 _AS_SAID: Final = (

@@ -44,8 +44,8 @@ from router.protocols.responses.schemas import (
     ResponseRequest,
 )
 from router.protocols.responses.tools import CUSTOM_INPUT, ClientTools
-from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.request import GenerationRequest
 
 _CHOICES: Final = ("function", "custom", "allowed_tools")
 _PATHS: Final = ToolPaths(named="tool_choice.name", allowed="tool_choice")

@@ -13,7 +13,7 @@ from backends.wire.questions import CountTokens, TokenCount
 from router.errors import ContextLengthExceededError
 from router.protocols.serving import RequestService
 from router.requests.asking import ask
-from router.requests.generation import GenerationRequest
+from router.requests.request import GenerationRequest
 
 _ANSWER_SHARE: Final = 4
 """Without a limit of its own, an answer gets at least one part in so many of the context."""

@@ -26,12 +26,14 @@ from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
 from backends.wire.questions import (
     MAX_TEXT_BYTES,
     ApplyTemplate,
+    CountTexts,
     CountTokens,
     Describe,
     Description,
     Detokenize,
     Question,
     Text,
+    TextCounts,
     TokenCount,
     Tokenize,
     Tokens,
@@ -227,9 +229,11 @@ def test_questions_have_the_same_answers_on_both_engines(engine: str, tiny_gguf:
         assert isinstance(tokens, Tokens)
         assert counted == TokenCount(len(tokens.token_ids))
         assert ask(worker, 8, CountTokens(TokenPrompt([1, 2, 3]))) == TokenCount(3)
+        assert ask(worker, 13, CountTexts(["ab", "", "<|im_end|>"])) == TextCounts([2, 0, len(plain.token_ids)])
         description = ask(worker, 9, Describe())
         assert isinstance(description, Description)
         assert (description.bos_text, description.eos_text) == ("<|im_start|>", "<|im_end|>")
         assert failure(worker, Ask(10, Detokenize([259]))).param == "tokens"
         assert failure(worker, Ask(11, Tokenize("a" * (MAX_TEXT_BYTES + 1)))).param == "content"
+        assert failure(worker, Ask(14, CountTexts(["a" * MAX_TEXT_BYTES, "a"]))).param == "content"
         assert isinstance(ask(worker, 12, Tokenize("a" * MAX_TEXT_BYTES)), Tokens)

@@ -153,3 +153,12 @@ def test_a_prompt_that_fills_the_context_leaves_no_room() -> None:
     with pytest.raises(ContextLengthError) as caught:
         intake.sequence_for(message, PreparedPrompt([1] * CONTEXT_LENGTH))
     assert (caught.value.num_prompt_tokens, caught.value.context_length) == (CONTEXT_LENGTH, CONTEXT_LENGTH)
+
+
+def test_a_prompt_that_leaves_less_room_than_the_answer_is_to_have_is_too_long() -> None:
+    intake = Intake(FakeTokenizer(), MODEL)
+    message = Generate(1, TokenPrompt([]), SequenceSpec(SamplingParams(), min_room=25))
+    assert intake.sequence_for(message, PreparedPrompt([1] * (CONTEXT_LENGTH - 25))).max_output_tokens == 25
+    with pytest.raises(ContextLengthError, match=r"has 76 tokens .* holds 100, 25 of which are the answer's") as caught:
+        intake.sequence_for(message, PreparedPrompt([1] * (CONTEXT_LENGTH - 24)))
+    assert (caught.value.num_prompt_tokens, caught.value.context_length) == (CONTEXT_LENGTH - 24, CONTEXT_LENGTH)

@@ -26,8 +26,9 @@ from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import Generation, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder
+from router.requests.request import GenerationRequest
 from tests.support.api_answers import check_answer, endpoint_of
 
 OPENAI_OPTIONS = StreamOptions(includes_usage=True, has_progress=True, has_timings=True)

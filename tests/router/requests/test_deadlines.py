@@ -55,3 +55,11 @@ def test_background_requests_are_made_to_wait_without_a_limit_of_silence() -> No
     assert deadlines_for(limits, Priority.INTERACTIVE, None) == Deadlines(
         request_s=60, first_token_s=10, inter_token_s=5
     )
+
+
+def test_the_time_of_a_wind_moves_on_the_limit_of_the_first_token_alone() -> None:
+    due = next_due(ALL, progress(winding_s=50))
+    assert due is not None
+    assert due.at == 1060
+    assert next_due(ALL, progress(winding_s=95)).at == 1100  # type: ignore[union-attr]
+    assert next_due(ALL, progress(winding_s=50, has_output=True)).at == 1005  # type: ignore[union-attr]

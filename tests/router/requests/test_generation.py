@@ -11,16 +11,9 @@ from backends.wire.request import Constraint, ConstraintKind, OutputSpec, Sampli
 from registry.engines import Engine, EngineKind
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
 from router.models.model_request import ModelRequest
-from router.requests.generation import (
-    NUM_SEEDS,
-    Generation,
-    GenerationEvent,
-    GenerationRequest,
-    OutputEvent,
-    ProgressEvent,
-    error_of,
-    generate_messages,
-)
+from router.requests.failures import error_of
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
+from router.requests.request import NUM_SEEDS, GenerationRequest, generate_messages
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 

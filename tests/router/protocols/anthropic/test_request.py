@@ -18,8 +18,8 @@ from router.protocols.anthropic.request import generation_for, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.support import decode_body
-from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.request import GenerationRequest
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from router.models.model_request import ModelRequest
 from router.protocols.ollama.request import generation_for
 from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
-from router.requests.generation import GenerationRequest
+from router.requests.request import GenerationRequest
 
 DEFAULTS = RequestDefaults()
 PLAIN = ChatTemplateFacts.from_text("{{ messages }}")

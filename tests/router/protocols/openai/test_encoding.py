@@ -14,14 +14,8 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.requests.generation import (
-    Generation,
-    GenerationEvent,
-    GenerationRequest,
-    OutputEvent,
-    ProgressEvent,
-    PromptEvent,
-)
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, PromptEvent
+from router.requests.request import GenerationRequest
 
 CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)

@@ -16,8 +16,8 @@ from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
-from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.request import GenerationRequest
 
 CONFIG = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 EVERYTHING: dict[str, Any] = {

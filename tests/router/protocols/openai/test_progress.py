@@ -17,7 +17,8 @@ from router.models.model_request import ModelRequest
 from router.placement.lifecycle import WorkerState
 from router.protocols.openai.encoding import CompletionStream
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress, wants_prefill_events
-from router.requests.generation import GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import OutputEvent, ProgressEvent
+from router.requests.request import GenerationRequest
 from router.workers.supervisor import Supervisor
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
 

@@ -13,8 +13,8 @@ from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
-from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.request import GenerationRequest
 
 DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 

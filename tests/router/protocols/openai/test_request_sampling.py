@@ -4,7 +4,7 @@ import pytest
 
 from backends.wire.request import SamplingParams
 from router.errors import InvalidRequestError
-from router.requests.generation import NUM_SEEDS
+from router.requests.request import NUM_SEEDS
 from tests.router.protocols.openai.test_request import chat, complete
 
 

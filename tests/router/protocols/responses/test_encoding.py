@@ -20,7 +20,8 @@ from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
 from router.protocols.responses.tools import read_tools
-from router.requests.generation import Generation, GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
+from router.requests.request import GenerationRequest
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
