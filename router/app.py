@@ -43,7 +43,6 @@ from router.readiness import Readiness
 from router.requests.accounting import account_of
 from router.requests.embedding import RunningEmbedding
 from router.requests.register import RunningRequest
-from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -66,7 +65,6 @@ class Services:
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
-        contexts: What was told again of conversations that filled their context.
         keys: Administers the API keys.
         configuration: Changes the config file.
     """
@@ -90,7 +88,6 @@ class Services:
     benches: BenchRuns
     batches: Batches
     conversations: Conversations
-    contexts: Contexts
     keys: KeyAdministration
     sessions: PageSessions
     configuration: ConfigAdministration

@@ -20,6 +20,7 @@ from backends.cache_files import ExportedCache
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FINGERPRINT, FakeCaches
+from backends.fake.facts import fact_asked_for, facts_in
 from backends.fake.tokenizer import IM_END, NUM_BYTES, FakeTokenizer
 from backends.fake.tower import colours_seen, rows_of
 from backends.logits import Logits, LogitsEditor, TokenScore, score
@@ -49,7 +50,8 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
         answers: Pairs of a text and what is answered to a prompt that has it, the first such pair counts; others are
-            answered with letters. `{colours}` in what is answered stands for the prompt's pictures, by their colours.
+            answered with letters. `{colours}` in what is answered stands for the prompt's pictures, by their colours,
+            `{facts}` for all that the prompt says is so, `{fact}` for what it says of what it asks for (`facts`).
         gates: A folder by which others stop it and let it go on, None = nothing does. What stands still while a file is
             there: `load` a load, `prefill` and `decode` steps with and without tokens of prompts, `token-N` steps that
             draw the Nth token after the first of a sequence, `embed` embeddings, `encode` the tower.
@@ -87,6 +89,8 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         answer = next((answer for text, answer in self.answers if text in prompt), None)
         if answer is None:
             return None
+        for name, shown in (("{facts}", facts_in), ("{fact}", fact_asked_for)):
+            answer = answer.replace(name, shown(prompt)) if name in answer else answer
         return answer.replace("{colours}", colours_seen(sequence)).encode()
 
     def is_closed(self, *gates: str) -> bool:

@@ -3,7 +3,6 @@
 Thoughts are not in it, pictures are mentions, and of long results the middle is missing.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -88,11 +87,21 @@ def _pieces(message: PromptMessage, size: int, max_tokens: float) -> Iterator[tu
     """Yield a message in texts of at most so many tokens, each with how many that is."""
     text = transcript_of(message)
     rate = size / max(len(text), _num_chars(message))
-    num_pieces = max(1, math.ceil(len(text) * rate / max_tokens))
-    num_chars = max(math.ceil(len(text) / num_pieces), _MIN_PIECE_CHARS)
-    for begin in range(0, len(text), num_chars):
-        piece = text[begin : begin + num_chars]
-        yield piece if not begin else f"[{_speaker(message)}, going on]\n{piece}", len(piece) * rate
+    num_chars = max(int(max_tokens / rate) if rate else len(text), _MIN_PIECE_CHARS)
+    for number, piece in enumerate(_cut(text, num_chars)):
+        yield piece if not number else f"[{_speaker(message)}, going on]\n{piece}", len(piece) * rate
+
+
+def _cut(text: str, num_chars: int) -> Iterator[str]:
+    """Yield a text in parts of at most so many characters, cut between lines, sentences or words where it has them."""
+    begin = 0
+    while len(text) - begin > num_chars:
+        end = begin + num_chars
+        borders = ((border, text.rfind(border, begin + num_chars // 2, end)) for border in ("\n", ". ", " "))
+        end = next((at + len(border) for border, at in borders if at >= 0), end)
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
 
 
 def _num_chars(message: PromptMessage) -> int:

@@ -18,7 +18,6 @@ from msgspec import UNSET, UnsetType
 from router.errors import UnsupportedFieldError
 from router.http.dialect import Dialect, ShownError
 from router.protocols.anthropic.schemas import (
-    CompactionBlock,
     DocumentBlock,
     ImageBlock,
     RedactedThinkingBlock,
@@ -121,6 +120,5 @@ ANTHROPIC_API: Final = Api(
     read_by_type=(
         ToolDefinition,
         *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock, ImageBlock),
-        CompactionBlock,
     ),
 )

@@ -165,7 +165,7 @@ def _attempt(generation: Generation, outputs: Sequence[CollectedOutput]) -> _Att
     seen = seen_images(ends)
     return _Attempt(
         text=UNSET if output.end.reason == "length" else output.text,
-        images=(seen.images or []) if seen else [],
+        images=[] if seen is UNSET else seen.images,
         usage=usage_of(ends),
         timings=timings_of(ends, generation),
     )

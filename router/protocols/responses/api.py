@@ -18,8 +18,6 @@ RESPONSES_API: Final = Api(
         items.InputFunctionCallOutput,
         items.InputReasoning,
         items.InputReference,
-        items.InputCompaction,
-        items.InputCompactionTrigger,
         items.InputCustomCall,
         items.InputCustomCallOutput,
         hosted.InputHostedItem,

@@ -58,5 +58,12 @@ def test_a_message_that_is_too_long_alone_is_cut() -> None:
     assert text in "".join(piece.removeprefix("[user, going on]\n") for piece in pieces)
 
 
+def test_a_long_message_is_cut_between_sentences() -> None:
+    text = "Remember: the gate code is 4821. " * 500
+    pieces = transcripts_of([{"role": "user", "content": text}], (0,), [4000], 500)
+    assert len(pieces) > 5
+    assert all(piece.rstrip().endswith("4821.") for piece in pieces)
+
+
 def test_nothing_told_is_no_piece() -> None:
     assert transcripts_of([], (), [], 100) == []

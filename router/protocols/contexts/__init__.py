@@ -1,1 +1,0 @@
-"""mlxr's own API of what was told again of conversations that filled their context."""
