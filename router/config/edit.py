@@ -4,7 +4,6 @@ Not here: what values mean; the edited text is checked with `parse_config` befor
 """
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 
 from registry.disk import make_private, sync_folder
 from router.config.load import parse_config
-from router.config.yaml_text import YAMLTextError, compose, parse
+from router.config.yaml_text import YAMLTextError, compose, dotted, parse
 from router.errors import ConfigError
 
 Scalar = str | float | bool | None
@@ -26,10 +25,12 @@ Changes = Mapping[tuple[str, ...], Value]
 ABSENT = object()
 """No value at all, which is not null."""
 
-_INLINE_STYLES = (None, "'", '"')
-"""Plain and quoted scalars: their text can be swapped in place. Block scalars (`|`, `>`) cannot."""
-
 _PLAIN = re.compile(r"[A-Za-z0-9_./~-]+")
+
+_UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""Source: YAML 1.2, 5.1 (`c-printable`), and 5.4 for what YAML 1.1 takes for an end of a line."""
+
+_INDENT = 2
 
 NEW_FILE_MODE = 0o600
 """Mode of a file that did not exist: the config may come to hold tokens."""
@@ -49,7 +50,7 @@ def set_values(path: Path, changes: Changes) -> bool:
     """
     target = path.resolve()
     try:
-        old = target.read_bytes().decode("utf-8-sig") if target.exists() else ""
+        old = target.read_bytes().decode() if target.exists() else ""
         parse_config(old, source=str(path))
         new = old
         for key, value in changes.items():
@@ -72,43 +73,87 @@ def set_value(path: Path, key: tuple[str, ...], value: Value) -> bool:
 
 
 def edited(text: str, key: tuple[str, ...], value: Value) -> str:
-    """Return the text with one key set; everything else stays as it is written."""
+    """Return the text with one key set; every other character stays.
+
+    Raises:
+        ConfigError: The text is written in a way in which this cannot be done.
+    """
     root = compose(text)
     document = parse(text).value
     if is_same(get_at(document, key), value):
         return text
-    pair = None if root is None else _find(root, key)
-    if pair is not None:
-        new = _edited_in_place(text, *pair, value)
-        if new is not None and _is_only_change(document, new, key, value):
-            return new
-    return _edited_by_round_trip(text, key, value)
+    found = _find(root, key)
+    rest = key[len(found) :]
+    written = _written(value)
+    new = _with_new_key(text, root, found, rest, written) if rest else _swapped(text, *found[-1], written)
+    if not _is_only_change(document, new, key, value):
+        raise ConfigError(f"{dotted(key)} cannot be set in the text as it is written; change it by hand")
+    return new
 
 
-def _find(root: Any, key: tuple[str, ...]) -> tuple[Any, Any] | None:
-    """Return the nodes of a key and of its value."""
-    found, node = None, root
+def _find(root: Any, key: tuple[str, ...]) -> list[tuple[Any, Any]]:
+    """Return the nodes of names and values that lead to a key, as far as they are there."""
+    found: list[tuple[Any, Any]] = []
+    node = root
     for part in key:
-        if not isinstance(node.value, list):
-            return None
-        found = next(((name, value) for name, value in node.value if name.value == part), None)
-        if found is None:
-            return None
-        node = found[1]
+        pairs = node.value if node is not None and isinstance(node.value, list) else []
+        pair = next((each for each in pairs if isinstance(each, tuple) and each[0].value == part), None)
+        if pair is None:
+            break
+        found.append(pair)
+        node = pair[1]
     return found
 
 
-def _edited_in_place(text: str, key: Any, value: Any, new: Value) -> str | None:
-    """Return the text with a value swapped where it stands; None where that is not to be done."""
-    written = _written(new)
-    if isinstance(value.value, list):
-        if value.flow_style:
-            return text[: value.start_mark.index] + written + text[value.end_mark.index :]
-        # A value in lines of its own ends with its last entry: what stands behind that belongs to the next key.
-        return f"{text[: key.end_mark.index]}: {written}{text[_last_leaf(value).end_mark.index :]}"
-    if value.value and value.style in _INLINE_STYLES:
-        return text[: value.start_mark.index] + written + text[value.end_mark.index :]
-    return None
+def _swapped(text: str, name: Any, value: Any, written: str) -> str:
+    """Return the text with a value swapped where it stands."""
+    if value.value == "" and value.style is None:
+        at = text.find(":", name.end_mark.index) + 1
+        return f"{text[:at]} {written}{text[at:]}"
+    is_block = isinstance(value.value, list) and not value.flow_style
+    before = f"{text[: name.end_mark.index]}: " if is_block else text[: value.start_mark.index]
+    # A value in lines of its own ends with its last entry: what stands behind that belongs to the next key.
+    end = len(text[: _last_leaf(value).end_mark.index].rstrip())
+    return f"{before}{written}{text[end:]}"
+
+
+def _with_new_key(text: str, root: Any, found: list[tuple[Any, Any]], rest: tuple[str, ...], written: str) -> str:
+    """Return the text with a key at the end of its section, which is added where it is missing."""
+    name, section = found[-1] if found else (None, root)
+    if section is None or section.value == "":  # it is not there, or all of its keys are commented out
+        column = 0 if name is None else name.start_mark.column + _INDENT
+        return _with_lines(text, len(text) if name is None else _next_line(text, name), column, rest, written)
+    if isinstance(section.value, list) and not section.flow_style:
+        # Of the whole file also the comments at its end come before.
+        at = section.end_mark.index if name is None else _next_line(text, _last_leaf(section))
+        return _with_lines(text, at, section.start_mark.column, rest, written)
+    inline = "".join(f"{part}: {{" for part in rest[:-1]) + f"{rest[-1]}: {written}" + "}" * (len(rest) - 1)
+    if isinstance(section.value, list) and section.value:
+        at = section.value[-1][1].end_mark.index
+        return f"{text[:at]}, {inline}{text[at:]}"
+    return f"{text[: section.start_mark.index]}{{{inline}}}{text[section.end_mark.index :]}"
+
+
+def _with_lines(text: str, at: int, column: int, names: tuple[str, ...], written: str) -> str:
+    """Return the text with a line for each of these names, at the beginning of a line or the end of the text."""
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    before = text[:at]
+    if before and before[-1] not in "\n\ufeff":
+        before += line_end
+    values = [""] * (len(names) - 1) + [f" {written}"]
+    lines = [
+        f"{' ' * (column + _INDENT * depth)}{name}:{value}"
+        for depth, (name, value) in enumerate(zip(names, values, strict=True))
+    ]
+    return before + "".join(line + line_end for line in lines) + text[at:]
+
+
+def _next_line(text: str, node: Any) -> int:
+    """Return where the line behind a node begins."""
+    end = len(text[: node.end_mark.index].rstrip(" "))
+    if text[end - 1 : end] == "\n":  # a block of text, or no value, ends where the next begins
+        return end
+    return text.find("\n", end) + 1 or len(text)
 
 
 def _last_leaf(node: Any) -> Any:
@@ -128,10 +173,12 @@ def _is_only_change(before: Any, text: str, key: tuple[str, ...], value: Value) 
 
 
 def _without(document: Any, key: tuple[str, ...]) -> Any:
+    """Leave out a key, and a section that has no other: without keys it says what none does."""
     if not isinstance(document, dict) or key[0] not in document:
         return document
     rest = {name: value for name, value in document.items() if name != key[0]}
-    return rest if len(key) == 1 else rest | {key[0]: _without(document[key[0]], key[1:])}
+    inner = None if len(key) == 1 else _without(document[key[0]], key[1:])
+    return rest if inner is None or inner == {} else rest | {key[0]: inner}
 
 
 def get_at(value: Any, key: tuple[str, ...]) -> Any:
@@ -150,42 +197,12 @@ def is_same(left: Any, right: Any) -> bool:
 
 def _written(value: Value) -> str:
     """Write a value in one line."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and is_same(parse(f"a: {value}").value["a"], value):
-        return value
-    return json.dumps(value)  # JSON's values are YAML's
-
-
-def _edited_by_round_trip(text: str, key: tuple[str, ...], value: Value) -> str:
-    """Add a key that is not there yet; ruamel.yaml keeps the comments and may align some spaces anew."""
-    from ruamel.yaml import YAML  # noqa: PLC0415 - slow, and most verbs read no YAML
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq  # noqa: PLC0415 - slow, and most verbs read no YAML
-
-    yaml = YAML(typ="rt", pure=True)
-    yaml.preserve_quotes = True
-    yaml.width = 4096  # never re-wrap a line
-    # null is written as the shipped file writes it, not as an empty value.
-    yaml.representer.add_representer(type(None), _represent_null)
-    document: Any = yaml.load(text)
-    comments = text if document is None else ""  # a text of comments only: ruamel has nothing to hang them on
-    document = CommentedMap() if document is None else document
-    section = document
-    for part in key[:-1]:
-        if section.get(part) is None:
-            section[part] = CommentedMap()
-        section = section[part]
-    plain = CommentedSeq(value) if isinstance(value, list) else value
-    if isinstance(value, dict):
-        plain = CommentedMap(value)
-    if isinstance(plain, CommentedMap | CommentedSeq):
-        plain.fa.set_flow_style()  # in one line
-    section[key[-1]] = plain
-    out = io.StringIO()
-    yaml.dump(document, out)
-    return (comments if not comments or comments.endswith("\n") else comments + "\n") + out.getvalue()
-
-
-def _represent_null(representer: Any, _value: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        with contextlib.suppress(YAMLTextError):
+            if is_same(parse(f"a: {value}").value["a"], value):
+                return value
+    # JSON's values are YAML's, but for pairs of surrogates and for characters that YAML wants escaped.
+    return _UNPRINTABLE.sub(lambda each: f"\\u{ord(each[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

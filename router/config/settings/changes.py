@@ -40,7 +40,7 @@ def change_file(path: Path, to_set: Mapping[str, Any], to_unset: Iterable[str] =
         raise InvalidRequestError(f"{dotted(twice)}: it is both set and unset; send one of the two", dotted(twice))
     ensure_config_file(path)
     load_config(path)
-    document, usual = parse(path.read_text("utf-8-sig")).value, msgspec.to_builtins(Config())
+    document, usual = parse(path.read_text("utf-8-sig")).value, msgspec.json.decode(msgspec.json.encode(Config()))
     changes |= {key: get_at(usual, key) for key in to_default if get_at(document, key) is not ABSENT}
     try:
         return set_values(path, changes)

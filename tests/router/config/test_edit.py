@@ -1,15 +1,16 @@
 import difflib
+import itertools
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from registry.engines import EngineSetting
 from router.config import Config, load_config, parse_config
-from router.config.edit import edited, get_at, set_value, set_values
+from router.config.edit import ABSENT, edited, get_at, set_value, set_values
 from router.config.reference import reference_text
 from router.config.yaml_text import dotted, parse
 from router.errors import ConfigError
@@ -45,7 +46,7 @@ def test_only_the_one_line_of_the_commented_file_changes(
         ("engine:   auto   # here\n", ("engine",), "engine:   mlx   # here\n"),
         ("engine:\n", ("engine",), "engine: mlx\n"),
         ("engine: 'auto'\r\nstandby: true\r\n", ("engine",), "engine: mlx\r\nstandby: true\r\n"),
-        ("engine: |-\n  auto\nstandby: true\n", ("engine",), "engine: |-\n  mlx\nstandby: true\n"),
+        ("engine: |-\n  auto\nstandby: true\n", ("engine",), "engine: mlx\nstandby: true\n"),
         ("{engine: auto, standby: true}\n", ("engine",), "{engine: mlx, standby: true}\n"),
         (
             "models:\n    extra_folders:\n    - /a\nengine: auto",
@@ -53,6 +54,12 @@ def test_only_the_one_line_of_the_commented_file_changes(
             "models:\n    extra_folders:\n    - /a\nengine: mlx",
         ),
         ("standby: true # x\n", ("engine",), "standby: true # x\nengine: mlx\n"),
+        ("\ufeffengine:  # here\r\n", ("engine",), "\ufeffengine: mlx  # here\r\n"),
+        ("a:\n    - 1\n# end\n...\n", ("engine",), "a:\n    - 1\n# end\nengine: mlx\n...\n"),
+        ("s:\r\n    a:   1  # x\r\n\r\n# t\r\n", ("s", "b"), "s:\r\n    a:   1  # x\r\n    b: mlx\r\n\r\n# t\r\n"),
+        ("s:\n  # b: 3\n", ("s", "b"), "s:\n  b: mlx\n  # b: 3\n"),
+        ("s: {a: 1} # x\n", ("s", "b"), "s: {a: 1, b: mlx} # x\n"),
+        ("s: ~\n", ("s", "b"), "s: {b: mlx}\n"),
     ],
 )
 def test_texts_that_people_write_keep_their_comments(text: str, key: tuple[str, ...], result: str) -> None:
@@ -64,7 +71,105 @@ def test_a_missing_section_is_added() -> None:
     assert parse_config(edited("server:\n  # port: 3\n", ("server", "port"), 1), source="x").server.port == 1
 
 
-@given(st.sampled_from(list(EngineSetting)), st.sampled_from(list(EngineSetting)))
+VALUES = [
+    *("auto", "'it''s'", '"a # b"', "1", "~", "", "[a, b]", "[a,\n{}  b]", "{{x: 1}}", "some\n{}  words"),
+    *("|-\n{}  # text\n{}  b: c", ">-\n{}  text\n", "|+\n{}  text\n\n", "\n{}- a\n{}- 'b'  # far", "\n{}-\n{}  - [c]"),
+]
+COMMENTS = ["", "", "", "\n", "{}# words\n", "# words: none\n", "{}    # far: in\n", "   \n"]
+SECTIONS = [
+    "",
+    "  # s: 1",
+    " ~",
+    " null  # none",
+    " {{}}",
+    " {{s: 1}}",
+    " {{\n{}    s: 1,\n{}    t: 2  # last\n{}  }}",
+    " {{ s: a, }}",
+]
+
+
+@st.composite
+def written_by_people(draw: st.DrawFn) -> str:
+    """Sections `a` to `c` with keys `s` to `u`, or keys in their place, in all forms that a config may have."""
+
+    def entries(names: str, indent: str, depth: int) -> str:
+        text = ""
+        for name in draw(st.lists(st.sampled_from(names), unique=True, max_size=3)):
+            text += draw(st.sampled_from(COMMENTS)).format(indent)
+            start = indent + draw(st.sampled_from([f"{name}:", f"{name} :", f'"{name}":', f"'{name}':"]))
+            if depth > 0 or draw(st.booleans()):
+                value = draw(st.sampled_from(VALUES)).replace("{}", indent).replace("{{", "{").replace("}}", "}")
+                gap = "" if value.startswith("\n") else draw(st.sampled_from([" ", "  "]))
+                text += (
+                    start + gap + value + draw(st.sampled_from(["", "  # c", "  #\ttab"])) * ("\n" not in value) + "\n"
+                )
+            else:
+                inner = entries("stu", indent + draw(st.sampled_from([" ", "  ", "    "])), 1)
+                text += start + (
+                    f"\n{inner}" if inner.strip() else draw(st.sampled_from(SECTIONS)).format(*[indent] * 3) + "\n"
+                )
+        return text
+
+    text = draw(st.sampled_from(["", "# head\n", "---\n", "\ufeff", "%YAML 1.2\n---\n"]))
+    text += entries("abc", draw(st.sampled_from(["", "", "  "])), 0) + draw(st.sampled_from(["", "# end\n", "\n"]))
+    text = text if draw(st.booleans()) else text.removesuffix("\n")
+    return text.replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
+
+
+NEW = st.sampled_from(
+    [
+        "mlx",
+        3,
+        0.5,
+        True,
+        None,
+        ["x", "ü"],
+        {"k": "f16"},
+        "a: b # c",
+        "😀\u2028",
+        "-",
+        "---",
+        [],
+        "",
+        "two\nlines",
+        "]",
+        "x, y",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(written_by_people(), st.sampled_from("abc"), st.sampled_from(["", "s", "t", "u"]), NEW)
+@pytest.mark.slow
+def test_of_what_people_write_only_the_one_key_changes(text: str, section: str, name: str, value: Any) -> None:
+    before = parse(text).value
+    key = (section, name) if name else (section,)
+    assume(not name or isinstance(before.get(section) or {}, dict))
+    changed = edited(text, key, value)
+    after = parse(changed).value
+    assert get_at(after, key) == value
+    assert changed.count("\n") - changed.count("\r\n") == (0 if "\r\n" in text else changed.count("\n"))
+    if get_at(before, key) is ABSENT and (section not in before or before[section]):
+        assert is_inserted(text, changed)
+    others = {each: before[each] for each in before if each != section}
+    assert others == {each: after[each] for each in after if each != section}
+    if name:
+        siblings = {each: value for each, value in (before.get(section) or {}).items() if each != name}
+        assert siblings == {each: value for each, value in after[section].items() if each != name}
+
+
+def is_inserted(text: str, changed: str) -> bool:
+    """Whether one is the other with something put in, and an end of its last line where it had none."""
+    same = next((at for at, (old, new) in enumerate(zip(text, changed, strict=False)) if old != new), len(text))
+    return changed.endswith(text[same:]) or changed.rstrip().endswith(text[same:].rstrip())
+
+
+def test_what_cannot_be_said_in_the_text_as_it_is_written_is_refused() -> None:
+    with pytest.raises(ConfigError, match="by hand"):
+        edited("a: |\n  the end of a line is missing here", ("engine",), "mlx")
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.permutations(EngineSetting, 2)])
 def test_setting_back_restores_the_text(first: EngineSetting, second: EngineSetting) -> None:
     start = edited(reference_text(), ("engine",), first.value)
     assert edited(edited(start, ("engine",), second.value), ("engine",), first.value) == start
@@ -170,7 +275,7 @@ def test_lists_and_pairs_are_written_in_one_line_where_they_stand(
     ids=dotted,
 )
 def test_no_comment_of_the_shipped_file_is_lost_whichever_key_is_set(key: tuple[str, ...]) -> None:
-    usual = get_at(msgspec.to_builtins(Config()), key)
+    usual = get_at(msgspec.json.decode(msgspec.json.encode(Config())), key)
     other = ["x"] if isinstance(usual, list) else not usual if isinstance(usual, bool) else "word"
     changed = edited(reference_text(), key, other)
     assert len(changed_lines(reference_text(), changed)) == 2, "one line out, one in"
