@@ -43,6 +43,7 @@ from router.readiness import Readiness
 from router.requests.accounting import account_of
 from router.requests.embedding import RunningEmbedding
 from router.requests.register import RunningRequest
+from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -65,6 +66,7 @@ class Services:
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
+        contexts: What was told again of conversations that filled their context.
         keys: Administers the API keys.
         configuration: Changes the config file.
     """
@@ -88,6 +90,7 @@ class Services:
     benches: BenchRuns
     batches: Batches
     conversations: Conversations
+    contexts: Contexts
     keys: KeyAdministration
     sessions: PageSessions
     configuration: ConfigAdministration

@@ -45,6 +45,7 @@ from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
 from router.readiness import Readiness
 from router.requests.register import RequestRegister
+from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -121,6 +122,8 @@ class Composition:
         jobs = Jobs()
         memory = MemoryMonitor(self.config, self.conditions, current_platform(), lambda: serving.supervisor.pids)
         conversations = Conversations(paths.conversations_db, lambda: self.config.config.conversations)
+        contexts = Contexts(paths.contexts_db, lambda: self.config.config.context)
+        conversations.forgotten.add(contexts.forget_kept_in)
         run = partial(run_line, serving, conversations)
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
@@ -162,6 +165,7 @@ class Composition:
             benches=BenchRuns(paths.registry_db, self.environment, jobs),
             batches=batches,
             conversations=conversations,
+            contexts=contexts,
             keys=KeyAdministration(paths.keys_db),
             sessions=PageSessions(paths.keys_db, lambda: keys.is_needed),
             configuration=ConfigAdministration(self.config, self.follower),

@@ -186,6 +186,7 @@ class _Gateway:
                     keep_awake(lambda: any(services.serving.requests) or services.jobs.is_busy),
                     _outlived("pulls", self._run_pulls(services)),
                     _outlived("stored responses", _keep_responses(services)),
+                    _outlived("what was told of conversations", _keep_contexts(services)),
                     _outlived("batches", services.batches.run()),
                     _outlived("the count of what keys use", key_use.run()),
                 )
@@ -308,6 +309,14 @@ async def _keep_responses(services: Services) -> None:
         await services.conversations.run()
     finally:
         await services.conversations.close()
+
+
+async def _keep_contexts(services: Services) -> None:
+    """Keep what is told again of conversations until cancelled; then write everything."""
+    try:
+        await services.contexts.run()
+    finally:
+        await services.contexts.close()
 
 
 async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:

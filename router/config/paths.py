@@ -49,6 +49,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "conversations.sqlite3"
 
     @property
+    def contexts_db(self) -> Path:
+        """The SQLite file of what was told again of conversations: of what users said, so in no catalogue either."""
+        return self.data_dir / "contexts.sqlite3"
+
+    @property
     def keys_db(self) -> Path:
         """The SQLite file of API keys' hashes and of what they used."""
         return self.data_dir / "keys.sqlite3"

@@ -26,6 +26,7 @@ from router.protocols.endpoint import Endpoint
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
 from router.readiness import Readiness
+from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -54,5 +55,6 @@ ConfigPart = NamedDependency[ConfigAdministration]
 SessionsPart = NamedDependency[PageSessions]
 KeysPart = NamedDependency[KeyAdministration]
 ConversationsPart = NamedDependency[Conversations]
+ContextsPart = NamedDependency[Contexts]
 EndpointsPart = NamedDependency[tuple[Endpoint, ...]]
 DocumentPart = NamedDependency[ApiDocument]

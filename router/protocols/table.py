@@ -8,6 +8,7 @@ from router.http.dialect import Dialects
 from router.protocols.anthropic.api import ANTHROPIC_ERRORS
 from router.protocols.anthropic.routes import ROUTES as ANTHROPIC
 from router.protocols.batches.routes import ROUTES as BATCHES
+from router.protocols.contexts.routes import ROUTES as CONTEXTS
 from router.protocols.control.routes import ROUTES as CONTROL
 from router.protocols.conversations.own_routes import OWN_ROUTES as OWN_CONVERSATIONS
 from router.protocols.conversations.routes import ROUTES as CONVERSATIONS
@@ -28,6 +29,7 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *RESPONSES,
     *CONVERSATIONS,
     *OWN_CONVERSATIONS,
+    *CONTEXTS,
     *ANTHROPIC,
     *OLLAMA,
     *LLAMASERVER,

@@ -52,6 +52,7 @@ from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
 from router.readiness import Readiness
 from router.requests.register import RequestRegister, RunningRequest
+from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
@@ -167,6 +168,8 @@ class FakeFront:
         )
         serving = RequestService(current, self.models, self.supervisor, RequestRegister())
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
+        contexts = Contexts(database.with_name("contexts.sqlite3"), lambda: current.config.context)
+        conversations.forgotten.add(contexts.forget_kept_in)
         models_dir = database.with_name("models")
         batches = Batches(
             database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
@@ -204,6 +207,7 @@ class FakeFront:
             benches=BenchRuns(database, {}, jobs),
             batches=batches,
             conversations=conversations,
+            contexts=contexts,
             keys=KeyAdministration(database.with_name("keys.sqlite3")),
             sessions=PageSessions(database.with_name("keys.sqlite3"), lambda: False),
             configuration=ConfigAdministration(current, self._follower),
@@ -227,6 +231,7 @@ class FakeFront:
         self._following.cancel()
         await asyncio.wait([self._batches, self._resuming, self._following])
         await self.services.conversations.close()
+        await self.services.contexts.close()
         await self.fleet.close()
 
     async def end_jobs(self) -> None:

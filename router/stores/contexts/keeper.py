@@ -7,8 +7,9 @@ the very owner, whatever its key may look at. There is no file before something 
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_S: Final = 600.0
 """How often winds are looked for that are too old."""
+_NUM_FORGOTTEN: Final = 1000
 _DAY_S: Final = 86_400.0
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class Contexts:
         self._limits = limits
         self._clock = clock
         self._is_open = False
+        self._forgotten_at: dict[str, float] = {}
         self.wound: Observers[Wind] = Observers()
 
     @cached_property
@@ -93,7 +96,9 @@ class Contexts:
     def keep(self, wind: Wind) -> None:
         """Keep a new wind, as far as there is room, and tell of it; nobody waits for that."""
         self.wound.tell(wind)
-        if self._limits().max_bytes:
+        begun_at = wind.created_at - wind.ms / 1000
+        is_forgotten = wind.kept_in is not None and self._forgotten_at.get(wind.kept_in, -math.inf) >= begun_at
+        if self._limits().max_bytes and not is_forgotten:
             self._thread.post(lambda store: store.put(wind), "a narrative was not stored")
             self._evict()
 
@@ -144,10 +149,25 @@ class Contexts:
         viewer = current_viewer()
         return self._gone(await self._read(lambda store: store.delete_all(viewer), 0))
 
-    async def delete_kept_in(self, places: Iterable[str]) -> None:
-        """Forget the winds of kept conversations and stored responses, which are deleted."""
-        names = list(places)
-        self._gone(await self._read(lambda store: store.delete_kept_in(names), 0))
+    def forget_kept_in(self, places: Sequence[str]) -> None:
+        """Forget the winds of kept conversations and stored responses of which something was deleted.
+
+        Nobody waits for it. What is made of them at this moment is not kept either.
+        """
+        now = self._clock()
+        for place in places:
+            self._forgotten_at.pop(place, None)
+            self._forgotten_at[place] = now
+        while len(self._forgotten_at) > _NUM_FORGOTTEN:
+            del self._forgotten_at[next(iter(self._forgotten_at))]
+        if self._is_empty:
+            return
+        loop = asyncio.get_running_loop()
+
+        def delete(store: ContextStore) -> None:
+            loop.call_soon_threadsafe(self._gone, store.delete_kept_in(places))
+
+        self._thread.post(delete, "what was told of deleted conversations is still kept")
 
     async def _read(self, job: Callable[[ContextStore], T], otherwise: T) -> T:
         """Run a job that writes nothing new; return `otherwise` where nothing was ever wound."""

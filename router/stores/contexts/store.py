@@ -1,6 +1,5 @@
 """Winds in SQLite, for the thread that opened the file. What may not be on the disk is in a table of the memory's."""
 
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -21,8 +20,6 @@ _TABLES: Final = {True: "winds", False: "passing_winds"}
 _ALL: Final = "all_winds"
 _AT_ONCE: Final = 500
 """Digests that are looked for in one query: SQLite has bounds for the values of a statement."""
-_NUM_GONE: Final = 1000
-"""Deleted places that are remembered: a wind of theirs may still be made, by requests that run."""
 _MEMORY: Final = (
     "PRAGMA temp_store = MEMORY",
     "CREATE TEMP TABLE passing_winds AS SELECT * FROM winds WHERE false",
@@ -38,14 +35,12 @@ class ContextStore(Store):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
-        self._gone_places: deque[str] = deque(maxlen=_NUM_GONE)
         for statement in _MEMORY:
             self.rows(statement)
 
     def put(self, wind: Wind) -> None:
-        """Keep a wind, unless what it belongs to or goes on from was deleted while it was made."""
-        is_gone = wind.earlier_id is not None and self.get(wind.earlier_id) is None
-        if is_gone or wind.kept_in in self._gone_places:
+        """Keep a wind, unless what it goes on from was deleted while it was made."""
+        if wind.earlier_id is not None and self.get(wind.earlier_id) is None:
             return
         *values, is_stored = msgspec.structs.astuple(wind)
         marks = ", ".join("?" * len(values))
@@ -110,9 +105,7 @@ class ContextStore(Store):
 
     def delete_kept_in(self, places: Iterable[str]) -> int:
         """Forget the winds of kept conversations and stored responses; return how many there were."""
-        gone = list(places)
-        self._gone_places += gone
-        return self._delete("kept_in", gone)
+        return self._delete("kept_in", places)
 
     def delete_all(self, viewer: Viewer) -> int:
         """Forget what a viewer sees; return how many there were."""
@@ -143,16 +136,14 @@ class ContextStore(Store):
         rows = self.rows(f"SELECT {_COLUMNS}, is_stored FROM {_ALL} WHERE {where}", *values)  # noqa: S608 - constants
         return [_wind(row) for row in rows]
 
-    def _delete(self, column: str, values: list[str]) -> int:
+    def _delete(self, column: str, values: Iterable[str]) -> int:
+        keys = [(value,) for value in values]
+        num_gone = 0
         with self.write():
-            return sum(
-                self._connection.executemany(
-                    f"DELETE FROM {table} WHERE {column} = ?",  # noqa: S608 - constants
-                    [(value,) for value in values],
-                ).rowcount
-                for table in _TABLES.values()
-                if values
-            )
+            for table in _TABLES.values() if keys else ():
+                deleted = self._connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", keys)  # noqa: S608 - constants
+                num_gone += deleted.rowcount
+        return num_gone
 
 
 def _wind(row: tuple[Any, ...]) -> Wind:

@@ -9,7 +9,7 @@ the writes that were given before. Not here: what responses look like (`router.p
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from typing import Any, Final
 from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
 from router.http.caller import Caller, current_caller
+from router.observers import Observers
 from router.stores.base import StoreThread
 from router.stores.conversations.kept import KeptConversations
 from router.stores.conversations.store import ConversationStore, StoredResponse
@@ -34,6 +35,7 @@ class Conversations:
 
     Attributes:
         kept: The conversations that stay until they are deleted.
+        forgotten: Told of what something was deleted of: ids of conversations, and of chains' first responses.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class Conversations:
         self._clock = clock
         self._thread = StoreThread(lambda: _opened(path), "conversations")
         self._scrubbing = Scrubbing(self._thread)
-        self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self._scrubbing.soon, clock=clock)
+        self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self._on_deleted, clock=clock)
+        self.forgotten: Observers[Sequence[str]] = Observers()
 
     @property
     def keeps(self) -> bool:
@@ -99,14 +102,19 @@ class Conversations:
 
     async def delete(self, response_id: str) -> None:
         """Forget a response; errors as in `get`."""
-        await self.get(response_id)
+        found = await self.get(response_id)
         if not await self._thread.call(lambda store: store.delete(response_id)):
             raise ResponseNotFoundError(response_id)
-        self._scrubbing.soon()
+        self._on_deleted([found.root_id])
 
     async def unfinished(self) -> tuple[StoredResponse, ...]:
         """Return the responses that the end of an earlier gateway cut off."""
         return await self._thread.call(ConversationStore.unfinished)
+
+    def _on_deleted(self, places: Sequence[str]) -> None:
+        self._scrubbing.soon()
+        if places:
+            self.forgotten.tell(places)
 
     def _evict(self) -> None:
         limits = self._limits()
@@ -114,8 +122,9 @@ class Conversations:
         loop = asyncio.get_running_loop()
 
         def evict(store: ConversationStore) -> None:
-            if store.evict(before=before, max_bytes=limits.max_bytes):
-                loop.call_soon_threadsafe(self._scrubbing.soon)
+            gone = store.evict(before=before, max_bytes=limits.max_bytes)
+            if gone:
+                loop.call_soon_threadsafe(self._on_deleted, gone)
 
         self._thread.post(evict, "old responses were not dropped")
 

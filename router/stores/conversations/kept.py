@@ -39,7 +39,7 @@ class KeptConversations:
 
     Args:
         can_keep: Whether anything is to be kept.
-        on_deleted: Called after something was deleted.
+        on_deleted: Called after something of these conversations was deleted.
         clock: Seconds since 1970.
     """
 
@@ -48,7 +48,7 @@ class KeptConversations:
         thread: "StoreThread[ConversationStore]",
         can_keep: Callable[[], bool],
         *,
-        on_deleted: Callable[[], object],
+        on_deleted: Callable[[Sequence[str]], object],
         clock: Callable[[], float],
     ) -> None:
         self._thread = thread
@@ -120,7 +120,7 @@ class KeptConversations:
             return running
 
         running = await self._on(conversation_id, delete)
-        self._on_deleted()
+        self._on_deleted([conversation_id])
         return running
 
     async def delete_all(self) -> tuple[int, list[str]]:
@@ -131,16 +131,16 @@ class KeptConversations:
         """
         viewer = current_viewer()
 
-        def delete(store: "ConversationStore") -> tuple[int, list[str]]:
+        def delete(store: "ConversationStore") -> tuple[list[str], list[str]]:
             with store.write():
                 ids = store.lists.ids(viewer)
                 running = [response_id for key in ids for response_id in store.trees.running(key)]
                 store.trees.delete(ids)
-                return len(ids), running
+                return ids, running
 
-        gone = await self._thread.call(delete)
-        self._on_deleted()
-        return gone
+        ids, running = await self._thread.call(delete)
+        self._on_deleted(ids)
+        return len(ids), running
 
     async def page(self, *, is_archived: bool, after: str | None, limit: int) -> list[Conversation]:
         """Return the caller's conversations, as `ConversationLists.page` does."""
@@ -209,7 +209,7 @@ class KeptConversations:
             return store.trees.found(conversation_id)
 
         changed = await self._on(conversation_id, delete)
-        self._on_deleted()
+        self._on_deleted([conversation_id])
         return changed
 
     async def written(self, conversation_id: str, response_id: str) -> list[Item]:
@@ -247,7 +247,7 @@ class KeptConversations:
     def withdraw(self, turn: Turn) -> None:
         """Forget a turn whose request was refused; nobody waits for it."""
         self._thread.post(lambda store: store.growing.withdraw(turn), "a request that was refused is still kept")
-        self._on_deleted()
+        self._on_deleted([])
 
     async def _on(self, conversation_id: str, job: Callable[["ConversationStore", Conversation], T]) -> T:
         """Do something with a conversation of the caller's, in one transaction.

@@ -147,8 +147,8 @@ class ConversationStore(Store):
                 pass
         return True
 
-    def evict(self, *, before: float, max_bytes: int) -> int:
-        """Drop conversations that have ended or are too much; return how many responses went.
+    def evict(self, *, before: float, max_bytes: int) -> list[str]:
+        """Drop conversations that have ended or are too much; return the first response of each.
 
         Args:
             before: Those whose last answer is older than this go, seconds since 1970.
@@ -165,12 +165,9 @@ class ConversationStore(Store):
                 if size <= max_bytes:
                     num_left -= size
                 if last < before or size > max_bytes or num_left < 0:
-                    gone.append((root_id,))
-            num_gone = 0
-            if gone:
-                deleted = self._connection.executemany("DELETE FROM responses WHERE root_id = ?", gone)
-                num_gone = deleted.rowcount
-        return num_gone
+                    gone.append(root_id)
+            self._connection.executemany("DELETE FROM responses WHERE root_id = ?", [(root_id,) for root_id in gone])
+        return gone
 
     def unfinished(self) -> tuple[StoredResponse, ...]:
         """Return the responses that were being made when the gateway ended."""

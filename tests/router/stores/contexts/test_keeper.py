@@ -78,7 +78,7 @@ def test_there_is_no_file_before_something_is_wound(tmp_path: Path) -> None:
             assert await contexts.longest(beginnings(None)) is None
             assert await contexts.page(after=None, limit=9) == []
             assert await contexts.delete_all() == 0
-            await contexts.delete_kept_in(["conv_1"])
+            contexts.forget_kept_in(["conv_1"])
             contexts.note_use("ctx_a", b"[]", is_stored=True)
             with pytest.raises(ContextNotFoundError):
                 await contexts.get("ctx_a")
@@ -93,6 +93,16 @@ async def test_whoever_wants_to_know_is_told_of_each_wind(contexts: Contexts) ->
     contexts.wound.add(told.append)
     contexts.keep(wind("ctx_a", 4))
     assert [each.context_id for each in told] == ["ctx_a"]
+
+
+@on_contexts
+async def test_what_was_begun_before_something_of_its_conversation_was_deleted_is_not_kept(contexts: Contexts) -> None:
+    contexts.forget_kept_in(["conv_1"])
+    contexts.keep(wind("ctx_stale", 4, kept_in="conv_1", created_at=1002.0, ms=2000.0))
+    contexts.keep(wind("ctx_later", 4, kept_in="conv_1", created_at=1002.5, ms=2000.0))
+    contexts.keep(wind("ctx_other", 4, kept_in="conv_2", created_at=1002.0, ms=2000.0))
+    kept = await contexts.page(after=None, limit=9)
+    assert sorted(each.context_id for each in kept) == ["ctx_later", "ctx_other"]
 
 
 @on_contexts

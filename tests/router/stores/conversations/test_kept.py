@@ -277,7 +277,7 @@ def test_nothing_of_a_deleted_or_evicted_response_is_left_in_any_byte(path: Path
 def test_kept_conversations_are_not_evicted_with_their_responses(path: Path) -> None:
     with ConversationStore(path) as store:
         fill(store, "c")
-        assert store.evict(before=10**10, max_bytes=0) == 1
+        assert store.evict(before=10**10, max_bytes=0) == ["r-c"]
         assert store.get("r-c") is None
         assert len(store.trees.tree("c")) == 3
 

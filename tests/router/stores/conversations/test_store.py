@@ -110,10 +110,10 @@ def test_conversations_go_as_a_whole_by_the_age_of_their_last_answer(path: Path)
         response("goes-on", after="begun-early", root="begun-early", at=50),
     ):
         store.put(each)
-    assert store.evict(before=10, max_bytes=ROOM) == 1
+    assert store.evict(before=10, max_bytes=ROOM) == ["old"]
     assert store.get("old") is None
     assert len(store.chain("goes-on")) == 2
-    assert store.evict(before=51, max_bytes=ROOM) == 2
+    assert store.evict(before=51, max_bytes=ROOM) == ["begun-early"]
     assert num_bytes(store) == 0
     store.close()
 
@@ -124,7 +124,7 @@ def test_the_conversations_that_are_longest_unused_go_when_there_is_too_much(pat
     for at, name in enumerate("abcd"):
         store.put(response(name, at=at))
     store.put(response("e", after="a", root="a", at=9))
-    assert store.evict(before=0, max_bytes=4 * each_size + 40) == 1
+    assert store.evict(before=0, max_bytes=4 * each_size + 40) == ["b"]
     assert [name for name in "abcde" if store.get(name) is not None] == ["a", "c", "d", "e"]
     store.close()
 
@@ -133,7 +133,7 @@ def test_one_conversation_that_is_too_large_takes_no_other_with_it(path: Path) -
     store = ConversationStore(path)
     store.put(response("small", at=1))
     store.put(response("huge", at=2, size=5000))
-    assert store.evict(before=0, max_bytes=1000) == 1
+    assert store.evict(before=0, max_bytes=1000) == ["huge"]
     assert store.get("huge") is None
     assert store.get("small") is not None
     store.close()

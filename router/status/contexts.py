@@ -1,0 +1,85 @@
+"""What a running gateway tells of conversations that filled their context: the bodies of `/v1/mlxr/contexts`."""
+
+import msgspec
+
+
+class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told again of a conversation.
+
+    Attributes:
+        id: `ctx_…`; an answer has it in its `timings.context`.
+        owner: Id of the key that it belongs to; null = it is the server's owner's.
+        session: By X-Session-Id or prompt_cache_key, where one was sent.
+        conversation: The kept conversation, or the first of the stored responses, that it is deleted with; null =
+            neither, its client sends it as a whole.
+        earlier: The context that this one goes on from; null = it is the conversation's first.
+        num_messages: That were told.
+        tokens_before, tokens_after: Of the whole prompt.
+        narrative_tokens: 0 = there is no narrative.
+        by: The model that told them; null = nobody did.
+        ms: How long that took.
+        left_out: Whether messages were left out because nobody could tell them.
+        is_stored: Whether it is on the disk; otherwise it goes with the server.
+        created_at, used_at: Seconds since 1970.
+    """
+
+    id: str
+    owner: str | None
+    model: str
+    session: str | None
+    conversation: str | None
+    earlier: str | None
+    num_messages: int
+    tokens_before: int
+    tokens_after: int
+    narrative_tokens: int
+    by: str | None
+    ms: float
+    left_out: bool
+    is_stored: bool
+    num_bytes: int
+    created_at: float
+    used_at: float
+
+
+class ContextList(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of GET /v1/mlxr/contexts; the last used first."""
+
+    contexts: list[ContextEntry]
+    has_more: bool
+
+
+class ShownCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a tool; its arguments are JSON."""
+
+    id: str | None
+    name: str
+    arguments: str
+
+
+class ShownMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message as a model sees it; pictures are only mentioned."""
+
+    role: str
+    content: str = ""
+    name: str | None = None
+    tool_calls: list[ShownCall] = []
+    tool_call_id: str | None = None
+
+
+class ContextShown(ContextEntry, frozen=True, kw_only=True):
+    """Body of GET /v1/mlxr/contexts/ID.
+
+    Attributes:
+        narrative: What stands in the place of the messages that were told; null = they were left out.
+        messages: What the model saw of the conversation last, the narrative among them.
+    """
+
+    narrative: str | None
+    messages: list[ShownMessage]
+
+
+class DeletedContexts(msgspec.Struct, frozen=True):
+    """How many were deleted, those that tell the same among them."""
+
+    num_deleted: int
