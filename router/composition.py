@@ -123,7 +123,7 @@ class Composition:
         memory = MemoryMonitor(self.config, self.conditions, current_platform(), lambda: serving.supervisor.pids)
         conversations = Conversations(paths.conversations_db, lambda: self.config.config.conversations)
         contexts = Contexts(paths.contexts_db, lambda: self.config.config.context)
-        conversations.forgotten.add(contexts.forget_kept_in)
+        conversations.forgotten.add(contexts.on_forgotten)
         run = partial(run_line, serving, conversations)
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes

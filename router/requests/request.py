@@ -29,6 +29,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         slot: The place in the batch that the first answer is to be called by, where it is free; None = any.
         owner: As `SequenceSpec` has it.
         context: What is wanted where the conversation fills the context; None = it does not say.
+        kept_in: Where its conversation is kept, as `router.stores.contexts.Wind` has it; None = nowhere.
+        is_stored: Whether what is made of the conversation may be on the disk.
     """
 
     model_request: ModelRequest
@@ -41,6 +43,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     slot: int | None = None
     owner: str | None = msgspec.field(default_factory=lambda: current_caller().key_id)
     context: ContextWish | None = None
+    kept_in: str | None = None
+    is_stored: bool = True
 
     @property
     def num_sequences(self) -> int:

@@ -169,7 +169,7 @@ class FakeFront:
         serving = RequestService(current, self.models, self.supervisor, RequestRegister())
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
         contexts = Contexts(database.with_name("contexts.sqlite3"), lambda: current.config.context)
-        conversations.forgotten.add(contexts.forget_kept_in)
+        conversations.forgotten.add(contexts.on_forgotten)
         models_dir = database.with_name("models")
         batches = Batches(
             database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)

@@ -168,6 +168,7 @@ def generation_for(
         wants_progress=bool(request.stream and shows_progress),
         is_prompt_told_once=not request.stream,  # in a stream each answer is told as it comes
         context=wished_context(headers, request.mlxr),
+        is_stored=not (isinstance(request, ChatRequest) and request.store is False),
     )
 
 

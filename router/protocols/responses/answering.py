@@ -3,6 +3,8 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 
+import msgspec
+
 from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import QueueFullError, RouterError, StoreUnavailableError, UnsupportedFieldError
@@ -89,13 +91,15 @@ async def head_for(
     wanted = generation_for(body, items, tools, chosen_model(serving, model_request), headers, images)
     if body.truncation == "auto":
         wanted = await fitted(serving, wanted)
+    response_id = fresh_id("resp")
+    kept_in = items.session_id or (response_id if is_stored else None)
     return ResponseHead(
-        response_id=fresh_id("resp"),
+        response_id=response_id,
         created_at=int(time.time()),
         model=images.stand_in or body.model,
         request=body,
         items=items,
-        wanted=wanted,
+        wanted=msgspec.structs.replace(wanted, kept_in=kept_in, is_stored=is_stored),
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
         tools=tools,

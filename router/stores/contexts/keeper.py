@@ -20,8 +20,9 @@ from router.http.caller import current_caller
 from router.http.origin import check_own_page
 from router.observers import Observers
 from router.stores.base import StoreThread
-from router.stores.contexts.record import Beginnings, Wind
+from router.stores.contexts.record import Beginnings, Wind, WindUse
 from router.stores.contexts.store import ContextStore
+from router.stores.forgotten import Forgotten
 from router.stores.scrubbing import Scrubbing
 from router.stores.viewer import current_viewer
 
@@ -102,20 +103,11 @@ class Contexts:
             self._thread.post(lambda store: store.put(wind), "a narrative was not stored")
             self._evict()
 
-    def note_use(self, context_id: str, shown: bytes, *, is_stored: bool) -> None:
-        """Take note of what a model sees of a conversation that was wound; nobody waits for it.
-
-        Args:
-            shown: As of a `Wind`.
-            is_stored: Whether that may be on the disk.
-        """
-        if self._is_empty:
-            return
-        now = self._clock()
-        self._thread.post(
-            lambda store: store.note_use(context_id, shown, is_stored=is_stored, now=now),
-            "the last use of a narrative was not stored",
-        )
+    def note_use(self, use: WindUse) -> None:
+        """Take note of what a model sees of a conversation that was wound; nobody waits for it."""
+        if not self._is_empty:
+            now = self._clock()
+            self._thread.post(lambda store: store.note_use(use, now=now), "the last use of a narrative was not stored")
 
     async def get(self, context_id: str) -> Wind:
         """Return a wind of the caller's.
@@ -149,25 +141,31 @@ class Contexts:
         viewer = current_viewer()
         return self._gone(await self._read(lambda store: store.delete_all(viewer), 0))
 
-    def forget_kept_in(self, places: Sequence[str]) -> None:
-        """Forget the winds of kept conversations and stored responses of which something was deleted.
+    def on_forgotten(self, forgotten: Forgotten) -> None:
+        """Forget what was told of kept conversations and stored responses; nobody waits for it.
 
-        Nobody waits for it. What is made of them at this moment is not kept either.
+        Of those that were deleted all of it goes, and what is being made of them at this moment is not kept either.
         """
+        places = forgotten.places
+        if forgotten.is_deleted:
+            self._remember(places)
+        if self._is_empty:
+            return
+        loop = asyncio.get_running_loop()
+
+        def delete(store: ContextStore) -> None:
+            num_gone = store.delete_kept_in(places) if forgotten.is_deleted else store.unlink(places)
+            loop.call_soon_threadsafe(self._gone, num_gone)
+
+        self._thread.post(delete, "what was told of deleted conversations is still kept")
+
+    def _remember(self, places: Sequence[str]) -> None:
         now = self._clock()
         for place in places:
             self._forgotten_at.pop(place, None)
             self._forgotten_at[place] = now
         while len(self._forgotten_at) > _NUM_FORGOTTEN:
             del self._forgotten_at[next(iter(self._forgotten_at))]
-        if self._is_empty:
-            return
-        loop = asyncio.get_running_loop()
-
-        def delete(store: ContextStore) -> None:
-            loop.call_soon_threadsafe(self._gone, store.delete_kept_in(places))
-
-        self._thread.post(delete, "what was told of deleted conversations is still kept")
 
     async def _read(self, job: Callable[[ContextStore], T], otherwise: T) -> T:
         """Run a job that writes nothing new; return `otherwise` where nothing was ever wound."""

@@ -13,8 +13,8 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
         root: Digest by which all branches of the conversation are known.
         owner: Id of the key that it belongs to; None = it is the server's owner's.
         model: Who was asked.
-        kept_in: The kept conversation, or the first of the stored responses, that it belongs to, and is deleted with;
-            None = neither, its client sends it as a whole.
+        kept_in: Where the conversation is kept that used it last: a kept conversation, or a stored chain's first
+            response. None = nowhere, its client sends it as a whole.
         digest: Of the told beginning.
         num_told: Messages of that, those among them that stay included.
         task: Index of the user's message among them that stays, because what stays goes on from it; None = none does.
@@ -61,11 +61,24 @@ class Beginnings(msgspec.Struct, frozen=True, kw_only=True):
     """The beginnings of a conversation, by which what was told of it is found.
 
     Attributes:
-        owner, model, kept_in: As of a `Wind`; all of them have to be the same.
+        owner, model: As of a `Wind`; both have to be the same.
         digests: One for each beginning, the shortest first.
     """
 
     owner: str | None
     model: str
-    kept_in: str | None
     digests: Sequence[bytes]
+
+
+class WindUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A request whose conversation was found wound.
+
+    Attributes:
+        shown, kept_in: As of a `Wind`, from now on.
+        is_stored: Whether that may be on the disk.
+    """
+
+    context_id: str
+    shown: bytes
+    kept_in: str | None = None
+    is_stored: bool = True

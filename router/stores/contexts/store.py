@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from router.stores.base import Store
-from router.stores.contexts.record import Beginnings, Wind
+from router.stores.contexts.record import Beginnings, Wind, WindUse
 from router.stores.viewer import Viewer
 
 _COLUMNS: Final = (
@@ -15,7 +15,8 @@ _COLUMNS: Final = (
     "tokens_after, narrative_tokens, told_by, ms, is_left_out, created_at, used_at, shown"
 )
 """In the order of the fields of `Wind`, whose last one is the table."""
-_TABLES: Final = {True: "winds", False: "passing_winds"}
+_WINDS: Final = {True: "winds", False: "passing_winds"}
+_PLACES: Final = {True: "wind_places", False: "passing_places"}
 """By whether a wind is stored."""
 _ALL: Final = "all_winds"
 _AT_ONCE: Final = 500
@@ -24,6 +25,7 @@ _MEMORY: Final = (
     "PRAGMA temp_store = MEMORY",
     "CREATE TEMP TABLE passing_winds AS SELECT * FROM winds WHERE false",
     "CREATE INDEX temp.passing_winds_by_digest ON passing_winds (digest)",
+    "CREATE TEMP TABLE passing_places (place TEXT, context_id TEXT, PRIMARY KEY (place, context_id))",
     "CREATE TEMP VIEW all_winds AS SELECT *, 1 AS is_stored FROM winds UNION ALL SELECT *, 0 FROM passing_winds",
 )
 
@@ -44,7 +46,9 @@ class ContextStore(Store):
             return
         *values, is_stored = msgspec.structs.astuple(wind)
         marks = ", ".join("?" * len(values))
-        self.rows(f"INSERT INTO {_TABLES[is_stored]} ({_COLUMNS}) VALUES ({marks})", *values)  # noqa: S608 - constants
+        with self.write():
+            self.rows(f"INSERT INTO {_WINDS[is_stored]} ({_COLUMNS}) VALUES ({marks})", *values)  # noqa: S608 - constants
+            self._link(wind.context_id, wind.kept_in, is_stored=is_stored)
 
     def longest(self, beginnings: Beginnings) -> Wind | None:
         """Return the wind of the longest beginning that has one, the newest of that; None = none has."""
@@ -52,9 +56,9 @@ class ContextStore(Store):
         while digests:
             asked, digests = digests[-_AT_ONCE:], digests[:-_AT_ONCE]
             found = self._winds(
-                f"owner IS ? AND model = ? AND kept_in IS ? AND digest IN ({', '.join('?' * len(asked))}) "
+                f"owner IS ? AND model = ? AND digest IN ({', '.join('?' * len(asked))}) "
                 "ORDER BY num_told DESC, created_at DESC LIMIT 1",
-                *(beginnings.owner, beginnings.model, beginnings.kept_in, *asked),
+                *(beginnings.owner, beginnings.model, *asked),
             )
             if found:
                 return found[0]
@@ -65,16 +69,19 @@ class ContextStore(Store):
         found = self._winds("id = ?", context_id)
         return found[0] if found else None
 
-    def note_use(self, context_id: str, shown: bytes, *, is_stored: bool, now: float) -> None:
-        """Take note that a model has seen it.
-
-        Args:
-            shown: As of a `Wind`; what is kept of an earlier use stays where it may not be on the disk.
-        """
-        self.rows(
-            "UPDATE winds SET used_at = ?, shown = iif(?, ?, shown) WHERE id = ?", now, is_stored, shown, context_id
-        )
-        self.rows("UPDATE passing_winds SET used_at = ?, shown = ? WHERE id = ?", now, shown, context_id)
+    def note_use(self, use: WindUse, *, now: float) -> None:
+        """Take note that a model has seen it."""
+        with self.write():
+            for is_stored, table in _WINDS.items():
+                # What was shown of an earlier use stays where that of this one may not be on the disk.
+                may_write = use.is_stored or not is_stored
+                found = self.rows(
+                    f"UPDATE {table} SET used_at = ?, shown = iif(?, ?, shown), kept_in = iif(?, ?, kept_in) "  # noqa: S608 - constants
+                    "WHERE id = ? RETURNING id",
+                    *(now, may_write, use.shown if may_write else b"", may_write, use.kept_in, use.context_id),
+                )
+                if found and may_write:
+                    self._link(use.context_id, use.kept_in, is_stored=is_stored)
 
     def page(self, viewer: Viewer, *, after: str | None, limit: int) -> list[Wind]:
         """Return what a viewer sees, that which was used last first.
@@ -101,16 +108,26 @@ class ContextStore(Store):
             f"JOIN {_ALL} AS near ON near.id = each.earlier_id OR near.earlier_id = each.id) SELECT id FROM tree",
             context_id,
         )
-        return self._delete("id", [each for (each,) in ids])
+        return self._delete(each for (each,) in ids)
 
     def delete_kept_in(self, places: Iterable[str]) -> int:
-        """Forget the winds of kept conversations and stored responses; return how many there were."""
-        return self._delete("kept_in", places)
+        """Forget what kept conversations and stored responses have used; return how many there were."""
+        with self.write():
+            return self._delete(self._linked(places))
+
+    def unlink(self, places: Iterable[str]) -> int:
+        """Forget what was used by conversations that are kept no longer, and by none that is; return how many."""
+        with self.write():
+            linked = self._linked(places)
+            keys = [(place,) for place in places]
+            for table in _PLACES.values():
+                self._connection.executemany(f"DELETE FROM {table} WHERE place = ?", keys)  # noqa: S608 - constants
+            return self._delete(context_id for context_id in linked if not self._is_linked(context_id))
 
     def delete_all(self, viewer: Viewer) -> int:
         """Forget what a viewer sees; return how many there were."""
         ids = self.rows(f"SELECT id FROM {_ALL} WHERE {viewer.condition}", viewer.key_id)  # noqa: S608 - constants
-        return self._delete("id", [each for (each,) in ids])
+        return self._delete(each for (each,) in ids)
 
     def evict(self, *, before: float, max_bytes: int) -> int:
         """Drop what is too old or too much, that which is longest unused first; return how many went.
@@ -130,19 +147,43 @@ class ContextStore(Store):
                 num_left -= size
             if used_at < before or size > max_bytes or num_left < 0:
                 gone.append(context_id)
-        return self._delete("id", gone)
+        return self._delete(gone)
 
     def _winds(self, where: str, *values: object) -> list[Wind]:
         rows = self.rows(f"SELECT {_COLUMNS}, is_stored FROM {_ALL} WHERE {where}", *values)  # noqa: S608 - constants
         return [_wind(row) for row in rows]
 
-    def _delete(self, column: str, values: Iterable[str]) -> int:
-        keys = [(value,) for value in values]
+    def _link(self, context_id: str, place: str | None, *, is_stored: bool) -> None:
+        if place is not None:
+            table = _PLACES[is_stored]
+            self.rows(f"INSERT OR IGNORE INTO {table} (place, context_id) VALUES (?, ?)", place, context_id)  # noqa: S608 - constants
+
+    def _linked(self, places: Iterable[str]) -> list[str]:
+        """Return the winds that any of some places has used."""
+        return [
+            context_id
+            for place in places
+            for table in _PLACES.values()
+            for (context_id,) in self.rows(
+                f"SELECT context_id FROM {table} WHERE place = ?",  # noqa: S608 - constants
+                place,
+            )
+        ]
+
+    def _is_linked(self, context_id: str) -> bool:
+        return any(
+            self.rows(f"SELECT 1 FROM {table} WHERE context_id = ? LIMIT 1", context_id)  # noqa: S608 - constants
+            for table in _PLACES.values()
+        )
+
+    def _delete(self, ids: Iterable[str]) -> int:
+        keys = [(context_id,) for context_id in set(ids)]
         num_gone = 0
         with self.write():
-            for table in _TABLES.values() if keys else ():
-                deleted = self._connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", keys)  # noqa: S608 - constants
-                num_gone += deleted.rowcount
+            for table in _PLACES.values():
+                self._connection.executemany(f"DELETE FROM {table} WHERE context_id = ?", keys)  # noqa: S608 - constants
+            for table in _WINDS.values() if keys else ():
+                num_gone += self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", keys).rowcount  # noqa: S608 - constants
         return num_gone
 
 

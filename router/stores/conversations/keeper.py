@@ -21,6 +21,7 @@ from router.observers import Observers
 from router.stores.base import StoreThread
 from router.stores.conversations.kept import KeptConversations
 from router.stores.conversations.store import ConversationStore, StoredResponse
+from router.stores.forgotten import Forgotten
 from router.stores.scrubbing import Scrubbing
 
 SWEEP_S: Final = 600.0
@@ -35,7 +36,7 @@ class Conversations:
 
     Attributes:
         kept: The conversations that stay until they are deleted.
-        forgotten: Told of what something was deleted of: ids of conversations, and of chains' first responses.
+        forgotten: Told of conversations of which something is kept no longer.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Conversations:
         self._thread = StoreThread(lambda: _opened(path), "conversations")
         self._scrubbing = Scrubbing(self._thread)
         self.kept = KeptConversations(self._thread, lambda: self.keeps, on_deleted=self._on_deleted, clock=clock)
-        self.forgotten: Observers[Sequence[str]] = Observers()
+        self.forgotten: Observers[Forgotten] = Observers()
 
     @property
     def keeps(self) -> bool:
@@ -112,9 +113,12 @@ class Conversations:
         return await self._thread.call(ConversationStore.unfinished)
 
     def _on_deleted(self, places: Sequence[str]) -> None:
+        self._on_forgotten(Forgotten(places, is_deleted=True))
+
+    def _on_forgotten(self, forgotten: Forgotten) -> None:
         self._scrubbing.soon()
-        if places:
-            self.forgotten.tell(places)
+        if forgotten.places:
+            self.forgotten.tell(forgotten)
 
     def _evict(self) -> None:
         limits = self._limits()
@@ -124,7 +128,7 @@ class Conversations:
         def evict(store: ConversationStore) -> None:
             gone = store.evict(before=before, max_bytes=limits.max_bytes)
             if gone:
-                loop.call_soon_threadsafe(self._on_deleted, gone)
+                loop.call_soon_threadsafe(self._on_forgotten, Forgotten(gone, is_deleted=False))
 
         self._thread.post(evict, "old responses were not dropped")
 

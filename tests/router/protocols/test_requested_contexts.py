@@ -6,6 +6,7 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from router.requests.context_wish import ContextWish
+from router.requests.request import GenerationRequest
 from tests.support.fake_openai import FakeFront, with_front
 
 HI = [{"role": "user", "content": "hi"}]
@@ -39,3 +40,27 @@ async def test_what_is_wanted_of_a_full_context_is_said_by_header_or_field(front
     refused = await front.client.post(path, json=body | {"mlxr": {"context": "cut"}})
     assert refused.status_code == 400
     assert "mlxr.context" in refused.text
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=2))
+async def test_what_is_made_of_a_conversation_is_stored_where_that_is_and_goes_with_it(front: FakeFront) -> None:
+    asked: list[GenerationRequest] = []
+    front.services.serving.requests.ended.add(lambda running: asked.append(running.generation.request))
+
+    async def respond(**body: Any) -> str:
+        answer = await front.client.post("/v1/responses", json={"model": "m", "input": "hi", **body})
+        assert answer.status_code == 200, answer.text
+        found: str = answer.json()["id"]
+        return found
+
+    first = await respond()
+    second = await respond(previous_response_id=first)
+    await respond(previous_response_id=second, store=False)
+    kept = (await front.client.post("/v1/conversations", json={})).json()["id"]
+    await respond(conversation=kept)
+    await respond(store=False)
+    await front.chat()
+    await front.chat(store=False)
+    places = [(request.kept_in, request.is_stored) for request in asked]
+    chain = [(first, True), (first, True), (first, False)]
+    assert places == [*chain, (kept, True), (None, False), (None, True), (None, False)]

@@ -5,7 +5,7 @@ CREATE TABLE winds (
     -- Id of the API key that it belongs to; NULL = it is the server's owner's.
     owner TEXT,
     model TEXT NOT NULL,
-    -- The kept conversation, or the first of the stored responses, that it belongs to; NULL = neither.
+    -- Where the conversation is kept that used it last; NULL = its client sends it as a whole.
     kept_in TEXT,
     digest BLOB NOT NULL,
     num_told INTEGER NOT NULL,
@@ -26,4 +26,10 @@ CREATE TABLE winds (
 CREATE INDEX winds_by_digest ON winds (digest);
 CREATE INDEX winds_by_use ON winds (used_at);
 CREATE INDEX winds_by_earlier ON winds (earlier_id);
-CREATE INDEX winds_by_place ON winds (kept_in);
+-- Kept conversations, and first responses of stored chains, that have used a wind: it is deleted with them.
+CREATE TABLE wind_places (
+    place TEXT NOT NULL,
+    context_id TEXT NOT NULL,
+    PRIMARY KEY (place, context_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX wind_places_by_context ON wind_places (context_id);

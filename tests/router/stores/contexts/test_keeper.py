@@ -10,7 +10,8 @@ import pytest
 from router.config import ContextConfig
 from router.errors import ContextNotFoundError, OriginNotAllowedError
 from router.http.caller import Caller, Scope, acting_for
-from router.stores.contexts import Beginnings, Contexts, Wind
+from router.stores.contexts import Beginnings, Contexts, Wind, WindUse
+from router.stores.forgotten import Forgotten
 from tests.support.winds import SECRET, wind
 
 ANNE = Caller(key_id="anne", name="anne", scope=Scope.INFERENCE)
@@ -40,7 +41,7 @@ def on_contexts(test: Callable[[Contexts], Coroutine[Any, Any, None]]) -> Callab
 
 
 def beginnings(owner: str | None) -> Beginnings:
-    return Beginnings(owner=owner, model="m", kept_in=None, digests=[b"1", b"4"])
+    return Beginnings(owner=owner, model="m", digests=[b"1", b"4"])
 
 
 def files_of(path: Path) -> bytes:
@@ -78,8 +79,8 @@ def test_there_is_no_file_before_something_is_wound(tmp_path: Path) -> None:
             assert await contexts.longest(beginnings(None)) is None
             assert await contexts.page(after=None, limit=9) == []
             assert await contexts.delete_all() == 0
-            contexts.forget_kept_in(["conv_1"])
-            contexts.note_use("ctx_a", b"[]", is_stored=True)
+            contexts.on_forgotten(Forgotten(["conv_1"], is_deleted=True))
+            contexts.note_use(WindUse(context_id="ctx_a", shown=b"[]"))
             with pytest.raises(ContextNotFoundError):
                 await contexts.get("ctx_a")
 
@@ -97,7 +98,7 @@ async def test_whoever_wants_to_know_is_told_of_each_wind(contexts: Contexts) ->
 
 @on_contexts
 async def test_what_was_begun_before_something_of_its_conversation_was_deleted_is_not_kept(contexts: Contexts) -> None:
-    contexts.forget_kept_in(["conv_1"])
+    contexts.on_forgotten(Forgotten(["conv_1"], is_deleted=True))
     contexts.keep(wind("ctx_stale", 4, kept_in="conv_1", created_at=1002.0, ms=2000.0))
     contexts.keep(wind("ctx_later", 4, kept_in="conv_1", created_at=1002.5, ms=2000.0))
     contexts.keep(wind("ctx_other", 4, kept_in="conv_2", created_at=1002.0, ms=2000.0))
@@ -120,7 +121,7 @@ def test_what_was_deleted_is_left_in_no_byte_at_the_end(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(path) as contexts:
             contexts.keep(wind("ctx_a", 4, narrative=SECRET * 100, shown=SECRET.encode() * 100))
-            contexts.note_use("ctx_a", SECRET.encode() * 200, is_stored=True)
+            contexts.note_use(WindUse(context_id="ctx_a", shown=SECRET.encode() * 200))
             assert (await contexts.get("ctx_a")).shown == SECRET.encode() * 200
             assert SECRET.encode() in files_of(path)
             assert await contexts.delete("ctx_a") == 1

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from router.errors import StoreUnavailableError
-from router.stores.contexts.record import Beginnings
+from router.stores.contexts.record import Beginnings, WindUse
 from router.stores.contexts.store import ContextStore
 from router.stores.viewer import Viewer
 from tests.support.winds import SECRET, wind
@@ -26,8 +26,12 @@ def store(path: Path) -> Iterator[ContextStore]:
         yield opened
 
 
-def beginnings(*numbers: int, owner: str | None = None, model: str = "m", kept_in: str | None = None) -> Beginnings:
-    return Beginnings(owner=owner, model=model, kept_in=kept_in, digests=[b"%d" % number for number in numbers])
+def beginnings(*numbers: int, owner: str | None = None, model: str = "m") -> Beginnings:
+    return Beginnings(owner=owner, model=model, digests=[b"%d" % number for number in numbers])
+
+
+def use(context_id: str, shown: bytes = b"[]", *, is_stored: bool = True, kept_in: str | None = None) -> WindUse:
+    return WindUse(context_id=context_id, shown=shown, is_stored=is_stored, kept_in=kept_in)
 
 
 def ids(store: ContextStore) -> list[str]:
@@ -72,10 +76,8 @@ def test_a_conversation_of_ten_thousand_messages_is_looked_up(store: ContextStor
     assert found.context_id == "ctx_a"
 
 
-@pytest.mark.parametrize("asked", [{"owner": "k2"}, {"owner": None}, {"model": "n"}, {"kept_in": "conv_1"}])
-def test_nothing_is_found_for_another_owner_model_or_kept_conversation(
-    store: ContextStore, asked: dict[str, str | None]
-) -> None:
+@pytest.mark.parametrize("asked", [{"owner": "k2"}, {"owner": None}, {"model": "n"}])
+def test_nothing_is_found_for_another_owner_or_model(store: ContextStore, asked: dict[str, str | None]) -> None:
     store.put(wind("ctx_a", 4, owner="k1"))
     assert store.longest(beginnings(4, owner="k1")) is not None
     assert store.longest(msgspec.structs.replace(beginnings(4, owner="k1"), **asked)) is None
@@ -84,7 +86,7 @@ def test_nothing_is_found_for_another_owner_model_or_kept_conversation(
 def test_a_viewer_sees_its_own_the_last_used_first_page_by_page(store: ContextStore) -> None:
     for number in range(5):
         store.put(wind(f"ctx_{number}", number, owner="k" if number % 2 else None, used_at=float(number)))
-    store.note_use("ctx_1", b"[]", is_stored=True, now=9.0)
+    store.note_use(use("ctx_1", b"[]", is_stored=True), now=9.0)
     first = store.page(EVERYBODY, after=None, limit=2)
     assert [each.context_id for each in first] == ["ctx_1", "ctx_4"]
     assert [each.context_id for each in store.page(EVERYBODY, after="ctx_4", limit=9)] == ["ctx_3", "ctx_2", "ctx_0"]
@@ -94,7 +96,7 @@ def test_a_viewer_sees_its_own_the_last_used_first_page_by_page(store: ContextSt
 
 def test_a_use_says_what_the_model_saw(store: ContextStore) -> None:
     store.put(wind("ctx_a", 4))
-    store.note_use("ctx_a", b'["now"]', is_stored=True, now=50.0)
+    store.note_use(use("ctx_a", b'["now"]', is_stored=True), now=50.0)
     found = store.get("ctx_a")
     assert found is not None
     assert (found.shown, found.used_at, found.created_at) == (b'["now"]', 50.0, 10.0)
@@ -102,7 +104,7 @@ def test_a_use_says_what_the_model_saw(store: ContextStore) -> None:
 
 def test_what_may_not_be_on_the_disk_is_found_and_is_not_there(path: Path, store: ContextStore) -> None:
     store.put(wind("ctx_a", 4, narrative=SECRET, is_stored=False))
-    store.note_use("ctx_a", SECRET.encode(), is_stored=False, now=50.0)
+    store.note_use(use("ctx_a", SECRET.encode(), is_stored=False), now=50.0)
     found = store.longest(beginnings(4))
     assert found is not None
     assert (found.narrative, found.shown, found.is_stored) == (SECRET, SECRET.encode(), False)
@@ -115,7 +117,7 @@ def test_what_may_not_be_on_the_disk_is_found_and_is_not_there(path: Path, store
 
 def test_what_may_not_be_on_the_disk_is_not_written_beside_what_may(path: Path, store: ContextStore) -> None:
     store.put(wind("ctx_a", 4, shown=b"[1]"))
-    store.note_use("ctx_a", SECRET.encode(), is_stored=False, now=50.0)
+    store.note_use(use("ctx_a", SECRET.encode(), is_stored=False), now=50.0)
     found = store.get("ctx_a")
     assert found is not None
     assert (found.shown, found.used_at) == (b"[1]", 50.0)
@@ -136,11 +138,31 @@ def test_a_wind_is_deleted_with_all_that_tell_the_same(store: ContextStore) -> N
     assert store.delete("ctx_b") == 0
 
 
-def test_a_kept_conversation_takes_its_winds_along(store: ContextStore) -> None:
+def test_a_kept_conversation_takes_along_what_it_has_used(store: ContextStore) -> None:
     store.put(wind("ctx_a", 4, kept_in="conv_1"))
     store.put(wind("ctx_b", 4, kept_in="conv_2"))
-    assert store.delete_kept_in(["conv_1", "conv_9"]) == 1
+    store.put(wind("ctx_c", 4))
+    store.put(wind("ctx_d", 4, is_stored=False))
+    for context_id in ("ctx_c", "ctx_d"):
+        store.note_use(use(context_id, kept_in="conv_1"), now=50.0)
+        store.note_use(use(context_id, kept_in="conv_2"), now=51.0)
+    assert store.delete_kept_in(["conv_1", "conv_9"]) == 3
     assert ids(store) == ["ctx_b"]
+    assert store.delete_kept_in(["conv_1"]) == 0
+
+
+def test_what_nothing_that_is_kept_has_used_goes_with_the_last_that_has(store: ContextStore) -> None:
+    store.put(wind("ctx_a", 4, kept_in="resp_1"))
+    store.put(wind("ctx_b", 4, kept_in="resp_1"))
+    store.put(wind("ctx_alone", 4))
+    store.note_use(use("ctx_b", kept_in="resp_2"), now=50.0)
+    found = store.get("ctx_b")
+    assert found is not None
+    assert found.kept_in == "resp_2"
+    assert store.unlink(["resp_1"]) == 1
+    assert ids(store) == ["ctx_alone", "ctx_b"]
+    assert store.unlink(["resp_2"]) == 1
+    assert ids(store) == ["ctx_alone"]
 
 
 def test_a_wind_whose_earlier_one_was_deleted_meanwhile_is_not_kept(store: ContextStore) -> None:
@@ -164,7 +186,7 @@ def test_those_that_are_longest_unused_go_when_there_is_too_much_or_they_are_too
         store.put(wind(f"ctx_{number}", number, narrative="x" * 100, shown=b"[]", used_at=float(number)))
     store.put(wind("ctx_huge", 9, narrative="x" * 5000, used_at=9.0))
     store.put(wind("ctx_left_out", 9, narrative=None, is_left_out=True, used_at=-1.0))
-    store.note_use("ctx_0", b"[]", is_stored=True, now=8.0)
+    store.note_use(use("ctx_0", b"[]", is_stored=True), now=8.0)
     assert store.evict(before=0, max_bytes=350) == 3
     assert ids(store) == ["ctx_0", "ctx_2", "ctx_3"]
     assert store.evict(before=3.0, max_bytes=ROOM) == 1
@@ -179,7 +201,7 @@ def test_nothing_of_what_was_deleted_is_left(path: Path, store: ContextStore) ->
             wind(f"ctx_{number}", number, narrative=narrative, shown=narrative.encode(), kept_in=f"conv_{number}")
         )
     for number in range(30):
-        store.note_use(f"ctx_{number}", SECRET.encode() * 500, is_stored=True, now=50.0)
+        store.note_use(use(f"ctx_{number}", SECRET.encode() * 500, is_stored=True), now=50.0)
     assert SECRET.encode() in bytes_left(path)
     store.delete("ctx_0")
     store.delete_kept_in([f"conv_{number}" for number in range(20)])
