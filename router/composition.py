@@ -139,7 +139,7 @@ class Composition:
                 self.conditions,
                 timeout_s=lambda: self.config.config.lifecycle.suspend_timeout_s,
             ),
-            events=EventSources(serving.supervisor, self.conditions, jobs, batches.news).log,
+            events=EventSources(serving.supervisor, self.conditions, jobs, batches.news, contexts.wound).log,
             telemetry=Telemetry(
                 serving.supervisor,
                 serving.requests,
@@ -147,6 +147,7 @@ class Composition:
                 self.conditions,
                 version=VERSION,
                 is_on=config.telemetry.metrics,
+                wound=contexts.wound,
             ),
             jobs=jobs,
             keeper=ModelKeeper(

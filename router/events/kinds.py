@@ -68,6 +68,29 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     message: str | None = None
 
 
+class ContextWound(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="context_wound"):
+    """Older turns of a conversation were told again, so that it goes on within its context.
+
+    Attributes:
+        context: Its id, `ctx_…`.
+        num_messages: That were told.
+        tokens_before, tokens_after: Of the whole prompt.
+        by: The model that told them; null = nobody did.
+        left_out: Whether messages were left out because nobody could tell them.
+    """
+
+    at: float
+    context: str
+    model: str
+    num_messages: int
+    tokens_before: int
+    tokens_after: int
+    narrative_tokens: int
+    by: str | None
+    ms: float
+    left_out: bool
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="snapshot"):
     """How everything stands now; the first event for those who have seen none, and the last of what is caught up.
 
@@ -96,7 +119,9 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="los
     num_events: int | None
 
 
-LoggedEvent = ModelChanged | Swapped | Relieved | PressureChanged | HeatChanged | SuspendedChanged | JobChanged
+LoggedEvent = (
+    ModelChanged | Swapped | Relieved | PressureChanged | HeatChanged | SuspendedChanged | JobChanged | ContextWound
+)
 AnyEvent = LoggedEvent | Snapshot | Lost
 EVENT_TYPES = (
     ModelChanged,
@@ -106,6 +131,7 @@ EVENT_TYPES = (
     HeatChanged,
     SuspendedChanged,
     JobChanged,
+    ContextWound,
     Snapshot,
     Lost,
 )

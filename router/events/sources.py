@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from router.conditions import Conditions, ConditionsChange
 from router.events.kinds import (
+    ContextWound,
     HeatChanged,
     JobChanged,
     LoggedEvent,
@@ -25,6 +26,7 @@ from router.jobs.batches.runner import BatchNews
 from router.jobs.job import Job, JobNews, JobShare
 from router.jobs.jobs import Jobs
 from router.observers import Observers
+from router.stores.contexts import Wind
 from router.workers.supervisor import Supervisor
 
 SHARE_STEP: Final = 0.05
@@ -57,7 +59,12 @@ class EventSources:
     """
 
     def __init__(
-        self, supervisor: Supervisor, conditions: Conditions, jobs: Jobs, batches: Observers[BatchNews] | None = None
+        self,
+        supervisor: Supervisor,
+        conditions: Conditions,
+        jobs: Jobs,
+        batches: Observers[BatchNews] | None = None,
+        wound: Observers[Wind] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._conditions = conditions
@@ -73,6 +80,8 @@ class EventSources:
         jobs.shared.add(self._on_share)
         if batches is not None:
             batches.add(self._on_batch)
+        if wound is not None:
+            wound.add(self._on_wound)
 
     def _tell(self, event: LoggedEvent, audience: Audience = EVERYBODY) -> None:
         self.log.tell(event, audience)
@@ -107,6 +116,21 @@ class EventSources:
 
     def _on_batch(self, news: BatchNews) -> None:
         self._take(news.batch.batch_id, _OwnedBatch(frozenset({news.batch.owner})), batch_changed(news))
+
+    def _on_wound(self, wind: Wind) -> None:
+        event = ContextWound(
+            at=_now(),
+            context=wind.context_id,
+            model=wind.model,
+            num_messages=wind.num_told,
+            tokens_before=wind.tokens_before,
+            tokens_after=wind.tokens_after,
+            narrative_tokens=wind.narrative_tokens,
+            by=wind.told_by,
+            ms=round(wind.ms, 1),
+            left_out=wind.is_left_out,
+        )
+        self._tell(event, Audience(frozenset({wind.owner})))
 
     def _take(self, key: Hashable, owned: _Owned, now: JobChanged) -> None:
         """Tell of long work what is new."""

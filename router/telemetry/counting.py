@@ -12,6 +12,7 @@ from router.requests.accounting import account_of
 from router.requests.embedding import RunningEmbedding
 from router.requests.register import RunningRequest
 from router.status import Swap
+from router.stores.contexts import Wind
 from router.telemetry import table
 from router.telemetry.labels import MAX_KEYS, MAX_MODELS, NONE, UNKNOWN, BoundedNames
 from router.telemetry.store import MetricStore
@@ -175,6 +176,18 @@ class Counting:
         """Return the model and engine of a worker that has a target."""
         assert worker.target is not None
         return self._models.label(worker.target.model), worker.engine.kind.value
+
+    # ---- contexts ---------------------------------------------------------------------------------------------------
+
+    def on_wound(self, wind: Wind) -> None:
+        """Count a conversation that was wound."""
+        model = self._models.label(wind.model)
+        by = NONE if wind.told_by is None else self._models.label(wind.told_by)
+        self._store.count(table.WINDS, 1, model, by, "left_out" if wind.is_left_out else "told")
+        self._store.observe(table.WIND_TIME, wind.ms / 1000, model, by)
+        numbers = {"before": wind.tokens_before, "after": wind.tokens_after, "narrative": wind.narrative_tokens}
+        for of, number in numbers.items():
+            self._store.count(table.WIND_TOKENS, number, model, of)
 
     # ---- jobs -------------------------------------------------------------------------------------------------------
 

@@ -164,6 +164,17 @@ UNLOAD_TIME: Final = _histogram(
 SWAP_TIME: Final = _histogram(
     "mlxr_swap_seconds", "From the decision to unload one model to the next one being ready.", LONG_S, *_ON
 )
+WINDS: Final = _counter(
+    "mlxr_context_winds_total",
+    "Conversations of which older turns were told again (told), or left out because nobody could tell them (left_out).",
+    "model",
+    "by",
+    "outcome",
+)
+WIND_TIME: Final = _histogram("mlxr_context_wind_seconds", "What telling them took.", LONG_S, "model", "by")
+WIND_TOKENS: Final = _counter(
+    "mlxr_context_wind_tokens_total", "Tokens of their prompts before and after, and of the narratives.", "model", "of"
+)
 JOBS: Final = _counter("mlxr_jobs_total", "Jobs that have ended: pulls, conversions and the like.", "kind", "outcome")
 JOBS_RUNNING: Final = _gauge("mlxr_jobs_running", "Jobs that run.", "kind")
 RSS: Final = _gauge("mlxr_resident_memory_bytes", "Resident memory of the gateway and of all workers.", "process")

@@ -12,6 +12,7 @@ from router.http.exchange import Exchange
 from router.jobs.jobs import Jobs
 from router.observers import Observers
 from router.requests.register import RequestRegister
+from router.stores.contexts import Wind
 from router.telemetry import table
 from router.telemetry.counting import Counting
 from router.telemetry.readings import Readings, read_machine
@@ -29,6 +30,7 @@ class Telemetry:
 
     Args:
         is_on: By the config.
+        wound: Of conversations that are wound.
 
     Attributes:
         exchanges: To be told of each request by HTTP that has ended.
@@ -43,6 +45,7 @@ class Telemetry:
         *,
         version: str,
         is_on: bool,
+        wound: Observers[Wind] | None = None,
     ) -> None:
         self.is_on = is_on
         self.exchanges: Observers[Exchange] = Observers()
@@ -58,6 +61,8 @@ class Telemetry:
         self._read_at: float | None = None
         if is_on:
             self._observe()
+            if wound is not None:
+                wound.add(self._counting.on_wound)
 
     def _observe(self) -> None:
         counting = self._counting

@@ -14,6 +14,7 @@ from router.conditions import PressureLevel
 from router.events.sources import job_changed
 from router.jobs.job import Job, JobKind, JobNews
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.winds import SECRET, wind
 
 _PULL = JobKind[Any](name="pull")
 
@@ -195,3 +196,23 @@ async def test_a_batch_is_told_by_steps_to_its_end(front: FakeFront) -> None:
         ("batch", url, "done", None),
     ]
     assert (await snapshot_of(front))["jobs"] == []
+
+
+@with_front()
+async def test_a_conversation_that_is_wound_is_told_without_what_was_said(front: FakeFront) -> None:
+    async with events_of(front) as events:
+        front.services.contexts.keep(wind("ctx_a", 4, narrative=SECRET))
+        told = (await events.until(type="context_wound"))[-1]
+    told.pop("at")
+    assert told == {
+        "type": "context_wound",
+        "context": "ctx_a",
+        "model": "m",
+        "num_messages": 4,
+        "tokens_before": 900,
+        "tokens_after": 300,
+        "narrative_tokens": 40,
+        "by": "m",
+        "ms": 12.5,
+        "left_out": False,
+    }

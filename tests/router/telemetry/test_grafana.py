@@ -48,6 +48,7 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_batch_sequences",
         "mlxr_batch_waiting_sequences",
         "mlxr_build_info",
+        "mlxr_context_wind_tokens_total",
         "mlxr_drafted_tokens_total",
         "mlxr_checkpoint_bytes",
         "mlxr_checkpoints",

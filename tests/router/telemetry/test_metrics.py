@@ -14,6 +14,7 @@ from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.metric_values import values
 from tests.support.waiting import until
+from tests.support.winds import wind
 
 DOCS = Path(__file__).parents[3] / "docs" / "telemetry.md"
 
@@ -117,3 +118,18 @@ async def test_metrics_that_are_off_are_not_there(front: FakeFront) -> None:
         answer = await front.client.get(path)
         assert answer.status_code == 404
         assert "telemetry.metrics" in answer.json()["error"]["message"]
+
+
+@with_front()
+async def test_a_conversation_that_is_wound_is_counted(front: FakeFront) -> None:
+    contexts = front.services.contexts
+    contexts.keep(wind("ctx_a", 4, ms=1500.0))
+    contexts.keep(wind("ctx_b", 8, narrative=None, told_by=None, is_left_out=True, narrative_tokens=0))
+    found = await values(front.client)
+    assert found.of("mlxr_context_winds_total") == {("m", "m", "told"): 1, ("m", "none", "left_out"): 1}
+    assert found.of("mlxr_context_wind_tokens_total") == {
+        ("m", "before"): 1800,
+        ("m", "after"): 600,
+        ("m", "narrative"): 40,
+    }
+    assert found.one("mlxr_context_wind_seconds_sum", by="m") == 1.5

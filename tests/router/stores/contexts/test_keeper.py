@@ -96,6 +96,22 @@ async def test_whoever_wants_to_know_is_told_of_each_wind(contexts: Contexts) ->
     assert [each.context_id for each in told] == ["ctx_a"]
 
 
+def test_the_log_tells_of_each_wind_and_nothing_of_what_was_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "contexts.sqlite3") as contexts:
+            contexts.keep(wind("ctx_a", 4, narrative=SECRET, shown=SECRET.encode()))
+            contexts.keep(wind("ctx_b", 8, narrative=None, told_by=None, is_left_out=True))
+
+    with caplog.at_level(logging.INFO, logger="router.stores.contexts.keeper"):
+        asyncio.run(main())
+    first, second = caplog.messages
+    counts = "num_messages=4 before=900 after=300 narrative=40"
+    assert first == f"context wound: context=ctx_a model=m {counts} by=m ms=12"
+    assert second.endswith("by=None ms=12 left_out")
+
+
 @on_contexts
 async def test_what_was_begun_before_something_of_its_conversation_was_deleted_is_not_kept(contexts: Contexts) -> None:
     contexts.on_forgotten(Forgotten(["conv_1"], is_deleted=True))
