@@ -59,10 +59,36 @@ class SeenImage(AnswerBody, frozen=True, kw_only=True):
     encode_ms: float
 
 
-class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
-    """What only mlxr tells; pictures in the prompt's order."""
+class WoundShown(AnswerBody, frozen=True, kw_only=True):
+    """How a conversation was wound: its first `turns` were told again in a summary, or left out where nobody could.
 
-    images: list[SeenImage]
+    `tokens_before` and `tokens_after` are of the prompt; `by` is the model that told, null = nobody; `ms` is how long
+    that took, 0 where it was done before this request.
+    """
+
+    turns: int
+    tokens_before: int
+    tokens_after: int
+    narrative_tokens: int
+    by: str | None
+    ms: float
+    left_out: bool
+
+
+class ContextShown(AnswerBody, frozen=True, kw_only=True):
+    """Of the model's context, in tokens; with an id, GET /v1/mlxr/contexts/ID shows what the model was shown."""
+
+    used: int
+    limit: int
+    id: str | UnsetType = UNSET
+    wound: WoundShown | UnsetType = UNSET
+
+
+class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
+    """What only mlxr tells; pictures in the prompt's order, the context where the API has no timings."""
+
+    images: list[SeenImage] | UnsetType = UNSET
+    context: ContextShown | UnsetType = UNSET
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

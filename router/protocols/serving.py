@@ -32,6 +32,7 @@ from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.placement.memory import MemoryBudget, read_budget
 from router.protocols.documents.inputs import DocumentInputs
+from router.protocols.fields.mlxr import refuse_winding
 from router.protocols.images.fetching import PublicFetcher
 from router.protocols.images.reader import ImageReader
 from router.requests.accounting import account_of
@@ -276,6 +277,7 @@ class RequestService:
             BackendError: The engine.
             RegistryError: The model is unknown.
         """
+        refuse_winding(arrival.headers)
         if arrival.headers.priority is not None:
             wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
         client, timeout_s = client_of(arrival.request), arrival.headers.timeout_s

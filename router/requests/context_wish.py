@@ -10,9 +10,17 @@ from router.config import ContextConfig
 
 
 class ContextWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says of a full context; it goes before the model's setting and the config."""
+    """What a request says of a full context; it goes before the model's setting and the config.
+
+    Attributes:
+        threshold: Tokens of a prompt above which a conversation is wound although the context could hold it; None =
+            only where it could not.
+        instructions: What a summary is to heed, in the request's own words; None = nothing beside what it always does.
+    """
 
     mode: ContextMode
+    threshold: int | None = None
+    instructions: str | None = None
 
 
 def context_mode(wish: ContextWish | None, of_model: ModelSettings, config: ContextConfig) -> ContextMode:

@@ -63,7 +63,6 @@ _ITEMS: Final[dict[str, list[Body]]] = {
     ],
     "web_search_call": [{"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}}],
     "agent_message": [{"type": "agent_message", "content": [{"type": "input_text", "text": "hi"}]}],
-    "compaction": [{"type": "compaction", "encrypted_content": "abc"}],
     "foreign sealed reasoning": [
         {"type": "reasoning", "id": "rs_1", "summary": [], "content": None, "encrypted_content": "gAAAA"},
         _SAID,

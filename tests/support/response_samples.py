@@ -38,6 +38,7 @@ HONOURED: Final[dict[str, Body]] = {
     "stream": {"stream": True},
     "include": {"include": _LOGPROBS},
     "truncation": {"truncation": "auto"},
+    "context_management": {"context_management": [{"type": "compaction", "compact_threshold": 4000}]},
     "max_output_tokens": {"max_output_tokens": 2},
     "max_tool_calls": {"max_tool_calls": 3},
     "temperature": {"temperature": 0.7, "seed": 1},
@@ -89,7 +90,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "reasoning.generate_summary": ({"reasoning": {"generate_summary": "concise"}}, "reasoning.generate_summary"),
     "prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     "moderation": ({"moderation": {"model": "x"}}, "moderation"),
-    "context_management": ({"context_management": [{"type": "compaction"}]}, "context_management"),
     "prompt_cache_options": ({"prompt_cache_options": {"mode": "explicit"}}, "prompt_cache_options"),
     "image": ({"image": {"context_compression": "auto"}}, "image"),
 }
@@ -101,6 +101,11 @@ REFUSED_PARTS: Final[dict[str, tuple[Body, str]]] = {
         "input[0].content[0].file_url",
     ),
     "a choice of a hosted tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
+    "another server's compaction": (
+        {"input": [{"type": "compaction", "encrypted_content": "gAAAA"}]},
+        "input[0].encrypted_content",
+    ),
+    "a compaction in the place of an answer": ({"input": [{"type": "compaction_trigger"}]}, "input[0].type"),
     "results of a search": ({"include": ["file_search_call.results"]}, "include"),
 }
 """Items, tools and inclusions that are refused by name."""

@@ -103,7 +103,7 @@ class ChatSession:
         with contextlib.closing(self._stream()) as stream:
             for chunk in stream:
                 timings = chunk.timings or timings
-                seen = chunk.mlxr.images if chunk.mlxr else seen
+                seen = (chunk.mlxr.images or seen) if chunk.mlxr else seen
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
                     text, thought = _parts(choice)

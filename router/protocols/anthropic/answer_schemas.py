@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody, MlxrAnswer
+from router.protocols.answers import AnswerBody, ContextShown, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
@@ -54,7 +54,37 @@ class AnswerToolUse(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag
     input: JSONObject
 
 
-AnswerBlock = AnswerText | AnswerThinking | AnswerToolUse
+class AnswerCompaction(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="compaction"):
+    """What stands for all that was said before, to be sent back as it is; without `content` nobody could tell it."""
+
+    content: str | None
+    encrypted_content: str | None
+
+
+AnswerBlock = AnswerText | AnswerThinking | AnswerToolUse | AnswerCompaction
+
+
+class ClearedToolUses(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="clear_tool_uses_20250919"):
+    """Results of tools that the model was not shown."""
+
+    cleared_tool_uses: int
+    cleared_input_tokens: int
+
+
+class ClearedThinking(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="clear_thinking_20251015"):
+    """Thinking that the model was not shown."""
+
+    cleared_thinking_turns: int
+    cleared_input_tokens: int
+
+
+AppliedEdit = ClearedToolUses | ClearedThinking
+
+
+class AppliedEdits(AnswerBody, frozen=True):
+    """What was cleared; a compaction is told by its block."""
+
+    applied_edits: list[AppliedEdit]
 
 
 class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
@@ -68,6 +98,7 @@ class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: Usage
+    context_management: AppliedEdits | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 
@@ -111,7 +142,14 @@ class InputJsonDelta(AnswerBody, frozen=True, tag_field="type", tag="input_json_
     partial_json: str
 
 
-BlockPart = TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
+class CompactionDelta(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="compaction_delta"):
+    """All of a compaction block."""
+
+    content: str | None
+    encrypted_content: str | None
+
+
+BlockPart = TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta | CompactionDelta
 
 
 class ContentBlockDelta(AnswerBody, frozen=True, tag_field="type", tag="content_block_delta"):
@@ -139,6 +177,7 @@ class MessageDelta(AnswerBody, frozen=True, tag_field="type", tag="message_delta
 
     delta: Stop
     usage: Usage
+    context_management: AppliedEdits | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 
@@ -150,17 +189,30 @@ class Ping(AnswerBody, frozen=True, tag_field="type", tag="ping"):
     """Nothing, while nothing else comes."""
 
 
+class ContextWound(AnswerBody, frozen=True, tag_field="type", tag="context_wound"):
+    """The conversation was wound before this answer; Anthropic's clients pass it over."""
+
+    context: ContextShown
+
+
 BlockEvent = ContentBlockStart | ContentBlockDelta | ContentBlockStop
-StreamEvent = MessageStart | BlockEvent | MessageDelta | MessageStop | Ping
+StreamEvent = MessageStart | ContextWound | BlockEvent | MessageDelta | MessageStop | Ping
 
 
 # ---- others ----------------------------------------------------------------------------------------------------------
 
 
+class OriginalTokens(AnswerBody, frozen=True):
+    """Of the conversation as it was sent."""
+
+    original_input_tokens: int
+
+
 class InputTokens(AnswerBody, frozen=True):
-    """The answer of POST /v1/messages/count_tokens."""
+    """The answer of POST /v1/messages/count_tokens; with `context_management`, of what is left after its edits."""
 
     input_tokens: int
+    context_management: OriginalTokens | UnsetType = UNSET
 
 
 class ModelInfo(AnswerBody, frozen=True, kw_only=True):

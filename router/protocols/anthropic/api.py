@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from router.errors import UnsupportedFieldError
 from router.http.dialect import Dialect, ShownError
 from router.protocols.anthropic.schemas import (
+    CompactionBlock,
     DocumentBlock,
     ImageBlock,
     RedactedThinkingBlock,
@@ -120,5 +121,6 @@ ANTHROPIC_API: Final = Api(
     read_by_type=(
         ToolDefinition,
         *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock, ImageBlock),
+        CompactionBlock,
     ),
 )

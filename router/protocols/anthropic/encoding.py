@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final, get_args
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from backends.wire.messages import SequenceEnd, Usage
 from router.errors import EngineCrashedError
@@ -32,6 +33,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         answer_id: `msg_…`.
         hides_thinking: Whether thinking is not to be shown.
+        applied: What of the conversation was cleared; UNSET = the client did not ask for such.
     """
 
     answer_id: str
@@ -39,6 +41,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     stop_sequences: tuple[str, ...] = ()
     hides_thinking: bool = False
+    applied: answers.AppliedEdits | UnsetType = UNSET
 
     @staticmethod
     def new_id() -> str:
@@ -81,7 +84,9 @@ def message_of(head: AnthropicHead, output: CollectedOutput) -> answers.AnswerMe
     """
     end = output.end
     content = blocks_of(output, hides_thinking=head.hides_thinking)
-    return msgspec.structs.replace(head.message(content, end.usage, head.stop(end)), mlxr=seen_images([end]))
+    return msgspec.structs.replace(
+        head.message(content, end.usage, head.stop(end)), context_management=head.applied, mlxr=seen_images([end])
+    )
 
 
 class AnthropicStream:
@@ -117,7 +122,9 @@ class AnthropicStream:
         end = self._end
         if end is None:
             raise EngineCrashedError("the engine ended the request without an answer")
-        delta = answers.MessageDelta(self._head.stop(end), _usage(end.usage), seen_images([end]))
+        delta = answers.MessageDelta(
+            self._head.stop(end), _usage(end.usage), context_management=self._head.applied, mlxr=seen_images([end])
+        )
         return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 
     def _parts(self, event: GenerationEvent) -> list[answers.StreamEvent]:

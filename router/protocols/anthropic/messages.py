@@ -5,16 +5,18 @@ that. Every tool result becomes a message of its own. What comes out for the beg
 on what follows it: the next turn finds its prompt in the cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from backends.wire.prompts import ContentPart, PromptMessage, TextPart, shown_content
+from router.context.narrative import framed
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.protocols.anthropic.images import IMAGE, question_of
 from router.protocols.anthropic.schemas import (
+    CompactionBlock,
     DocumentBlock,
     Message,
     RedactedThinkingBlock,
@@ -24,6 +26,7 @@ from router.protocols.anthropic.schemas import (
     ToolUseBlock,
 )
 from router.protocols.fields.call_arguments import call_arguments
+from router.protocols.fields.carried import carried_context, is_carried
 from router.protocols.fields.unseen import in_words
 from router.protocols.images.read import NO_IMAGES, ReadImages, joined, parts_of
 
@@ -34,7 +37,14 @@ ERROR_PREFIX: Final = "Error: "
 """How a model is told `is_error`, which templates have no place for."""
 
 Block = (
-    TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | ToolResultBlock | DocumentBlock | dict[str, Any]
+    TextBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | DocumentBlock
+    | CompactionBlock
+    | dict[str, Any]
 )
 """A block that was read; as an object, one that the model can at most be told of."""
 
@@ -45,6 +55,7 @@ _FORMS: Final[dict[str, Any]] = {
     "tool_use": ToolUseBlock,
     "tool_result": ToolResultBlock,
     "document": DocumentBlock,
+    "compaction": CompactionBlock,
 }
 _SEEN: Final = frozenset({"document", "container_upload"})
 """Blocks beside images that a question may hang on."""
@@ -129,7 +140,7 @@ class _Reader:
                 self._add_user_parts(parts)
                 parts = []
                 self.turns.append(self._result(block, path))
-            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock | ToolUseBlock):
+            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | CompactionBlock):
                 raise _misplaced(block, path, "user")
             else:
                 parts.append(self._part(block, path, is_question=is_question))
@@ -168,7 +179,7 @@ class _Reader:
         return {"role": "tool", "content": shown, "tool_call_id": block.tool_use_id, "name": name}
 
     def _read_assistant(self, blocks: list[Block], where: str) -> None:
-        turn: PromptMessage = {"role": "assistant", "content": ""}
+        turn = _empty_answer()
         if self.turns and self.turns[-1]["role"] == "assistant":
             turn = self.turns.pop()
         for index, block in enumerate(blocks):
@@ -180,19 +191,57 @@ class _Reader:
                     pass
                 case ToolUseBlock():
                     turn.setdefault("tool_calls", []).append(self._call(block))
+                case CompactionBlock():
+                    is_followed = index < len(blocks) - 1
+                    turn = self._compacted(block, f"{where}.content[{index}]", turn, is_followed=is_followed)
                 case ToolResultBlock():
                     raise _misplaced(block, f"{where}.content[{index}]", "assistant")
                 case _:
                     part = self._part(block, f"{where}.content[{index}]")
                     turn["content"] = _followed(turn["content"], part)
+        self._add_answer(turn, has_compaction=any(isinstance(block, CompactionBlock) for block in blocks))
+
+    def _add_answer(self, turn: PromptMessage, *, has_compaction: bool) -> None:
         if "tool_calls" in turn and not turn["content"]:
             turn["content"] = None
-        self.turns.append(turn)
+        if turn != _empty_answer() or not has_compaction:
+            self.turns.append(turn)
+
+    def _compacted(
+        self, block: CompactionBlock, where: str, turn: PromptMessage, *, is_followed: bool
+    ) -> PromptMessage:
+        """Put a block in the place of all before it; return the assistant's turn that goes on behind it.
+
+        One without a summary is that of a server that failed to make one: it stands for nothing.
+
+        Args:
+            is_followed: Whether there are blocks behind it in its message.
+        """
+        if block.encrypted_content is not None and (is_carried(block.encrypted_content) or not block.content):
+            carried = carried_context(block.encrypted_content, f"{where}.encrypted_content")
+            self.turns = carried.put_behind([*self.turns, turn] if turn != _empty_answer() else self.turns)
+            self._calls |= {call["id"]: call["function"]["name"] for call in _calls_in(self.turns)}
+        elif block.content:
+            behind: list[PromptMessage] = [_empty_answer()] if is_followed else []
+            self.turns = [each for each in self.turns if each["role"] == "system"]
+            self.turns += framed(block.content, behind)
+        else:
+            return turn
+        return self.turns.pop() if self.turns[-1]["role"] == "assistant" else _empty_answer()
 
     def _call(self, block: ToolUseBlock) -> dict[str, Any]:
         self._calls[block.id] = block.name
         function = {"name": block.name, "arguments": call_arguments(block.input)}
         return {"id": block.id, "type": "function", "function": function}
+
+
+def _empty_answer() -> PromptMessage:
+    return {"role": "assistant", "content": ""}
+
+
+def _calls_in(turns: Sequence[PromptMessage]) -> Iterator[dict[str, Any]]:
+    for turn in turns:
+        yield from turn.get("tool_calls", [])
 
 
 def _block(raw: dict[str, Any], where: str) -> Block:
@@ -219,7 +268,7 @@ def _text_of(block: Block, where: str, *, is_question: bool = False) -> str:
             f"{where}.type",
         )
     raw = _raw(block)
-    shown = raw.get("content") if kind in {"search_result", "compaction"} else raw.get("tool_name")
+    shown = raw.get("content") if kind == "search_result" else raw.get("tool_name")
     if isinstance(shown, list):
         shown = "\n".join(
             each["text"] for each in shown if isinstance(each, dict) and isinstance(each.get("text"), str)

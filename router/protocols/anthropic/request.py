@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
@@ -15,11 +16,12 @@ from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.model_request import ModelRequest
 from router.protocols.anthropic.api import ThreadsUnsupportedError
+from router.protocols.anthropic.clearing import Clearing
+from router.protocols.anthropic.edits import Compact, Edit
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.images import sent_images
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
-    CLEAR_THINKING,
     AnyChoice,
     CountRequest,
     MessagesRequest,
@@ -34,7 +36,7 @@ from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.constraints import schema_constraint
 from router.protocols.fields.mlxr import wished_context, wished_side, wished_speculation
 from router.protocols.fields.sampling import sampling_params
-from router.protocols.fields.support import decode_body, not_honoured
+from router.protocols.fields.support import decode_body, not_honoured, refuse_with_hint
 from router.protocols.fields.tools import (
     Choice,
     FunctionDefinition,
@@ -46,6 +48,7 @@ from router.protocols.fields.tools import (
 from router.protocols.images.read import NO_IMAGES, ReadImages
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
+from router.requests.context_wish import ContextWish
 from router.requests.generation import Generation
 from router.requests.headers import MAX_SESSION_CHARS, RequestHeaders
 from router.requests.register import AnswerEncoder
@@ -70,12 +73,17 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
     model_request = serving.models.model_request(body.model, headers.engine, load=headers.load)
     model_request, images = await images_of(serving, body, model_request, headers)
+    wanted = generation_for(body, chosen_model(serving, model_request), headers, images)
+    edits, clearing = edits_of(body), Clearing(serving, wanted.model_request)
+    if edits:
+        wanted = await _cleared(wanted, edits, clearing)
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
         model=images.stand_in or body.model,
         max_tokens=body.max_tokens,
         stop_sequences=tuple(body.stop_sequences or ()),
         hides_thinking=_hides_thinking(body),
+        applied=UNSET if body.context_management is None else clearing.shown,
     )
 
     is_stream = bool(body.stream)
@@ -86,9 +94,16 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
     return Answering(
         answer_id=head.answer_id,
         protocol="anthropic",
-        wanted=generation_for(body, chosen_model(serving, model_request), headers, images),
+        wanted=wanted,
         encoder=encoder,
     )
+
+
+async def _cleared(wanted: GenerationRequest, edits: list[Edit], clearing: Clearing) -> GenerationRequest:
+    """Return a request whose prompt has what its edits leave of it; errors as of `Clearing.apply`."""
+    (prompt,) = wanted.prompts
+    assert isinstance(prompt, ChatPrompt)
+    return msgspec.structs.replace(wanted, prompts=(await clearing.apply(prompt, edits),))
 
 
 async def images_of(
@@ -133,8 +148,27 @@ def generation_for(
         ),
         prompt_param="messages",
         wants_progress=bool(request.stream),
-        context=wished_context(headers, request.mlxr),
+        context=wished_context(headers, request.mlxr, _own_context(request)),
     )
+
+
+def _own_context(request: MessagesRequest) -> ContextWish | None:
+    """Return what the API's own fields say of a full context.
+
+    Raises:
+        UnsupportedFieldError: The answer is to wait for the client behind a summary.
+    """
+    for index, edit in enumerate(edits_of(request)):
+        if isinstance(edit, Compact):
+            refuse_with_hint(edit, f"context_management.edits[{index}].")
+            threshold = None if edit.trigger is None else edit.trigger.value
+            return ContextWish(mode="wind", threshold=threshold, instructions=edit.instructions or None)
+    return None
+
+
+def edits_of(request: _AnyBody) -> list[Edit]:
+    """Return what is to be done to the conversation before the model is shown it, in order."""
+    return [] if request.context_management is None else request.context_management.edits
 
 
 def prompt_for(
@@ -195,16 +229,8 @@ def _constraint(request: _AnyBody) -> Constraint | None:
 
 def _check_honoured(request: _AnyBody) -> None:
     for name, field in not_honoured(request):
-        if name == "context_management" and _keeps_everything(request.context_management):
-            continue
         kind = ThreadsUnsupportedError if name == "thread" else UnsupportedFieldError
         raise kind(f"{name} is not supported: {field.hint}", name)
-
-
-def _keeps_everything(wanted: Any) -> bool:
-    """Tell whether edits of the conversation take nothing out of it; coding agents send such."""
-    edits = wanted.get("edits", []) if isinstance(wanted, dict) and wanted.keys() <= {"edits"} else None
-    return isinstance(edits, list) and all(edit == {"type": CLEAR_THINKING, "keep": "all"} for edit in edits)
 
 
 def request_tools(request: _AnyBody) -> RequestTools:

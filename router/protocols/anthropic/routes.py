@@ -10,9 +10,10 @@ from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
-from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
+from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, OriginalTokens, StreamEvent
 from router.protocols.anthropic.api import ANTHROPIC_API, ANTHROPIC_ERRORS
-from router.protocols.anthropic.request import anthropic_answering, images_of, prompt_for
+from router.protocols.anthropic.clearing import Clearing
+from router.protocols.anthropic.request import anthropic_answering, edits_of, images_of, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
@@ -40,7 +41,12 @@ async def count_message_tokens(request: AnyRequest, serving: ServingPart) -> ASG
     model_request, images = await images_of(serving, body, model_request, arrival.headers)
     serving.models.resolve(model_request)
     prompt = prompt_for(body, serving.models.defaults_for(model_request.model), images=images)
-    return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
+    if not edits_of(body):
+        return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
+    clearing = Clearing(serving, model_request)
+    left = await clearing.apply(prompt, edits_of(body))
+    original = OriginalTokens(await clearing.count(prompt))
+    return json_reply(InputTokens(await serving.count_tokens(request, model_request, left), original))
 
 
 ROUTES: Final = (create_message, count_message_tokens)

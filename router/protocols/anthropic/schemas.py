@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from router.protocols.anthropic.edits import ContextManagement
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.mlxr import MlxrFields
@@ -20,9 +21,6 @@ from router.protocols.fields.tools import CalledName
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512
 MIN_THINKING_TOKENS = 1024
-
-CLEAR_THINKING = "clear_thinking_20251015"
-"""The one edit of a context that can ask for nothing: with `keep: all`."""
 
 ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 Display = Literal["summarized", "omitted"]
@@ -38,6 +36,7 @@ BlockObject = Annotated[
         "anthropic.ToolResultBlock",
         "anthropic.DocumentBlock",
         "anthropic.ImageBlock",
+        "anthropic.CompactionBlock",
     ),
 ]
 """Read by its `type` (`messages`), because others than these are said in words where the model need not see them."""
@@ -99,6 +98,19 @@ class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="typ
     is_error: bool | None = None
     cache_control: CacheControl | None = None
     toolset_name: str | None = None
+
+
+class CompactionBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="compaction"):
+    """What stands for all that was said before; of another server's, which only that one can read, the summary counts.
+
+    `tool_changes` belong to tools that come and go in a conversation, which none do here.
+    """
+
+    content: str | None = None
+    encrypted_content: str | None = None
+    signature: str | None = None
+    tool_changes: JSONValue = None
+    cache_control: CacheControl | None = None
 
 
 class DocumentBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="document"):
@@ -259,13 +271,7 @@ class _Prompting(msgspec.Struct, kw_only=True):
     user_profile_id: Annotated[str | None, LABEL] = None
     workspace_id: Annotated[str | None, LABEL] = None
     mlxr: MlxrFields | None = None
-    context_management: Annotated[
-        Refused,
-        refused(
-            f"nothing is taken out of a conversation here, and an edit {CLEAR_THINKING} with keep: all is the only one "
-            "that asks for nothing; leave it out"
-        ),
-    ] = None
+    context_management: ContextManagement | None = None
     mcp_servers: Annotated[
         list[Refused] | None, refused("mlxr calls no servers; offer their tools as tools of your own", [])
     ] = None

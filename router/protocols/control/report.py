@@ -165,7 +165,7 @@ def _attempt(generation: Generation, outputs: Sequence[CollectedOutput]) -> _Att
     seen = seen_images(ends)
     return _Attempt(
         text=UNSET if output.end.reason == "length" else output.text,
-        images=[] if seen is UNSET else seen.images,
+        images=(seen.images or []) if seen else [],
         usage=usage_of(ends),
         timings=timings_of(ends, generation),
     )

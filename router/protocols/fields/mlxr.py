@@ -8,6 +8,8 @@ from msgspec import Meta
 from backends.wire.request import SpeculationMode
 from registry.settings import ContextMode
 from router.config.images import Side
+from router.errors import UnsupportedFieldError
+from router.http.headers import CONTEXT_HEADER
 from router.requests.context_wish import ContextWish
 from router.requests.headers import RequestHeaders
 
@@ -37,9 +39,32 @@ def wished_speculation(headers: RequestHeaders, fields: MlxrFields | None) -> Sp
     return mode if mode is not None or fields is None else fields.speculation
 
 
-def wished_context(headers: RequestHeaders, fields: MlxrFields | None) -> ContextWish | None:
-    """Return what a request wants where its conversation fills the context."""
+def wished_context(
+    headers: RequestHeaders, fields: MlxrFields | None, own: ContextWish | None = None
+) -> ContextWish | None:
+    """Return what a request wants where its conversation fills the context.
+
+    Args:
+        own: By the protocol's own fields, which say more than these, and count where these do not contradict.
+    """
     mode = headers.context
     if mode is None and fields is not None:
         mode = fields.context
-    return None if mode is None else ContextWish(mode=mode)
+    if mode is None or (own is not None and own.mode == mode):
+        return own
+    return ContextWish(mode=mode)
+
+
+def refuse_winding(headers: RequestHeaders, fields: MlxrFields | None = None) -> None:
+    """Refuse to summarise the older turns of what has none: texts, and inputs of embeddings.
+
+    Raises:
+        UnsupportedFieldError: That is what the request wants.
+    """
+    is_by_header = headers.context is not None
+    mode = headers.context if is_by_header or fields is None else fields.context
+    if mode == "wind":
+        name = CONTEXT_HEADER if is_by_header else "mlxr.context"
+        raise UnsupportedFieldError(
+            f"{name}: only conversations have older turns that can be summarised; leave it out, or send error", name
+        )

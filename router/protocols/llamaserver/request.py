@@ -12,7 +12,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import checked_constraint, schema_constraint
-from router.protocols.fields.mlxr import wished_context, wished_speculation
+from router.protocols.fields.mlxr import refuse_winding, wished_speculation
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.images.read import NO_IMAGES, ReadImages
@@ -39,6 +39,7 @@ def generation_for(
 ) -> GenerationRequest:
     """Return what a request asks for."""
     refuse_unsupported(request, model.engine)
+    refuse_winding(headers, request.mlxr)
     if request.n_indent and request.stream:
         raise UnsupportedFieldError(
             "n_indent is not supported together with stream: true; send one of them", "n_indent"
@@ -53,7 +54,6 @@ def generation_for(
         num_choices=either(request, "n_cmpl", "n") or 1,
         slot=request.id_slot,
         wants_progress=bool(request.stream and (request.return_progress or request.timings_per_token)),
-        context=wished_context(headers, request.mlxr),
     )
 
 

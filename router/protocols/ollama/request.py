@@ -15,6 +15,7 @@ from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.fields.constraints import object_constraint, schema_constraint
+from router.protocols.fields.mlxr import refuse_winding
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
 from router.protocols.fields.tools import FunctionDefinition, RequestTools, read_choice, tools_for
@@ -50,6 +51,8 @@ def ollama_answering(
         images: Its pictures.
     """
     wanted = generation_for(body, model, arrival.headers.session_id, images)
+    if not isinstance(wanted.prompts[0], ChatPrompt):
+        refuse_winding(arrival.headers, body.mlxr)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
 
 

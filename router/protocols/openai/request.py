@@ -18,7 +18,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel, chosen_model
-from router.protocols.fields.mlxr import wished_context, wished_side, wished_speculation
+from router.protocols.fields.mlxr import refuse_winding, wished_context, wished_side, wished_speculation
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
@@ -156,6 +156,7 @@ def generation_for(
     if isinstance(request, ChatRequest):
         prompt_param, (prompts, spec) = "messages", _chat(request, model, headers, images)
     else:
+        refuse_winding(headers, request.mlxr)
         prompt_param, (prompts, spec) = "prompt", _completion(request, model, headers)
     shows_progress = request.return_progress or request.timings_per_token or has_events or _has_running_usage(request)
     return GenerationRequest(

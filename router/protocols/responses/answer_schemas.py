@@ -13,7 +13,13 @@ from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import PromptProgress, Timings
 from router.protocols.openai.schemas import JsonObjectFormat, TextFormat
-from router.protocols.responses.schemas import AllowedToolsChoice, CustomChoice, JsonSchemaFormat, NamedChoice
+from router.protocols.responses.schemas import (
+    AllowedToolsChoice,
+    CustomChoice,
+    JsonSchemaFormat,
+    NamedChoice,
+    Truncation,
+)
 from router.protocols.responses.tools import CustomTool, NamespaceTool, ShownFunction
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -224,7 +230,7 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     tools: list[ShownFunction | CustomTool | NamespaceTool]
     top_logprobs: int
     top_p: float
-    truncation: Literal["auto", "disabled"]
+    truncation: Truncation
     usage: ResponseUsage | None
     user: str | None
     metadata: dict[str, str]

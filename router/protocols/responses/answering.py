@@ -34,9 +34,11 @@ from router.protocols.responses.tools import ClientTools, read_tools
 from router.protocols.responses.truncation import fitted
 from router.protocols.responses.turn import begin_answer
 from router.protocols.serving import Answering, Arrival, RequestService
+from router.requests.context_wish import context_mode
 from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
 from router.requests.register import AnswerEncoder, Reading, RunningRequest
+from router.requests.request import GenerationRequest
 from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
 
@@ -89,7 +91,7 @@ async def head_for(
     note_left_out(tools, items)
     model_request, images = await images_of(serving, body, items, model_request, headers)
     wanted = generation_for(body, items, tools, chosen_model(serving, model_request), headers, images)
-    if body.truncation == "auto":
+    if body.truncation == "auto" and not _winds(serving, wanted):
         wanted = await fitted(serving, wanted)
     response_id = fresh_id("resp")
     kept_in = items.session_id or (response_id if is_stored else None)
@@ -230,6 +232,12 @@ def encoder_of(running: RunningRequest) -> ResponseEncoder:
     encoder = running.encoder.encoder if isinstance(running.encoder, WatchedEncoder) else running.encoder
     assert isinstance(encoder, ResponseEncoder)
     return encoder
+
+
+def _winds(serving: RequestService, wanted: GenerationRequest) -> bool:
+    """Tell whether older turns are summarised where there is no room, instead of being left out."""
+    settings = serving.models.get(wanted.model_request.model).settings
+    return context_mode(wanted.context, settings, serving.config.context) == "wind"
 
 
 def _is_stored(conversations: Conversations, body: ResponseRequest) -> bool:

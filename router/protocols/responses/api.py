@@ -18,6 +18,8 @@ RESPONSES_API: Final = Api(
         items.InputFunctionCallOutput,
         items.InputReasoning,
         items.InputReference,
+        items.InputCompaction,
+        items.InputCompactionTrigger,
         items.InputCustomCall,
         items.InputCustomCallOutput,
         hosted.InputHostedItem,

@@ -1,8 +1,7 @@
 """Input items of tools that clients know without a definition: what the model is shown of them. Pure.
 
 A call that the client ran itself (local_shell, apply_patch, ...) is shown as the call of a function, and what it came
-to as that function's result. What a service of OpenAI's ran (web_search, ...) and what only it can read (compaction,
-...) has no place in a prompt and is left out.
+to as that function's result. What a service of OpenAI's ran (web_search, ...) has no place in a prompt and is left out.
 
 Source: OpenAI API reference, "Create a model response", `input`; Codex CLI 0.171 for `agent_message`.
 """

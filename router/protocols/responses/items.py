@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
+from router.protocols.fields.carried import carried_context
 from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
 from router.protocols.fields.ranges import CallId
 from router.protocols.fields.support import honoured
@@ -147,6 +148,23 @@ class InputReference(msgspec.Struct, forbid_unknown_fields=True):
 
     id: Annotated[_ItemId, Meta(min_length=1)]
     type: Literal["item_reference"] | None = "item_reference"
+
+
+class InputCompaction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What stands for all that was said before it, as this server made it; `context_id` and `wound` are only told."""
+
+    type: Literal["compaction"]
+    encrypted_content: str
+    id: _ItemId | None = None
+    created_by: str | None = None
+    context_id: JSONValue = None
+    wound: JSONValue = None
+
+
+class InputCompactionTrigger(msgspec.Struct, forbid_unknown_fields=True):
+    """A wish to have all of it compacted, in the place of an answer."""
+
+    type: Literal["compaction_trigger"]
 
 
 class ItemReference(msgspec.Struct, frozen=True):
@@ -328,6 +346,18 @@ def _decoded_reasoning(encoded: str, where: str) -> str:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc
 
 
+def _compaction(item: InputCompaction, where: str) -> Item:
+    carried_context(item.encrypted_content, f"{where}.encrypted_content")
+    return {"id": item.id or fresh_id("cmp"), "type": item.type, "encrypted_content": item.encrypted_content}
+
+
+def _compaction_trigger(_: InputCompactionTrigger, where: str) -> Item:
+    path = f"{where}.type"
+    raise UnsupportedFieldError(
+        f"{path}: compaction_trigger is not supported; send the same input to POST /v1/responses/compact", path
+    )
+
+
 def _agent_message(message: InputAgentMessage, where: str) -> Item:
     return message_item("user", agent_text(message, where))
 
@@ -343,6 +373,8 @@ _READERS: Final[dict[str, tuple[Any, Callable[[Any, str], Item | ItemReference]]
     "custom_tool_call": (InputCustomCall, _custom_call),
     "custom_tool_call_output": (InputCustomCallOutput, _call_output),
     "reasoning": (InputReasoning, _reasoning),
+    "compaction": (InputCompaction, _compaction),
+    "compaction_trigger": (InputCompactionTrigger, _compaction_trigger),
     "agent_message": (InputAgentMessage, _agent_message),
     "item_reference": (InputReference, _reference),
 }

@@ -14,6 +14,7 @@ from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFie
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.call_arguments import call_arguments
+from router.protocols.fields.carried import carried_context
 from router.protocols.fields.constraints import object_constraint, schema_constraint
 from router.protocols.fields.mlxr import wished_context, wished_speculation
 from router.protocols.fields.sampling import answer_limit, sampling_params
@@ -44,6 +45,7 @@ from router.protocols.responses.schemas import (
     ResponseRequest,
 )
 from router.protocols.responses.tools import CUSTOM_INPUT, ClientTools
+from router.requests.context_wish import ContextWish
 from router.requests.headers import RequestHeaders
 from router.requests.request import GenerationRequest
 
@@ -85,7 +87,7 @@ def generation_for(
         prompt_param="input",
         # A stream begins when the prompt is taken in, not when it is evaluated.
         wants_progress=bool(request.stream),
-        context=wished_context(headers, request.mlxr),
+        context=wished_context(headers, request.mlxr, _own_context(request)),
     )
 
 
@@ -138,6 +140,18 @@ def _constraint(request: ResponseRequest) -> Constraint | None:
     if isinstance(wanted, JsonSchemaFormat | JsonObjectFormat) and wanted.schema is not None:
         return schema_constraint(wanted.schema, "text.format")
     return object_constraint("text.format") if isinstance(wanted, JsonObjectFormat) else None
+
+
+def _own_context(request: ResponseRequest) -> ContextWish | None:
+    """Return what the API's own fields say of a full context; `auto` leaves it to the model's setting."""
+    for entry in request.context_management or []:
+        return ContextWish(mode="wind", threshold=entry.compact_threshold)
+    match request.truncation:
+        case "wind":
+            return ContextWish(mode="wind")
+        case "disabled":
+            return ContextWish(mode="error")
+    return None
 
 
 def _priority(request: ResponseRequest) -> Priority:
@@ -199,6 +213,9 @@ def conversation_messages(
             case "custom_tool_call":
                 called.add(item["call_id"])
                 _add_call(messages, item, tools, {CUSTOM_INPUT: item["input"]})
+            case "compaction":
+                messages = _compacted(messages, item, path)
+                called |= {call["id"] for message in messages for call in message.get("tool_calls", [])}
             case "function_call_output" | "custom_tool_call_output":
                 if item["call_id"] not in called:
                     problem = f"No tool call found for function call output with call_id {item['call_id']!r:.80}"
@@ -206,6 +223,12 @@ def conversation_messages(
                 content = _content(item, path, images)
                 messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
     return _without_open_thoughts(messages)
+
+
+def _compacted(messages: list[PromptMessage], item: Item, path: str) -> list[PromptMessage]:
+    """Return a conversation up to an item that stands for it; one that only tells of a wind changes nothing."""
+    carried = carried_context(item["encrypted_content"], f"{path}.encrypted_content")
+    return carried.put_behind(messages) if carried.messages else messages
 
 
 def _content(item: Item, path: str, images: ReadImages) -> str | list[ContentPart]:

@@ -30,6 +30,7 @@ LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 INCLUDABLE = (LOGPROBS, ENCRYPTED_REASONING)
 
+Truncation = Literal["auto", "disabled", "wind"]
 ResponseId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 ItemObject = Annotated[
     JSONObject,
@@ -44,6 +45,8 @@ ItemObject = Annotated[
         "responses.InputCustomCallOutput",
         "responses.InputAgentMessage",
         "responses.InputHostedItem",
+        "responses.InputCompaction",
+        "responses.InputCompactionTrigger",
     ),
 ]
 ChoiceObject = Annotated[
@@ -81,6 +84,12 @@ class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Annotated[bool | None, neutral_only(False)] = False
 
 
+class Compaction(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="compaction"):
+    """Summarise older turns where the prompt has more tokens than this; null = where the context has no room."""
+
+    compact_threshold: ranges.PositiveCount | None = None
+
+
 class ConversationPlace(msgspec.Struct, forbid_unknown_fields=True):
     """A kept conversation, and the item in it that is gone on from: its head where none is named, null = none."""
 
@@ -104,7 +113,11 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     timings_per_token: Annotated[bool | None, ONLY_STREAMED] = None
     include: Annotated[list[str] | None, honoured(", ".join(INCLUDABLE))] = None
     truncation: Annotated[
-        Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")
+        Truncation | None,
+        honoured(
+            "where there is no room, auto: the oldest turns go, unless the model's setting is to wind; wind: they are "
+            "summarised; disabled: a 400"
+        ),
     ] = None
     max_output_tokens: ranges.AnswerLimit | None = None
     top_logprobs: Annotated[ranges.TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
@@ -130,7 +143,10 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     ] = None
     prompt: Annotated[Refused, refused("there are no stored prompts; send instructions and input")] = None
     moderation: Annotated[Refused, neutral_only()] = None
-    context_management: Annotated[Refused, refused("send truncation: auto", [])] = None
+    context_management: Annotated[
+        Annotated[list[Compaction], Meta(max_length=1)] | None,
+        honoured("one entry of type compaction: the answer begins with an item of that type where one was made"),
+    ] = None
     prompt_cache_options: Annotated[Refused, neutral_only()] = None
     access_programs: Annotated[JSONValue, LABEL] = None
     client_metadata: Annotated[JSONValue, LABEL] = None

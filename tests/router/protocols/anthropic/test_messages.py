@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.errors import InvalidRequestError
+from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import Message, TextBlock
+from router.protocols.fields.carried import CarriedContext
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"town": "Bern"}}
@@ -128,3 +129,46 @@ def test_a_call_that_was_cut_and_a_null_are_shown_as_far_as_they_go() -> None:
         assert shown["reasoning_content"] == "hm"
         assert shown["tool_calls"][0]["function"]["arguments"] == arguments
     assert refusal({"role": "user", "content": None}).param == "messages[0].content"
+
+
+def compaction(**fields: Any) -> dict[str, Any]:
+    return {"type": "compaction", **fields}
+
+
+SAID = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+CARRIED = CarriedContext.of(
+    [{"role": "user", "content": "the summary"}, {"role": "user", "content": "three"}],
+    [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}],
+).encoded()
+
+
+def test_a_compaction_of_ours_stands_for_all_before_it() -> None:
+    answer = [compaction(content="a summary", encrypted_content=CARRIED), {"type": "text", "text": "four"}]
+    asked = {"role": "user", "content": "three"}
+    shown = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "the summary"},
+        {"role": "user", "content": "three"},
+        {"role": "assistant", "content": "four"},
+        {"role": "user", "content": "five"},
+    ]
+    for before in ([*SAID, asked], []):
+        sent = [*before, {"role": "assistant", "content": answer}, {"role": "user", "content": "five"}]
+        assert read(*sent, system="s").messages == shown
+
+
+def test_of_another_servers_compaction_the_summary_counts() -> None:
+    block = compaction(content="They met.", encrypted_content="theirs", signature="x", tool_changes=[])
+    after = {"role": "user", "content": "five"}
+    told, acknowledged, asked = read(*SAID, {"role": "assistant", "content": [block]}, after).messages
+    assert "They met." in str(told["content"])
+    assert (told["role"], acknowledged["role"], asked) == ("user", "assistant", after)
+    told, goes_on, asked = read(
+        {"role": "assistant", "content": [block, {"type": "text", "text": "Hm."}]}, after
+    ).messages
+    assert goes_on == {"role": "assistant", "content": "Hm."}
+    with pytest.raises(UnsupportedFieldError) as refused:
+        read({"role": "assistant", "content": [compaction(encrypted_content="theirs")]}, after)
+    assert refused.value.param == "messages[0].content[0].encrypted_content"
+    failed = {"role": "assistant", "content": [compaction(content=None)]}
+    assert read(*SAID, failed, after).messages == read(*SAID, after).messages

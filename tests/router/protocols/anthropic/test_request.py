@@ -18,6 +18,7 @@ from router.protocols.anthropic.request import generation_for, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.support import decode_body
+from router.requests.context_wish import ContextWish
 from router.requests.headers import RequestHeaders
 from router.requests.request import GenerationRequest
 
@@ -136,7 +137,6 @@ REFUSED: dict[str, Any] = {
     "diagnostics": {"previous_message_id": None},
     "compaction": {},
     "fallbacks": [{"model": "x"}],
-    "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
     "thread": {"type": "create"},
 }
 
@@ -153,9 +153,31 @@ def test_a_task_budget_is_refused_inside_its_object() -> None:
     assert refused(output_config={"task_budget": budget}).param == "output_config.task_budget"
 
 
-@pytest.mark.parametrize("wanted", [[], "all", {"edits": "all"}, {"edits": [1]}, {"other": 1}])
-def test_other_edits_of_the_context_are_refused_whatever_they_are(wanted: Any) -> None:
-    assert refused(context_management=wanted).param == "context_management"
+@pytest.mark.parametrize(
+    ("wanted", "param"),
+    [
+        ([], "context_management"),
+        ("all", "context_management"),
+        ({"edits": "all"}, "context_management.edits"),
+        ({"edits": [1]}, "context_management.edits[0]"),
+        ({"edits": [{"type": "forget"}]}, "context_management.edits[0].type"),
+        ({"edits": [{"type": "clear_thinking_20251015", "keep": "some"}]}, "context_management.edits[0].keep"),
+        (
+            {"edits": [{"type": "compact_20260112", "pause_after_compaction": True}]},
+            "context_management.edits[0].pause_after_compaction",
+        ),
+    ],
+)
+def test_other_edits_of_the_context_are_refused_by_name(wanted: Any, param: str) -> None:
+    assert refused(context_management=wanted).param == param
+
+
+def test_a_compaction_is_a_wish_of_what_becomes_of_a_full_context() -> None:
+    edit = {"type": "compact_20260112", "trigger": {"type": "input_tokens", "value": 5000}, "instructions": "Be brief."}
+    wanted = ContextWish(mode="wind", threshold=5000, instructions="Be brief.")
+    assert generation(context_management={"edits": [edit]}).context == wanted
+    assert generation(context_management={"edits": [{"type": "compact_20260112"}]}).context == ContextWish(mode="wind")
+    assert generation(context_management={"edits": []}).context is None
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ USAGE = {
     "output_tokens_details": {"thinking_tokens": 0},
     "service_tier": "standard",
 }
+INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 CACHED = USAGE | {"input_tokens": 1, "cache_read_input_tokens": 20}
 
 
@@ -295,3 +296,54 @@ async def test_hostile_bodies_are_refused(front: FakeFront, content: bytes) -> N
         response = await front.client.post(path, content=content)
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def rounds(num: int) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
+    for number in range(num):
+        call = {"type": "tool_use", "id": f"c{number}", "name": "f", "input": {}}
+        result = {"type": "tool_result", "tool_use_id": f"c{number}", "content": f"result {number} " * 20}
+        said += [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    return said
+
+
+CLEARS = {"type": "clear_tool_uses_20250919", "trigger": {"type": "tool_uses", "value": 4}}
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=4))
+async def test_results_of_tools_are_cleared_and_the_answer_says_so(front: FakeFront) -> None:
+    wanted: list[Any] = []
+    front.services.serving.requests.ended.add(lambda running: wanted.append(running.generation.request))
+    fields = {"messages": rounds(6), "tools": [TOOL]}
+    plain = (await send(front, **fields)).json()
+    assert "context_management" not in plain
+    cleared = (await send(front, **fields, context_management={"edits": [CLEARS]})).json()
+    (edit,) = cleared["context_management"]["applied_edits"]
+    num_before, num_after = (sum(each["usage"][name] for name in INPUT_TOKENS) for each in (plain, cleared))
+    assert edit == {
+        "type": "clear_tool_uses_20250919",
+        "cleared_tool_uses": 3,
+        "cleared_input_tokens": num_before - num_after,
+    }
+    shown = [message["content"] for message in wanted[-1].prompts[0].messages if message["role"] == "tool"]
+    assert [text.startswith("result") for text in shown] == [False, False, False, True, True, True]
+    streamed = events_of(await send(front, **fields, context_management={"edits": [CLEARS]}, stream=True))
+    (delta,) = (event for event in streamed if event["type"] == "message_delta")
+    assert delta["context_management"] == cleared["context_management"]
+    fewer = fields | {"messages": rounds(4)}
+    untouched = (await send(front, **fewer, context_management={"edits": [CLEARS]})).json()
+    assert untouched["context_management"] == {"applied_edits": []}
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=4))
+async def test_what_edits_leave_is_counted(front: FakeFront) -> None:
+    body = {"model": "m", "messages": rounds(6), "tools": [TOOL]}
+    path = f"{MESSAGES}/count_tokens"
+    original = (await front.client.post(path, json=body)).json()["input_tokens"]
+    by_tokens = CLEARS | {"trigger": {"type": "input_tokens", "value": 1}}
+    left = (await front.client.post(path, json=body | {"context_management": {"edits": [by_tokens]}})).json()
+    assert left["input_tokens"] < original
+    assert left["context_management"] == {"original_input_tokens": original}
+    too_few = by_tokens | {"clear_at_least": {"type": "input_tokens", "value": original}}
+    same = (await front.client.post(path, json=body | {"context_management": {"edits": [too_few]}})).json()
+    assert same["input_tokens"] == original

@@ -174,7 +174,6 @@ HISTORY = [
     item("tool_search_call", call_id="c6", execution="client", arguments={"query": "x"}),
     item("tool_search_output", call_id="c6", tools=[{"name": "y"}]),
     item("web_search_call", status="completed", action={"type": "search", "query": "x"}),
-    item("compaction", encrypted_content="abc"),
     item("agent_message", author="/root/a", content=[{"type": "input_text", "text": "done"}]),
 ]
 
@@ -202,7 +201,7 @@ def test_items_of_tools_that_nobody_runs_here_are_shown_as_calls_or_left_out_by_
         '{"name":"y"}',
     ]
     assert messages[-1] == {"role": "user", "content": "/root/a: done"}
-    assert ignored_items(HISTORY) == ("input[14].type=web_search_call", "input[15].type=compaction")
+    assert ignored_items(HISTORY) == ("input[14].type=web_search_call",)
 
 
 @with_front()
@@ -213,7 +212,7 @@ async def test_what_was_left_out_is_named_in_the_answers_header(front: FakeFront
         assert response.status_code == 200, response.text
         assert response.headers["x-mlxr-ignored"] == (
             "tools[].tools[].type=web_search, tools[].type=web_search, tools[].type=local_shell, "
-            "input[].type=web_search_call, input[].type=compaction, input[].output[].type=input_image"
+            "input[].type=web_search_call, input[].output[].type=input_image"
         )
         counted = await front.client.post(f"{PATH}/input_tokens", json={"model": "m", "input": HISTORY, "tools": ALL})
         assert counted.headers["x-mlxr-ignored"] == response.headers["x-mlxr-ignored"]

@@ -4,6 +4,7 @@ import pytest
 
 from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
+from router.protocols.fields.carried import CarriedContext
 from router.protocols.responses.items import Item, read_items
 from router.protocols.responses.request import conversation_messages
 
@@ -114,3 +115,26 @@ def test_a_null_in_what_was_said_is_an_empty_text_and_in_a_question_refused() ->
     assert messages[1]["tool_calls"] == [shown("a")]
     with pytest.raises(InvalidRequestError, match=r"input\[0\]\.content: a text is needed"):
         messages_of({"role": "user", "content": None})
+
+
+def test_a_compaction_stands_for_all_before_it_and_calls_in_it_have_their_results_behind_it() -> None:
+    sent: list[PromptMessage] = [{"role": "user", "content": "one"}]
+    told: list[PromptMessage] = [
+        {"role": "user", "content": "a summary"},
+        {"role": "assistant", "content": None, "tool_calls": [shown("c1")]},
+    ]
+    item = {"type": "compaction", "id": "cmp_1", "encrypted_content": CarriedContext.of(told, sent).encoded()}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "ok"}
+    seen = [
+        {"role": "system", "content": "s"},
+        *told,
+        {"role": "tool", "content": "ok", "tool_call_id": "c1"},
+    ]
+    assert messages_of(item, result, instructions="s") == seen
+    assert messages_of({"role": "user", "content": "one"}, item, result, instructions="s") == seen
+
+
+def test_a_compaction_that_only_tells_of_itself_changes_nothing() -> None:
+    item = {"type": "compaction", "encrypted_content": CarriedContext(messages=[], covered=[]).encoded()}
+    user = {"role": "user", "content": "one"}
+    assert messages_of(user, item, user) == messages_of(user, user)
