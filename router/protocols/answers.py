@@ -75,7 +75,7 @@ class WoundShown(AnswerBody, frozen=True, kw_only=True):
     left_out: bool
 
 
-class ContextShown(AnswerBody, frozen=True, kw_only=True):
+class ContextUse(AnswerBody, frozen=True, kw_only=True):
     """Of the model's context, in tokens; with an id, GET /v1/mlxr/contexts/ID shows what the model was shown."""
 
     used: int
@@ -88,7 +88,7 @@ class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
     """What only mlxr tells; pictures in the prompt's order, the context where the API has no timings."""
 
     images: list[SeenImage] | UnsetType = UNSET
-    context: ContextShown | UnsetType = UNSET
+    context: ContextUse | UnsetType = UNSET
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

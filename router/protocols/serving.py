@@ -25,13 +25,14 @@ from router.http.body import decode_json, read_body
 from router.http.caller import Caller, caller_of
 from router.http.dialect import OPENAI, Dialect
 from router.http.exchange import note_answer, sent_request_id
-from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
+from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER, WOUND_HEADER
 from router.http.ignored import ignored_fields, note_ignored
 from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.placement.memory import MemoryBudget, read_budget
 from router.protocols.documents.inputs import DocumentInputs
+from router.protocols.fields.context import wound_header
 from router.protocols.fields.mlxr import refuse_winding
 from router.protocols.images.fetching import PublicFetcher
 from router.protocols.images.reader import ImageReader
@@ -309,6 +310,8 @@ class RequestService:
             body = await until_disconnect(arrival.request.receive, whole_answer(running.follow()))
             if running.generation.has_begun_again:
                 own.append((RETRIES_HEADER, b"1"))
+            if (wound := wound_header(running.generation.context)) is not None:
+                own.append((WOUND_HEADER, wound))
             return json_reply(body, headers=own)
         return EventStream(
             chunks(running),

@@ -25,7 +25,7 @@ from backends.wire.output import Output, PromptToken
 from router.errors import ContextLengthExceededError, EngineCrashedError, RouterError
 from router.requests.context import ContextEvent, ContextFacts
 from router.requests.failures import error_of, gave_up
-from router.requests.keeping import Keeping, PromptKeeper
+from router.requests.keeping import Keeping, KeptRequest, PromptKeeper
 from router.requests.leased import LeasedRequest
 from router.requests.request import GenerationRequest, generate_messages, sized
 from router.workers.streams import RequestStream, SequenceProgress, StreamEvent
@@ -198,6 +198,11 @@ class Generation(LeasedRequest[RequestStream]):
     def context(self) -> ContextFacts | None:
         """How much of its context it takes; None where that is not kept, or not known yet."""
         return None if self._keeping is None else self._keeping.facts(self.progress)
+
+    @property
+    def kept(self) -> KeptRequest | None:
+        """The request as its model is shown it; None where its conversation is not kept, or that is not known yet."""
+        return None if self._keeping is None else self._keeping.kept
 
     @property
     def winding_s(self) -> float:

@@ -19,12 +19,14 @@ class KeptRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         context_id: By which that is found again; None = it is shown what was sent.
         wound: What was done to the conversation; None likewise.
+        narrative: What was told of it; None = nothing was.
         keeps_room: Whether the prompt has to leave the answer as much room as `answer_room` says.
     """
 
     request: GenerationRequest
     context_id: str | None = None
     wound: WoundFacts | None = None
+    narrative: str | None = None
     keeps_room: bool = True
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody, ContextShown, MlxrAnswer
+from router.protocols.answers import AnswerBody, ContextUse, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
@@ -192,7 +192,7 @@ class Ping(AnswerBody, frozen=True, tag_field="type", tag="ping"):
 class ContextWound(AnswerBody, frozen=True, tag_field="type", tag="context_wound"):
     """The conversation was wound before this answer; Anthropic's clients pass it over."""
 
-    context: ContextShown
+    context: ContextUse
 
 
 BlockEvent = ContentBlockStart | ContentBlockDelta | ContentBlockStop

@@ -7,11 +7,13 @@ from typing import Final
 from backends.wire.output import Output, ToolCallDelta
 from router.protocols.anthropic.answer_schemas import (
     AnswerBlock,
+    AnswerCompaction,
     AnswerText,
     AnswerThinking,
     AnswerToolUse,
     BlockEvent,
     BlockPart,
+    CompactionDelta,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
@@ -78,6 +80,13 @@ class BlockWriter:
         for call in calls:
             self._write_call(call, events)
         return events
+
+    def write_compaction(self, block: AnswerCompaction) -> list[BlockEvent]:
+        """Return what a block comes to that is whole at once; it is the first one."""
+        index, empty = self._num_blocks, AnswerCompaction(content=None, encrypted_content=None)
+        self._num_blocks += 1
+        delta = CompactionDelta(content=block.content, encrypted_content=block.encrypted_content)
+        return [ContentBlockStart(index, empty), ContentBlockDelta(index, delta), ContentBlockStop(index)]
 
     def finish(self) -> list[BlockEvent]:
         """Close what is open; nothing comes any more."""

@@ -19,9 +19,12 @@ from router.http.streaming import SSE
 from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
+from router.protocols.fields.carried import carried_of
+from router.protocols.fields.context import shown_context, with_context
 from router.protocols.images.seen import seen_images
 from router.requests.collected import CollectedOutput
-from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent
+from router.requests.context import ContextEvent, ContextFacts
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 _NAMES: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(answers.StreamEvent)}
 _NOTHING: Final = Usage(0, 0, 0)
@@ -34,6 +37,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
         answer_id: `msg_…`.
         hides_thinking: Whether thinking is not to be shown.
         applied: What of the conversation was cleared; UNSET = the client did not ask for such.
+        tells_compaction: Whether the client wants a block that stands for what was said before.
     """
 
     answer_id: str
@@ -42,6 +46,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequences: tuple[str, ...] = ()
     hides_thinking: bool = False
     applied: answers.AppliedEdits | UnsetType = UNSET
+    tells_compaction: bool = False
 
     @staticmethod
     def new_id() -> str:
@@ -75,17 +80,26 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
             return answers.Stop("stop_sequence", end.stopped_by)
         return answers.Stop("end_turn", None)
 
+    def compaction(self, generation: Generation) -> list[answers.AnswerCompaction]:
+        """Return the block that the content begins with, if it begins with one."""
+        carried = carried_of(generation) if self.tells_compaction else None
+        if carried is None:
+            return []
+        return [answers.AnswerCompaction(content=carried.narrative, encrypted_content=carried.encoded())]
 
-def message_of(head: AnthropicHead, output: CollectedOutput) -> answers.AnswerMessage:
+
+def message_of(head: AnthropicHead, output: CollectedOutput, generation: Generation) -> answers.AnswerMessage:
     """Return an answer that is not streamed.
 
     Raises:
         EngineCrashedError: It has no end.
     """
     end = output.end
-    content = blocks_of(output, hides_thinking=head.hides_thinking)
+    content = [*head.compaction(generation), *blocks_of(output, hides_thinking=head.hides_thinking)]
     return msgspec.structs.replace(
-        head.message(content, end.usage, head.stop(end)), context_management=head.applied, mlxr=seen_images([end])
+        head.message(content, end.usage, head.stop(end)),
+        context_management=head.applied,
+        mlxr=with_context(seen_images([end]), generation.context),
     )
 
 
@@ -97,8 +111,10 @@ class AnthropicStream:
 
     media_type = SSE
 
-    def __init__(self, head: AnthropicHead) -> None:
+    def __init__(self, head: AnthropicHead, generation: Generation) -> None:
         self._head = head
+        self._generation = generation
+        self._wound: ContextFacts | None = None
         self._writer = BlockWriter(hides_thinking=head.hides_thinking)
         self._end: SequenceEnd | None = None
         self._is_accepted = False
@@ -123,13 +139,18 @@ class AnthropicStream:
         if end is None:
             raise EngineCrashedError("the engine ended the request without an answer")
         delta = answers.MessageDelta(
-            self._head.stop(end), _usage(end.usage), context_management=self._head.applied, mlxr=seen_images([end])
+            self._head.stop(end),
+            _usage(end.usage),
+            context_management=self._head.applied,
+            mlxr=with_context(seen_images([end]), self._generation.context),
         )
         return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 
     def _parts(self, event: GenerationEvent) -> list[answers.StreamEvent]:
         if isinstance(event, ProgressEvent):
             return self._on_progress(event)
+        if isinstance(event, ContextEvent):
+            self._wound = event.facts  # clients take nothing but a ping before the message begins
         if not isinstance(event, OutputEvent):
             return []
         start = [] if self._is_started else self._start(_NOTHING if event.end is None else event.end.usage)
@@ -148,7 +169,12 @@ class AnthropicStream:
     def _start(self, usage: Usage) -> list[answers.StreamEvent]:
         self._is_started = True
         shown = Usage(usage.num_prompt_tokens, usage.num_cached_tokens, 0)
-        return [answers.MessageStart(self._head.message([], shown))]
+        start = answers.MessageStart(self._head.message([], shown))
+        if self._wound is None:
+            return [start]
+        blocks = [self._writer.write_compaction(block) for block in self._head.compaction(self._generation)]
+        told = answers.ContextWound(shown_context(self._wound))
+        return [start, told, *(event for events in blocks for event in events)]
 
 
 def _usage(usage: Usage) -> answers.Usage:

@@ -83,13 +83,16 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         max_tokens=body.max_tokens,
         stop_sequences=tuple(body.stop_sequences or ()),
         hides_thinking=_hides_thinking(body),
+        tells_compaction=any(isinstance(edit, Compact) for edit in edits),
         applied=UNSET if body.context_management is None else clearing.shown,
     )
 
     is_stream = bool(body.stream)
 
-    def encoder(_: Generation) -> AnswerEncoder:
-        return AnthropicStream(head) if is_stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
+    def encoder(generation: Generation) -> AnswerEncoder:
+        if is_stream:
+            return AnthropicStream(head, generation)
+        return WholeAnswer(1, lambda outputs: message_of(head, outputs[0], generation))
 
     return Answering(
         answer_id=head.answer_id,

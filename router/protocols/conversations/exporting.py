@@ -64,6 +64,9 @@ def _markdown_of(item: dict[str, Any]) -> str:
             shown = item["output"]
             text = shown if isinstance(shown, str) else "\n".join(part.get("text", "(image)") for part in shown)
             return f"## What it came to\n\n{_fenced(text)}\n"
+        case "compaction":
+            told = f"the first {item['wound']['turns']} messages" if "wound" in item else "the above"
+            return f"*From here on the model saw a summary of {told}.*\n"
     return ""
 
 

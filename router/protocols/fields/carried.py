@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, Self, cast
 
 import msgspec
 
-from backends.wire.prompts import ContentPart, PromptMessage, shown_content
+from backends.wire.prompts import ChatPrompt, ContentPart, PromptMessage, shown_content
 from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.requests.generation import Generation
 
 _PREFIX: Final = "mlxr-context-1."
 _MAX_BYTES: Final = 256 << 20
@@ -98,6 +99,17 @@ class CarriedContext(msgspec.Struct, frozen=True, kw_only=True):
         covered = set(self.covered)
         new = [each for each in before if each["role"] in _SYSTEM or _digest(each) not in covered]
         return [*new, *(each.message() for each in self.messages)]
+
+
+def carried_of(generation: Generation) -> CarriedContext | None:
+    """Return what stands for the conversation of a request that was wound; None = its model is shown what was sent."""
+    kept = generation.kept
+    if kept is None or kept.wound is None:
+        return None
+    (shown,), (sent,) = kept.request.prompts, generation.request.prompts
+    assert isinstance(shown, ChatPrompt)
+    assert isinstance(sent, ChatPrompt)
+    return CarriedContext.of(shown.messages, sent.messages, context_id=kept.context_id, narrative=kept.narrative)
 
 
 def is_carried(encoded: str) -> bool:

@@ -1,14 +1,14 @@
 """Answers of Ollama's API, as they are sent and as the API's document shows them.
 
-Source: Ollama, api/types.go and docs/api.md. `prompt_cached_count`, `prompt_computed_count`, `engine` and `mlxr` are
-our own.
+Source: Ollama, api/types.go and docs/api.md. `prompt_cached_count`, `prompt_computed_count`, `context_wound` and
+`mlxr` are our own.
 """
 
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody, MlxrAnswer
+from router.protocols.answers import AnswerBody, ContextUse, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.logprobs import PositionLogprob
 
@@ -63,6 +63,7 @@ class ChatLine(AnswerBody, frozen=True, kw_only=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    context_wound: ContextUse | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 
@@ -86,6 +87,7 @@ class GenerateLine(AnswerBody, frozen=True, kw_only=True):
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
+    context_wound: ContextUse | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 

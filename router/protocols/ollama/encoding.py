@@ -14,6 +14,7 @@ from msgspec import UNSET
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.http.streaming import NDJSON
+from router.protocols.fields.context import shown_context, with_context
 from router.protocols.fields.logprobs import position_logprobs
 from router.protocols.images.seen import seen_images
 from router.protocols.ollama.answer_schemas import (
@@ -26,6 +27,7 @@ from router.protocols.ollama.answer_schemas import (
 )
 from router.protocols.ollama.durations import nanoseconds, timestamp
 from router.requests.collected import CollectedOutput
+from router.requests.context import ContextEvent
 from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -96,7 +98,7 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
             prompt_eval_duration=nanoseconds(timings.prefill_ms),
             eval_count=usage.num_output_tokens,
             eval_duration=nanoseconds(timings.decode_ms),
-            mlxr=seen_images([end]),
+            mlxr=with_context(seen_images([end]), generation.context),
             **context,
         )
 
@@ -134,7 +136,9 @@ class OllamaStream:
         """Return the lines for one batch of events, ready for one write; b"" when there is nothing to say."""
         lines: list[AnswerLine] = []
         for event in events:
-            if type(event) is OutputEvent:
+            if type(event) is ContextEvent:
+                lines.append(msgspec.structs.replace(self._head.line(), context_wound=shown_context(event.facts)))
+            elif type(event) is OutputEvent:
                 lines += self._parts(event.output)
                 if event.end is not None:
                     lines += self._ending(event.end)

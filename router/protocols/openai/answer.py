@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs, PromptToken, TokenLogprob
 from router.protocols.answers import CachedTokens, ReasoningTokens
+from router.protocols.fields.context import context_of
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.images.seen import seen_images
@@ -297,6 +298,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         draft_n_accepted=sum(end.usage.num_accepted_tokens for end in ends) if num_drafted else UNSET,
         draft_n_model=num_by_model or UNSET,
         draft_n_model_accepted=sum(end.usage.num_accepted_by_model for end in ends) if num_by_model else UNSET,
+        context=context_of(generation.context),
     )
 
 

@@ -14,7 +14,7 @@ from backends.wire.request import Pooling
 from backends.wire.threads import ThreadsReason
 from registry.engines import EngineKind
 from router.models.targets import EngineReason
-from router.protocols.answers import AnswerBody, CachedTokens, Deleted, MlxrAnswer, ReasoningTokens
+from router.protocols.answers import AnswerBody, CachedTokens, ContextUse, Deleted, MlxrAnswer, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.codex_models import CodexModel
@@ -40,6 +40,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
         draft_n: Tokens that were drafted; absent where none were.
         draft_n_accepted: Those of them that were drawn.
+        context: Of the model's context; absent where the conversation is not kept within it.
         draft_n_model: Those of the drafted ones that a draft model drafted, the others were looked up; absent where it
             drafted none. `draft_n_model_accepted` likewise.
     """
@@ -62,6 +63,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     draft_n_accepted: int | UnsetType = UNSET
     draft_n_model: int | UnsetType = UNSET
     draft_n_model_accepted: int | UnsetType = UNSET
+    context: ContextUse | UnsetType = UNSET
 
 
 class Usage(AnswerBody, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ class _Chunk(_Choices[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
     prompt_progress: PromptProgress | UnsetType = UNSET
+    context_wound: ContextUse | UnsetType = UNSET
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 

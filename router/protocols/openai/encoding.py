@@ -15,6 +15,7 @@ from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
+from router.protocols.fields.context import CONTEXT_WOUND, shown_context
 from router.protocols.images.seen import seen_images
 from router.protocols.openai import answer_schemas as answers
 from router.protocols.openai.answer import (
@@ -148,7 +149,7 @@ class CompletionStream:
             logprobs = choice.logprobs.write((), event.tokens) if self._has_logprobs else None
             return self._chunk(choice, event.text, logprobs=logprobs)
         if type(event) is ContextEvent:
-            return b""
+            return self._on_wound(choice, event)
         assert type(event) is OutputEvent
         output = event.output
         start = self._start(choice) if choice.first_at is None else b""
@@ -222,13 +223,19 @@ class CompletionStream:
             own: Further fields of the choice.
             **extras: Fields of the chunk beside its choice.
         """
-        fields: dict[str, Any] = {"index": choice.index, "logprobs": logprobs, "finish_reason": reason} | (own or {})
+        fields: dict[str, Any] = {"logprobs": logprobs, "finish_reason": reason} | (own or {})
+        return sse_event(msgspec.structs.replace(self._with_choice(choice, content, **fields), **extras))
+
+    def _with_choice(
+        self, choice: _Choice, content: Delta | str, **fields: Any
+    ) -> answers.ChatChunk | answers.TextChunk:
+        fields = {"index": choice.index, "logprobs": None, "finish_reason": None} | fields
         shown: answers.ChatChunkChoice | answers.TextChunkChoice
         if isinstance(content, Delta):
             shown = answers.ChatChunkChoice(delta=content, **fields)
         else:
             shown = answers.TextChunkChoice(text=content, **fields)
-        return sse_event(msgspec.structs.replace(self._empty, choices=[shown], **extras))
+        return msgspec.structs.replace(self._empty, choices=[shown])
 
     def _end(self, choice: _Choice, end: SequenceEnd) -> bytes:
         choice.end = end
@@ -243,6 +250,12 @@ class CompletionStream:
             prompt_ids, own["token_ids"] = token_ids(end)
             (extras if self._is_chat else own)["prompt_token_ids"] = prompt_ids
         return self._chunk(choice, content, reason=end.reason, own=own, **extras)
+
+    def _on_wound(self, choice: _Choice, event: ContextEvent) -> bytes:
+        """Return an event by its own name, which is a chunk without text for those who do not look at names."""
+        choice.has_role = True
+        chunk = self._with_choice(choice, Delta(role="assistant", content=None) if self._is_chat else "")
+        return sse_event(msgspec.structs.replace(chunk, context_wound=shown_context(event.facts)), CONTEXT_WOUND)
 
     def _on_progress(self, choice: _Choice, event: ProgressEvent) -> bytes:
         """Remember how far a prompt is; return llama-server's chunks where they are wanted.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.answers import AnswerBody, Deleted, MlxrAnswer, Page, ReasoningTokens
+from router.protocols.answers import AnswerBody, ContextUse, Deleted, MlxrAnswer, Page, ReasoningTokens, WoundShown
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import PromptProgress, Timings
@@ -131,7 +131,20 @@ class ReasoningItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag
     encrypted_content: str | UnsetType = UNSET
 
 
-OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem
+class CompactionItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="compaction"):
+    """What stands for all before it, to be sent back as it is; in what is kept, that the conversation was wound here.
+
+    With a `context_id`, GET /v1/mlxr/contexts/ID shows what the model was shown.
+    """
+
+    id: str
+    encrypted_content: str
+    created_by: str | UnsetType = UNSET
+    context_id: str | UnsetType = UNSET
+    wound: WoundShown | UnsetType = UNSET
+
+
+OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem | CompactionItem
 KeptItem = OutputItem | FunctionCallOutputItem | CustomCallOutputItem
 
 
@@ -378,6 +391,12 @@ class CustomInputDone(_InItemEvent, frozen=True, kw_only=True, tag="response.cus
     input: str
 
 
+class ContextWound(_Event, frozen=True, kw_only=True, tag="context_wound"):
+    """The conversation was wound before this answer; OpenAI's clients pass it over."""
+
+    context: ContextUse
+
+
 StateEvent = (
     ResponseCreated | ResponseQueued | ResponseInProgress | ResponseCompleted | ResponseIncomplete | ResponseFailed
 )
@@ -395,4 +414,5 @@ StreamEvent = (
     | ArgumentsDone
     | CustomInputDelta
     | CustomInputDone
+    | ContextWound
 )

@@ -1,7 +1,7 @@
 """From a request of the Responses API to what the router answers."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
@@ -21,7 +21,8 @@ from router.protocols.fields.support import decode_body
 from router.protocols.images.read import ReadImages
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress
 from router.protocols.openai.request import tier_used
-from router.protocols.responses.answer_schemas import Response
+from router.protocols.responses.answer_schemas import CompactionItem, Response
+from router.protocols.responses.compaction import wind_items
 from router.protocols.responses.conversation import LocalConversation, RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.files import FILE, has_files, read_files
@@ -158,18 +159,21 @@ async def response_answering(
     """
     growing = await begin_answer(conversations, head)
 
-    def ended(response: Response) -> None:
-        if growing is not None:
-            growing.on_end(response)
-        keep(conversations, head, response)
-        on_end(response)
-
     def over(running: RunningRequest) -> None:
         if growing is not None:
             own = encoder_of(running)
             growing.on_over(running.error, own.items_so_far, is_told=own.is_told)
 
     def encoder(generation: Generation) -> AnswerEncoder:
+        def ended(response: Response) -> None:
+            winds = wind_items(head, generation)
+            if growing is not None:
+                growing.on_end(response)
+            keep(conversations, head, response, winds)
+            on_end(response)
+
+        if growing is not None:
+            growing.winds = lambda: wind_items(head, generation)
         own = ResponseEncoder(head, generation, ended, on_output=None if growing is None else growing.on_output)
         if supervisor is None or own.media_type is None:
             return own
@@ -185,10 +189,16 @@ async def response_answering(
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder, on_over=over)
 
 
-def keep(conversations: Conversations, head: ResponseHead, response: Response) -> None:
-    """Keep a response as it is now, where it is to be kept."""
+def keep(
+    conversations: Conversations, head: ResponseHead, response: Response, winds: Sequence[CompactionItem] = ()
+) -> None:
+    """Keep a response as it is now, where it is to be kept.
+
+    Args:
+        winds: Items that say how its conversation was wound.
+    """
     if head.is_stored:
-        conversations.keep(head.stored(response))
+        conversations.keep(head.stored(response, winds))
 
 
 async def start_in_background(

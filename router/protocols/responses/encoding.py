@@ -13,13 +13,16 @@ from msgspec import UNSET
 from backends.wire.messages import SequenceEnd
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
+from router.protocols.fields.context import shown_context
 from router.protocols.openai.answer_schemas import PromptProgress
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import OutputItem, Response, StateEvent
+from router.protocols.responses.compaction import compaction_items
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
 from router.protocols.responses.telemetry import Telemetry
+from router.requests.context import ContextEvent
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
@@ -102,7 +105,9 @@ class ResponseEncoder:
         """Return the stream's events for these; b"" when there is nothing to say."""
         self._begin()
         for event in events:
-            if isinstance(event, ProgressEvent):
+            if isinstance(event, ContextEvent):
+                self._on_wound(event)
+            elif isinstance(event, ProgressEvent):
                 self._tell_progress(self._telemetry.on_progress(event))
             elif isinstance(event, OutputEvent):
                 self._tell_progress(self._telemetry.on_output(event))
@@ -144,6 +149,12 @@ class ResponseEncoder:
         if not self._events.number:
             self._tell(answers.ResponseCreated, response)
         self._tell(answers.ResponseInProgress, response)
+
+    def _on_wound(self, event: ContextEvent) -> None:
+        context = shown_context(event.facts)
+        self._events.write(answers.ContextWound(sequence_number=self._events.number, context=context))
+        for item in compaction_items(self._head, self._generation):
+            self._items.add_whole(item)
 
     def _tell_progress(self, progress: Iterable[PromptProgress]) -> None:
         for each in progress:

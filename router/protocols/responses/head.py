@@ -3,6 +3,7 @@
 Source: OpenAI API reference, "The response object".
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from router.protocols.images.seen import seen_images
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import TextFormat
 from router.protocols.responses import answer_schemas as answers
-from router.protocols.responses.answer_schemas import OutputItem, Response
+from router.protocols.responses.answer_schemas import CompactionItem, OutputItem, Response
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.schemas import (
     AllowedToolsChoice,
@@ -122,15 +123,19 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             mlxr=seen_images([end]),
         )
 
-    def stored(self, response: Response) -> StoredResponse:
-        """Return what is to be kept of the response as it is now."""
+    def stored(self, response: Response, winds: Sequence[CompactionItem] = ()) -> StoredResponse:
+        """Return what is to be kept of the response as it is now.
+
+        Args:
+            winds: Items that say how its conversation was wound; they are a part of what it was made from.
+        """
         return StoredResponse(
             response_id=self.response_id,
             root_id=self.items.root_id or self.response_id,
             previous_id=self.request.previous_response_id,
             created_at=float(self.created_at),
             status=response.status,
-            input=msgspec.json.encode(self.items.own),
+            input=msgspec.json.encode([*self.items.own, *winds]),
             body=msgspec.json.encode(response),
             owner=self.owner,
             conversation_id=None if self.items.place is None else self.items.place.conversation_id,

@@ -157,7 +157,7 @@ class InputCompaction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     encrypted_content: str
     id: _ItemId | None = None
     created_by: str | None = None
-    context_id: JSONValue = None
+    context_id: _ItemId | None = None
     wound: JSONValue = None
 
 
@@ -348,7 +348,8 @@ def _decoded_reasoning(encoded: str, where: str) -> str:
 
 def _compaction(item: InputCompaction, where: str) -> Item:
     carried_context(item.encrypted_content, f"{where}.encrypted_content")
-    return {"id": item.id or fresh_id("cmp"), "type": item.type, "encrypted_content": item.encrypted_content}
+    kept = {"id": item.id or fresh_id("cmp"), "type": item.type, "encrypted_content": item.encrypted_content}
+    return kept | ({} if item.context_id is None else {"context_id": item.context_id})
 
 
 def _compaction_trigger(_: InputCompactionTrigger, where: str) -> Item:

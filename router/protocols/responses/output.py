@@ -105,13 +105,18 @@ class OutputItems:
             if call.index != open_call:
                 self._add_call(call)
 
+    def add_whole(self, item: OutputItem) -> None:
+        """Take over an item that is complete at once."""
+        self._begin(item)
+        self._close("completed")
+
     def finish(self, *, is_cut: bool) -> None:
         """End the last item; an answer without any has an empty text.
 
         Args:
             is_cut: Whether the answer was cut before it ended by itself.
         """
-        if self._open is None and not self.items:
+        if self._open is None and all(isinstance(item, answers.CompactionItem) for item in self.items):
             self._open_message()
         self._close("incomplete" if is_cut else "completed")
 
@@ -240,3 +245,5 @@ class OutputItems:
                     self._new_logprobs()
                 said = answers.OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))
                 return msgspec.structs.replace(item, content=[said], status=status)
+            case answers.CompactionItem():
+                return item

@@ -5,7 +5,7 @@ conversation.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +23,18 @@ _LEFT: Final = (ClientDisconnectedError, RequestCancelledError, ShuttingDownErro
 
 
 class GrowingAnswer:
-    """One of them; `begin_answer` makes it."""
+    """One of them; `begin_answer` makes it.
+
+    Attributes:
+        winds: Returns the items that say how its conversation was wound; they stand before its own.
+    """
 
     def __init__(self, kept: KeptConversations, turn: Turn, head: ResponseHead) -> None:
         self._kept = kept
         self._turn = turn
         self._head = head
         self._items: Callable[[], list[OutputItem]] = list
+        self.winds: Callable[[], Sequence[OutputItem]] = tuple
         self._timer: asyncio.TimerHandle | None = None
         self._has_ended = False
 
@@ -55,7 +60,7 @@ class GrowingAnswer:
             error=response.error,
             incomplete_details=response.incomplete_details,
         )
-        self._kept.end(self._turn, response.status, _plain(response.output), msgspec.json.encode(facts).decode())
+        self._kept.end(self._turn, response.status, self._plain(response.output), msgspec.json.encode(facts).decode())
 
     def on_over(self, error: BaseException | None, items: list[OutputItem], *, is_told: bool) -> None:
         """Keep what there is of an answer that has no end of its own.
@@ -79,7 +84,11 @@ class GrowingAnswer:
 
     def _flush(self) -> None:
         self._timer = None
-        self._kept.write_answer(self._turn, _plain(self._items()))
+        self._kept.write_answer(self._turn, self._plain(self._items()))
+
+    def _plain(self, items: list[OutputItem]) -> list[dict[str, Any]]:
+        plain: list[dict[str, Any]] = msgspec.to_builtins([*self.winds(), *items])
+        return plain
 
 
 async def begin_answer(conversations: Conversations, head: ResponseHead) -> GrowingAnswer | None:
@@ -103,8 +112,3 @@ async def begin_answer(conversations: Conversations, head: ResponseHead) -> Grow
     )
     kept = conversations.kept
     return GrowingAnswer(kept, await kept.begin(turn), head)
-
-
-def _plain(items: list[OutputItem]) -> list[dict[str, Any]]:
-    plain: list[dict[str, Any]] = msgspec.to_builtins(items)
-    return plain

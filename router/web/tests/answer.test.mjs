@@ -54,3 +54,10 @@ test("the prompt's progress is told until text comes", () => {
 test("events that come again after a reconnection change nothing", () => {
   assert.deepEqual(after([...EVENTS.slice(0, 7), ...EVENTS.slice(3)]).parts[1].text, "Hello");
 });
+
+test("that older turns were summarised is told by the answer that did it", () => {
+  const wound = { turns: 12, tokens_before: 900, tokens_after: 300, ms: 12.5 };
+  const told = (ms) => after([{ sequence_number: 0, type: "context_wound", context: { wound: { ...wound, ms } } }]).wound;
+  assert.deepEqual(told(12.5), wound);
+  assert.equal(told(0), null);
+});

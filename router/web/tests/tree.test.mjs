@@ -35,3 +35,11 @@ test("a kept conversation becomes messages with branches, and an answer that run
   assert.deepEqual(siblings(thread, shown[1]).map((each) => each.id), ["resp_1", "resp_2"]);
   assert.ok(!isEnded(shown[3].answer));
 });
+
+test("where older turns were summarised is no part of the answer's words", () => {
+  const wound = { turns: 12, tokens_before: 900, tokens_after: 300 };
+  const items = [user("u1", null, "One?"), output("c1", "u1", "resp_1", { type: "compaction", wound }), output("a1", "c1", "resp_1", said("One."))];
+  const [, { answer: shown }] = path(threadOf({ conversation: { head_item_id: "a1" }, items, answers: [answer("resp_1", "u1")] }));
+  assert.deepEqual(shown.wound, wound);
+  assert.deepEqual(shown.parts.map((part) => part.text), ["One."]);
+});

@@ -60,6 +60,8 @@ class Served:
     choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
     queue_ms = 2.0
     load_ms = 5.0
+    context = None
+    kept = None
     request = WANTED
 
 
@@ -75,7 +77,9 @@ def openai(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
 
 def anthropic(*, is_stream: bool, hides: bool = False) -> AnswerEncoder:
     head = AnthropicHead(answer_id="a", model="m", max_tokens=9, stop_sequences=("!",), hides_thinking=hides)
-    return AnthropicStream(head) if is_stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
+    if is_stream:
+        return AnthropicStream(head, GENERATION)
+    return WholeAnswer(1, lambda outputs: message_of(head, outputs[0], GENERATION))
 
 
 def ollama(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:

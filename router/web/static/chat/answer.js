@@ -16,7 +16,9 @@ import { Markdown } from "../text/markdown.js";
 /** @param {{answer: Answer, version: number, waiting?: unknown}} props `waiting`: what is shown before the first text. */
 export function AnswerView({ answer, waiting }) {
   const hasEnded = isEnded(answer);
+  const { wound } = answer;
   return html`
+    ${wound && html`<p class="note">${texts.chat.wound(wound.left_out, count(wound.turns), count(wound.tokens_before), count(wound.tokens_after))}</p>`}
     ${answer.parts.map((part, index) => part && html`<${PartView} key=${index} part=${part} text=${part.text} isWhole=${part.isDone || hasEnded} />`)}
     ${!hasEnded && answer.firstAt === null && (waiting ?? html`<${Waiting} progress=${answer.progress} />`)}
     ${answer.state === "failed" && html`<p class="error" role="alert">${texts.chat.failed}${answer.error}</p>`}

@@ -58,6 +58,8 @@ export const texts = {
     thinking: "Thinking",
     thought: (/** @type {string} */ time) => `Thought for ${time}`,
     call: (/** @type {string} */ name) => `Calls ${name}`,
+    wound: (/** @type {boolean} */ isLeftOut, /** @type {string} */ turns, /** @type {string} */ before, /** @type {string} */ after) =>
+      `The conversation filled the context: its first ${turns} messages were ${isLeftOut ? "left out" : "summarised"} (${before} → ${after} tokens). They are still here.`,
     copy: "Copy",
     copyCode: "Copy the code",
     copyAnswer: "Copy the answer",

@@ -3,6 +3,7 @@
 /**
  * @typedef {import("../../types/api.js").components["schemas"]} Schemas
  * @typedef {Schemas["openai.Timings"]} Timings
+ * @typedef {NonNullable<NonNullable<Timings["context"]>["wound"]>} Wound
  * @typedef {"waiting" | "prefill" | "writing" | "completed" | "incomplete" | "failed" | "cancelled"} AnswerState
  * @typedef {{kind: "thinking" | "text" | "call", text: string, name: string, id: string, isDone: boolean, began: number, ended: number | null}} Part
  * @typedef {{input: number, output: number, cached: number, reasoning: number}} Usage In tokens.
@@ -14,6 +15,7 @@
  * @property {{done: number, total: number, cached: number} | null} progress Of the prompt, in tokens.
  * @property {Timings | null} timings
  * @property {Usage | null} usage
+ * @property {Wound | null} wound What became of older turns before it; null = nothing.
  * @property {string | null} error
  * @property {boolean} isCutByLength
  * @property {boolean} isStopped Whether its reader has stopped it.
@@ -30,6 +32,7 @@ export function newAnswer() {
     progress: null,
     timings: null,
     usage: null,
+    wound: null,
     error: null,
     isCutByLength: false,
     isStopped: false,
@@ -63,6 +66,8 @@ export function applyEvent(answer, event, now) {
   if (event.sequence_number <= answer.sequence) return;
   answer.sequence = event.sequence_number;
   if (event.timings) answer.timings = event.timings;
+  // What an earlier answer told already is not news.
+  if (event.type === "context_wound" && event.context.wound?.ms) answer.wound = event.context.wound;
   if (event.response) applyResponse(answer, event.response, event.prompt_progress, now);
   else if (event.item) applyItem(answer, event, now);
   else if (typeof event.delta === "string") applyDelta(answer, event, now);

@@ -32,7 +32,8 @@ export function threadOf(tree) {
     const kept = each.is_output && each.response_id !== null ? answers.get(each.response_id) : undefined;
     if (kept) {
       const message = answerMessage(kept);
-      message.answer?.parts.push(partOf(each.item));
+      if (message.answer && each.item.type === "compaction") message.answer.wound = each.item.wound ?? null;
+      else message.answer?.parts.push(partOf(each.item));
       message.itemId = each.item.id;
       owners.set(each.item.id, message.id);
     } else {

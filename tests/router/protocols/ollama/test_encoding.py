@@ -25,6 +25,8 @@ LOGPROBS = (PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xf
 
 class _Served:
     load_ms = 4.0
+    context = None
+    kept = None
     queue_ms = 1.0
 
 

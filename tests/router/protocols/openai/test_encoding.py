@@ -43,6 +43,8 @@ def served(**headers: Any) -> Generation:
         choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
         queue_ms = 2.0
         load_ms = 5.0
+        context = None
+        kept = None
 
     found = Served()
     found.request = GenerationRequest(spec=spec, **request)  # type: ignore[attr-defined]

@@ -67,6 +67,8 @@ def _served() -> Generation:
         choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
         queue_ms = 2.0
         load_ms = 5.0
+        context = None
+        kept = None
         request = WANTED
 
     return cast("Generation", Served())

@@ -1,0 +1,41 @@
+"""What answers of all protocols say of their model's context. Pure."""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from router.protocols.answers import ContextUse, MlxrAnswer, WoundShown, shared_fields
+from router.requests.context import ContextFacts
+
+CONTEXT_WOUND: Final = "context_wound"
+"""The event of a stream that tells of a wind."""
+
+
+def shown_context(facts: ContextFacts) -> ContextUse:
+    """Return what is told of a context."""
+    wound = UNSET if facts.wound is None else WoundShown(**shared_fields(facts.wound, WoundShown))
+    return ContextUse(used=facts.used, limit=facts.limit, id=facts.context_id or UNSET, wound=wound)
+
+
+def context_of(facts: ContextFacts | None) -> ContextUse | UnsetType:
+    """Return the same; UNSET where nothing is known."""
+    return UNSET if facts is None else shown_context(facts)
+
+
+def with_context(seen: MlxrAnswer | UnsetType, facts: ContextFacts | None) -> MlxrAnswer | UnsetType:
+    """Return what only mlxr tells, with the context: for the APIs that have no timings."""
+    if facts is None:
+        return seen
+    return msgspec.structs.replace(MlxrAnswer() if seen is UNSET else seen, context=shown_context(facts))
+
+
+def wound_header(facts: ContextFacts | None) -> bytes | None:
+    """Return what the header of a whole answer says of a wind; None = there was none."""
+    if facts is None or facts.wound is None:
+        return None
+    wound = facts.wound
+    parts = [f"turns={wound.turns}", f"before={wound.tokens_before}", f"after={wound.tokens_after}"]
+    parts += [f"id={facts.context_id}"] if facts.context_id else []
+    parts += ["left_out"] if wound.left_out else []
+    return "; ".join(parts).encode()
