@@ -13,7 +13,7 @@ from tests.support.keyed_server import KeyedServer
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +168,36 @@ def test_a_benchmark_is_begun_and_stopped(visit: Callable[..., Visit], gateway: 
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Measure").wait_for()
     wait_until(lambda: gateway.get("/v1/mlxr/bench")["running"] is None, "the benchmark is over")
+
+
+def test_a_benchmark_that_others_began_is_shown_and_stopped(
+    visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
+) -> None:
+    page = open_page(visit(), "history", ".top select")
+    gate = gates / "token-2"
+    gate.touch()
+    with gateway.client() as client, client.stream("POST", "/v1/mlxr/bench", json=SHORT_RUN):
+        page.get_by_text("Measuring tiny").wait_for()
+    gate.unlink()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Measuring").wait_for(state="detached")
+
+
+def test_an_answer_that_comes_late_replaces_none_that_was_asked_for_later(
+    visit: Callable[..., Visit], gateway: GatewayProcess, measured: list[Any]
+) -> None:
+    page = open_page(visit(), "history", ".figures")
+    held: list["Route"] = []
+    page.route("**/v1/mlxr/bench?*model=tiny*", lambda route: held.append(route), times=1)
+    model = page.locator(".top").get_by_label("Model")
+    model.select_option("tiny")
+    model.select_option("seer-1b")
+    page.get_by_text("Nothing was measured").wait_for()
+    with page.expect_response("**/v1/mlxr/bench?*model=tiny*") as late:
+        held[0].continue_()
+    late.value.finished()
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))")
+    assert page.get_by_text("Nothing was measured").is_visible()
 
 
 @pytest.mark.parametrize("look", LOOKS)

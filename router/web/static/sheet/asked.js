@@ -1,5 +1,5 @@
 // What a path of the server gives, asked for when it is shown, again when something changes, or every so often.
-import { html, useEffect, useMemo, signal } from "../vendor/preact.js";
+import { html, signal, useEffect, useMemo, useRef } from "../vendor/preact.js";
 import { ApiError, askJson, needsKey } from "../core/api.js";
 import { texts } from "../core/texts.js";
 
@@ -18,13 +18,16 @@ import { texts } from "../core/texts.js";
  */
 export function useAsked(path, moment = []) {
   const state = useMemo(() => signal({ data: /** @type {T | null} */ (null), error: /** @type {Error | null} */ (null) }), []);
+  const turn = useRef(0);
   const refresh = async () => {
     if (path === null) return;
-    try {
-      state.value = { data: await askJson(path), error: null };
-    } catch (error) {
-      state.value = { data: state.peek().data, error: /** @type {Error} */ (error) };
-    }
+    const number = (turn.current += 1);
+    /** @param {Partial<Asked<T>>} change */
+    const put = (change) => {
+      // What was asked last counts, not what comes last.
+      if (number === turn.current) state.value = { ...state.peek(), ...change };
+    };
+    await askJson(path).then((data) => put({ data, error: null }), (error) => put({ error }));
   };
   useEffect(() => {
     if (!needsKey.value) refresh();
