@@ -13,6 +13,7 @@ from tests.e2e.web.said import ANSWERS
 from tests.support import tiny_model
 from tests.support.browser import Visit, chromium
 from tests.support.gateway_process import GatewayProcess
+from tests.support.keyed_server import KeyedServer
 from tests.support.tiny_vision import VisionModel
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a file holds the engine: see `FakeOptions.gates`."""
+def gate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gates")
+
+
+@pytest.fixture
+def gates(gate_folder: Path) -> Iterator[Path]:
+    """Where a file holds the engine, see `FakeOptions.gates`; a test that fails leaves none to the next."""
+    yield gate_folder
+    for gate in gate_folder.iterdir():
+        gate.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,7 @@ def gateway(
     make_home: Callable[[Path], Path],
     tooled: tuple[Path, Path],
     vision_model: Callable[[str], VisionModel],
-    gates: Path,
+    gate_folder: Path,
 ) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("web") / "home")
     with Registry(Paths.under(home).registry_db) as registry:
@@ -40,10 +48,17 @@ def gateway(
         # The fake engine's own template knows nothing of thoughts.
         registry.models.change_settings("thinker-1b", {"template": tiny_model.TOOL_TEMPLATE})
         register_path(registry, vision_model("llava").folder, name="seer-1b")
-    options = {"answers": ANSWERS, "gates": str(gates), "context_length": 65536}
+    options = {"answers": ANSWERS, "gates": str(gate_folder), "context_length": 65536}
     started = GatewayProcess(home, fake_options=options)
     yield started
     started.stop()
+
+
+@pytest.fixture
+def keyed(tmp_path: Path, tiny_gguf: Path) -> Iterator[KeyedServer]:
+    server = KeyedServer(tmp_path, tiny_gguf)
+    yield server
+    server.gateway.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,96 +19,84 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_a_server_with_keys_asks_for_one(browser: "Browser", tmp_path: Path, tiny_gguf: Path) -> None:
-    server = KeyedServer(tmp_path, tiny_gguf)
-    try:
-        opened = Visit(browser, server.gateway.url)
-        page = opened.page
-        page.goto(f"{opened.url}/ui/")
-        dialog = page.locator("dialog[open]")
-        dialog.get_by_label("API key").fill(WRONG)
-        assert opened.accessibility() == []
+def test_a_server_with_keys_asks_for_one(browser: "Browser", keyed: KeyedServer) -> None:
+    opened = Visit(browser, keyed.gateway.url)
+    page = opened.page
+    page.goto(f"{opened.url}/ui/")
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_label("API key").fill(WRONG)
+    assert opened.accessibility() == []
+    dialog.get_by_role("button", name="Use it").click()
+    dialog.get_by_role("alert").filter(has_text="API key").wait_for()
+    for kind, why in (("expired", "expired on"), ("metrics", "scope")):
+        dialog.get_by_label("API key").fill(keyed.secrets[kind])
         dialog.get_by_role("button", name="Use it").click()
-        dialog.get_by_role("alert").filter(has_text="API key").wait_for()
-        for kind, why in (("expired", "expired on"), ("metrics", "scope")):
-            dialog.get_by_label("API key").fill(server.secrets[kind])
-            dialog.get_by_role("button", name="Use it").click()
-            dialog.get_by_role("alert").filter(has_text=why).wait_for()
-        page.route("**/v1/models", lambda route: route.abort(), times=1)
-        dialog.get_by_role("button", name="Use it").click()
-        dialog.get_by_role("alert").filter(has_text="The server does not answer.").wait_for()
-        dialog.get_by_label("API key").fill(server.secrets["inference"])
-        dialog.get_by_role("button", name="Use it").click()
-        page.wait_for_selector("#model option", state="attached")
-        ask(opened, "a question")
-        page.reload()
-        page.locator(".stats").wait_for()
-        assert page.locator(".conversations .title").inner_text() == "a question"
-        assert WRONG not in page.content()
-        assert page.evaluate("localStorage.getItem('mlxr.key')") is None
-        page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", server.secrets["revoked"])
-        page.reload()
-        dialog.get_by_label("API key").fill(server.secrets["inference"])
-        dialog.get_by_label("Keep it in this browser").check()
-        dialog.get_by_role("button", name="Use it").click()
-        page.locator(".stats").wait_for()
-        assert page.evaluate("localStorage.getItem('mlxr.key')") == server.secrets["inference"]
-        opened.close()
-        assert [each for each in opened.problems if "Failed to load resource" not in each] == []
-        assert server.gateway.stop() == 0
-    finally:
-        server.gateway.stop()
+        dialog.get_by_role("alert").filter(has_text=why).wait_for()
+    page.route("**/v1/models", lambda route: route.abort(), times=1)
+    dialog.get_by_role("button", name="Use it").click()
+    dialog.get_by_role("alert").filter(has_text="The server does not answer.").wait_for()
+    dialog.get_by_label("API key").fill(keyed.secrets["inference"])
+    dialog.get_by_role("button", name="Use it").click()
+    page.wait_for_selector("#model option", state="attached")
+    ask(opened, "a question")
+    page.reload()
+    page.locator(".stats").wait_for()
+    assert page.locator(".conversations .title").inner_text() == "a question"
+    assert WRONG not in page.content()
+    assert page.evaluate("localStorage.getItem('mlxr.key')") is None
+    page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", keyed.secrets["revoked"])
+    page.reload()
+    dialog.get_by_label("API key").fill(keyed.secrets["inference"])
+    dialog.get_by_label("Keep it in this browser").check()
+    dialog.get_by_role("button", name="Use it").click()
+    page.locator(".stats").wait_for()
+    assert page.evaluate("localStorage.getItem('mlxr.key')") == keyed.secrets["inference"]
+    opened.close()
+    opened.expect_refusals()
+    assert opened.problems == []
+    assert keyed.gateway.stop() == 0
 
 
 def test_a_server_that_goes_is_noticed_also_with_a_key_that_hears_no_events(
-    browser: "Browser", tmp_path: Path, tiny_gguf: Path
+    browser: "Browser", keyed: KeyedServer
 ) -> None:
-    server = KeyedServer(tmp_path, tiny_gguf)
-    try:
-        opened = Visit(browser, server.gateway.url)
-        page = opened.page
-        page.goto(f"{opened.url}/ui/")
-        dialog = page.locator("dialog[open]")
-        dialog.get_by_label("API key").fill(server.secrets["inference"])
-        dialog.get_by_role("button", name="Use it").click()
-        page.wait_for_selector("#model option", state="attached")
-        assert server.gateway.stop() == 0
-        page.get_by_role("alert").filter(has_text="does not answer").wait_for()
-        page.locator(".state.offline").wait_for()
-        opened.close()
-        assert [each for each in opened.problems if "Failed to load resource" not in each] == []
-    finally:
-        server.gateway.stop()
+    opened = Visit(browser, keyed.gateway.url)
+    page = opened.page
+    page.goto(f"{opened.url}/ui/")
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_label("API key").fill(keyed.secrets["inference"])
+    dialog.get_by_role("button", name="Use it").click()
+    page.wait_for_selector("#model option", state="attached")
+    assert keyed.gateway.stop() == 0
+    page.get_by_role("alert").filter(has_text="does not answer").wait_for()
+    page.locator(".state.offline").wait_for()
+    opened.close()
+    opened.expect_refusals()
+    assert opened.problems == []
 
 
-def test_a_code_lets_the_page_in_once_and_leaves_its_address(
-    browser: "Browser", tmp_path: Path, tiny_gguf: Path
-) -> None:
-    server = KeyedServer(tmp_path, tiny_gguf)
-    try:
-        address = run_cli(tmp_path, "ui", "--print").stdout.strip()
-        opened = Visit(browser, server.gateway.url)
-        page = opened.page
-        page.goto(address)
-        page.wait_for_selector("#model option", state="attached")
-        assert page.url == f"{server.gateway.url}/ui/"
-        assert page.locator("dialog[open]").count() == 0
-        page.reload()
-        page.wait_for_selector("#model option", state="attached")
-        assert opened.problems == []
-        token = page.evaluate("localStorage.getItem('mlxr.key')")
-        (session,) = json.loads(run_cli(tmp_path, "keys", "sessions", "--json").stdout)
-        assert "Chrome" in session["client"]
-        opened.close()
-        assert token.startswith("sk-mlxr-")
-        late = Visit(browser, server.gateway.url)
-        late.page.goto(address)
-        late.page.locator("dialog[open]").get_by_label("API key").wait_for()
-        assert late.page.evaluate("localStorage.getItem('mlxr.key')") is None
-        late.close()
-        assert server.gateway.stop() == 0
-    finally:
-        server.gateway.stop()
+def test_a_code_lets_the_page_in_once_and_leaves_its_address(browser: "Browser", keyed: KeyedServer) -> None:
+    address = run_cli(keyed.home, "ui", "--print").stdout.strip()
+    opened = Visit(browser, keyed.gateway.url)
+    page = opened.page
+    page.goto(address)
+    page.wait_for_selector("#model option", state="attached")
+    assert page.url == f"{keyed.gateway.url}/ui/"
+    assert page.locator("dialog[open]").count() == 0
+    page.reload()
+    page.wait_for_selector("#model option", state="attached")
+    assert opened.problems == []
+    token = page.evaluate("localStorage.getItem('mlxr.key')")
+    (session,) = json.loads(run_cli(keyed.home, "keys", "sessions", "--json").stdout)
+    assert "Chrome" in session["client"]
+    opened.close()
+    assert token.startswith("sk-mlxr-")
+    late = Visit(browser, keyed.gateway.url)
+    late.page.goto(address)
+    late.page.locator("dialog[open]").get_by_label("API key").wait_for()
+    assert late.page.evaluate("localStorage.getItem('mlxr.key')") is None
+    late.close()
+    assert keyed.gateway.stop() == 0
 
 
 class _Stranger(http.server.BaseHTTPRequestHandler):

@@ -183,12 +183,15 @@ def test_a_benchmark_that_others_began_is_shown_and_stopped(
     page.get_by_text("Measuring").wait_for(state="detached")
 
 
-def test_an_answer_that_comes_late_replaces_none_that_was_asked_for_later(
-    visit: Callable[..., Visit], gateway: GatewayProcess, measured: list[Any]
-) -> None:
+@pytest.mark.usefixtures("measured")
+def test_an_answer_that_comes_late_replaces_none_that_was_asked_for_later(visit: Callable[..., Visit]) -> None:
     page = open_page(visit(), "history", ".figures")
-    held: list["Route"] = []
-    page.route("**/v1/mlxr/bench?*model=tiny*", lambda route: held.append(route), times=1)
+    held: list[Route] = []
+
+    def hold(route: "Route") -> None:
+        held.append(route)
+
+    page.route("**/v1/mlxr/bench?*model=tiny*", hold, times=1)
     model = page.locator(".top").get_by_label("Model")
     model.select_option("tiny")
     model.select_option("seer-1b")
@@ -300,24 +303,20 @@ def test_keys_and_sessions_are_made_and_ended(browser: "Browser", open_gateway: 
     assert opened.problems == []
 
 
-def test_a_key_that_may_only_ask_is_told_so_once(browser: "Browser", tmp_path: Path, tiny_gguf: Path) -> None:
-    server = KeyedServer(tmp_path, tiny_gguf)
-    try:
-        opened = Visit(browser, server.gateway.url)
-        page = opened.page
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url.removeprefix(opened.url)))
-        page.goto(f"{opened.url}/ui/")
-        page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", server.secrets["inference"])
-        for name in ("machine", "history", "settings"):
-            page.goto(f"{opened.url}/ui/{name}")
-            page.get_by_text("The key of this page may not see this.").first.wait_for()
-        page.goto(f"{opened.url}/ui/models")
-        page.locator(".card").first.wait_for()
-        assert opened.accessibility() == []
-        assert asked.count("/v1/mlxr/status") == 1
-        opened.close()
-        opened.expect_refusals()
-        assert opened.problems == []
-    finally:
-        server.gateway.stop()
+def test_a_key_that_may_only_ask_is_told_so_once(browser: "Browser", keyed: KeyedServer) -> None:
+    opened = Visit(browser, keyed.gateway.url)
+    page = opened.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(opened.url)))
+    page.goto(f"{opened.url}/ui/")
+    page.evaluate("key => sessionStorage.setItem('mlxr.key', key)", keyed.secrets["inference"])
+    for name in ("machine", "history", "settings"):
+        page.goto(f"{opened.url}/ui/{name}")
+        page.get_by_text("The key of this page may not see this.").first.wait_for()
+    page.goto(f"{opened.url}/ui/models")
+    page.locator(".card").first.wait_for()
+    assert opened.accessibility() == []
+    assert asked.count("/v1/mlxr/status") == 1
+    opened.close()
+    opened.expect_refusals()
+    assert opened.problems == []
