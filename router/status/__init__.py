@@ -173,8 +173,11 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         load_ms: From the decision to load to the model being ready, the start of the process included.
         unload_ms: From the decision to stop to the memory being back.
         freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
-        rss_before_bytes: The same figure, under the name that `workers` uses.
-        anonymous_before_bytes: The part that is no mapped file.
+        rss_before_bytes: Of the worker: before the load, or the same figure, under the name that `workers` uses.
+        rss_after_bytes: Of the worker when the model was ready.
+        anonymous_before_bytes: Of what an unload frees, the part that is no mapped file.
+        available_before_bytes: Of the machine, just before the load or before the worker was told to end.
+        available_after_bytes: Of the machine, when the model was ready or the worker's memory back.
         is_memory_back: Whether the memory held on the machine fell by RECLAIM_SHARE of the anonymous part in time.
     """
 
@@ -187,6 +190,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unload_ms: float | None = None
     freed_bytes: int | None = None
     rss_before_bytes: int | None = None
+    rss_after_bytes: int | None = None
     anonymous_before_bytes: int | None = None
     available_before_bytes: int | None = None
     available_after_bytes: int | None = None

@@ -28,7 +28,7 @@ from router.workers.launch import WorkerLaunch
 from router.workers.messages import Message, WorkerChanged, WorkerGone, WorkerMeasured
 from router.workers.model_states import SeenWorker
 from router.workers.read_ahead import read_ahead
-from router.workers.residency import ManagedWorker, run_worker, stop_worker
+from router.workers.residency import ManagedWorker, load_of, note_memory_before_load, run_worker, stop_worker
 
 logger = logging.getLogger(__name__)
 
@@ -203,15 +203,7 @@ class Fleet:
         worker.ready_at = now
         self.set_state(worker, WorkerState.READY)
         self._broken_standby.discard(worker.engine)
-        self._record(
-            Swap(
-                at=worker.loaded_at,
-                event="load",
-                model=worker.target.label,
-                engine=str(worker.engine),
-                load_ms=worker.load_ms,
-            )
-        )
+        self._record(load_of(worker, worker.loaded_at))
         return True
 
     def _standby_for(self, engine: Engine) -> ManagedWorker | None:
@@ -255,6 +247,7 @@ class Fleet:
             why_no_draft=self._why_no_draft(target),
             saved_caches_dir=self._saved_caches_dir,
         )
+        note_memory_before_load(worker)
         worker.client.load(spec)
 
     def measure(self, worker: ManagedWorker) -> None:

@@ -47,7 +47,9 @@ class ManagedWorker(msgspec.Struct):
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stopping_at: When it was told to, monotonic.
+        before: Its memory then.
         machine_before: The machine's memory then; held without what other workers held.
+        before_load: Its memory and the machine's just before its load.
     """
 
     worker_id: int
@@ -72,6 +74,7 @@ class ManagedWorker(msgspec.Struct):
     stopping_at: float | None = None
     before: Footprint | None = None
     machine_before: MachineMemory | None = None
+    before_load: tuple[Footprint | None, MachineMemory] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -97,6 +100,39 @@ class ManagedWorker(msgspec.Struct):
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""
         return self.client is not None and self.client.is_owing and now - self.client.last_sign_at >= stall_timeout_s
+
+
+def note_memory_before_load(worker: ManagedWorker) -> None:
+    """Read the memory of a process that is about to load its model, and the machine's: some files of the system's."""
+    worker.before_load = _memory_now(worker)
+
+
+def load_of(worker: ManagedWorker, at: float) -> Swap:
+    """Return the load of a model that has just become ready, with what memory is there now.
+
+    Args:
+        at: Seconds since 1970.
+    """
+    assert worker.target is not None
+    assert worker.before_load is not None
+    before, machine_before = worker.before_load
+    after, machine_after = _memory_now(worker)
+    return Swap(
+        at=at,
+        event="load",
+        model=worker.target.label,
+        engine=str(worker.engine),
+        load_ms=worker.load_ms,
+        rss_before_bytes=None if before is None else before.rss_bytes,
+        rss_after_bytes=None if after is None else after.rss_bytes,
+        available_before_bytes=machine_before.available_bytes,
+        available_after_bytes=machine_after.available_bytes,
+    )
+
+
+def _memory_now(worker: ManagedWorker) -> tuple[Footprint | None, MachineMemory]:
+    system = current_platform()
+    return None if worker.pid is None else system.footprint_of(worker.pid), system.memory()
 
 
 async def memory_of(workers: Sequence[ManagedWorker]) -> dict[int, int]:

@@ -35,6 +35,33 @@ async def test_the_end_of_a_dead_worker_is_noted_without_figures_that_nobody_mea
     assert fleet.pid != pid
 
 
+@with_fleet(make_config())
+async def test_a_load_tells_the_memory_before_and_after_it(fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    filling = Filling()
+    monkeypatch.setattr(residency, "current_platform", lambda: filling)
+    await fleet.answer()
+    (load,) = fleet.supervisor.swaps
+    assert (load.event, load.rss_before_bytes, load.rss_after_bytes) == ("load", 100, 200)
+    assert (load.available_before_bytes, load.available_after_bytes) == (8_900, 8_800)
+    assert (load.freed_bytes, load.is_memory_back) == (None, None)
+
+
+class Filling(LinuxPlatform):
+    """A machine on which each look at a process finds it 100 bytes larger."""
+
+    num_bytes = 0
+
+    def memory(self) -> MachineMemory:
+        return MachineMemory(
+            total_bytes=10_000, available_bytes=9_000 - self.num_bytes, held_bytes=1_000 + self.num_bytes
+        )
+
+    def footprint_of(self, pid: int) -> Footprint | None:
+        assert pid > 0
+        self.num_bytes += 100
+        return Footprint(self.num_bytes, self.num_bytes)
+
+
 class GrowingBeside(LinuxPlatform):
     """A machine on which the worker's 200 bytes have come back, and another worker has taken 500 meanwhile."""
 

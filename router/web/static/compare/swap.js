@@ -16,14 +16,23 @@ export function Swaps({ entry }) {
 }
 
 /** @param {Swap} swap */
-function unloaded({ engine, freed_bytes, unload_ms, is_memory_back, available_before_bytes, available_after_bytes }) {
+function unloaded(swap) {
+  const { engine, freed_bytes, unload_ms, is_memory_back } = swap;
   const said = texts.compare.unloaded(engine, unload_ms ? duration(unload_ms) : null, freed_bytes ? bytes(freed_bytes) : null);
-  const isKnown = available_before_bytes && available_after_bytes;
-  return html`${said}${is_memory_back === false ? texts.compare.isNotBack : is_memory_back && texts.compare.isBack}${isKnown && html` · <span class="note">${texts.compare.available(bytes(available_before_bytes), bytes(available_after_bytes))}</span>`}`;
+  return html`${said}${is_memory_back === false ? texts.compare.isNotBack : is_memory_back && texts.compare.isBack}${available(swap)}`;
 }
 
 /** @param {Swap} swap */
-const loaded = ({ engine, load_ms }) => texts.compare.loaded(engine, load_ms ? duration(load_ms) : null);
+function loaded(swap) {
+  const { engine, load_ms, rss_after_bytes } = swap;
+  return html`${texts.compare.loaded(engine, load_ms ? duration(load_ms) : null, rss_after_bytes ? bytes(rss_after_bytes) : null)}${available(swap)}`;
+}
+
+/** @param {Swap} swap */
+function available({ available_before_bytes, available_after_bytes }) {
+  const isKnown = available_before_bytes && available_after_bytes;
+  return isKnown && html` · <span class="note">${texts.compare.available(bytes(available_before_bytes), bytes(available_after_bytes))}</span>`;
+}
 
 /** What goes on before the first text. @param {{entry: Entry, version: number}} props */
 export function WaitingFor({ entry }) {

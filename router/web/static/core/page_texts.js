@@ -199,7 +199,7 @@ export const texts = {
     mark: (/** @type {string} */ event, /** @type {string} */ engine) => `${event} ${engine}`,
     noSwaps: "Nothing was loaded or unloaded yet.",
     swaps: "Loads and unloads, newest first",
-    swapHead: ["What", "Took", "Available before", "after", "Freed", "Memory is back"],
+    swapHead: ["What", "Took", "Available before", "after", "Of the worker", "Memory is back"],
     /** @type {Record<string, string>} */
     events: { load: "load", unload: "unload" },
     processes: "Workers",

@@ -114,7 +114,8 @@ export const texts = {
     isBack: ", memory is back",
     isNotBack: ", but the machine's memory is not back yet",
     available: (/** @type {string} */ before, /** @type {string} */ after) => `available ${before}, then ${after}`,
-    loaded: (/** @type {string} */ engine, /** @type {string | null} */ time) => `${engine} loaded${time ? ` in ${time}` : ""}`,
+    loaded: (/** @type {string} */ engine, /** @type {string | null} */ time, /** @type {string | null} */ taken) =>
+      `${engine} loaded${time ? ` in ${time}` : ""}${taken ? `, its worker has ${taken}` : ""}`,
     openInChat: "Go on with this answer in the chat",
     goOn: "Ask both behind this answer",
     goesOnFrom: (/** @type {string} */ name) => `Goes on from ${name}`,

@@ -44,7 +44,7 @@ function rowOf(swap) {
     ms == null ? "–" : duration(ms),
     size(swap.available_before_bytes),
     size(swap.available_after_bytes),
-    size(swap.freed_bytes),
+    size(swap.event === "load" ? swap.rss_after_bytes : swap.freed_bytes),
     swap.is_memory_back == null ? "–" : swap.is_memory_back ? words.yes : words.no,
   ];
 }
