@@ -113,7 +113,7 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
         model: Name of the model, as its server has it.
         engine: `mlx`, `llamacpp`; None = a server by URL.
         url: Of a server that is not ours; without secrets. None = the own one.
-        settings: What of the load was asked for, by name.
+        settings: What of the load was asked for, and of drafts (`speculation`), by name.
         artifact_path: Of its files; None = not known.
         artifact_sha256: Of its file or of its listing; None = not computed yet.
         artifact_version: Changes when the files do; None = not known.
@@ -121,6 +121,7 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
         bits_per_weight: None = not known.
         size_bytes: Of the weights; None = not known.
         context_length: It was loaded with; None = not known.
+        draft: Name of the model that was loaded to draft for it; None = none was.
         num_threads: At most; None = not known.
         least_threads: The fewest that an answer was computed with; None = not known.
         are_threads_held: Whether the benchmark kept them from following the machine.
@@ -141,6 +142,7 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
     bits_per_weight: float | None = None
     size_bytes: int | None = None
     context_length: int | None = None
+    draft: str | None = None
     num_threads: int | None = None
     least_threads: int | None = None
     are_threads_held: bool = False

@@ -102,6 +102,7 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         output_modalities=["embeddings" if "embedding" in abilities.can else TEXT],
         capabilities=list(abilities.can),
         aliases=list(model.aliases),
+        draft=model.settings.draft,
     )
 
 

@@ -182,6 +182,7 @@ _CONTESTANT_FACTS: Final = (
     "artifact_path",
     "quantization",
     "context_length",
+    "draft",
     "num_threads",
     "least_threads",
     "are_threads_held",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from backends.wire.request import SpeculationMode
 from registry.bench_record import BenchContestant
 from registry.catalogue import Artifact, Model
 from registry.engines import EngineKind, EngineSetting
@@ -18,9 +19,15 @@ from registry.names import parse_model_reference
 from registry.settings import LOAD_SETTINGS, settings_from_text
 from router.bench.plan.options import MAX_CONTESTANTS
 from router.errors import BenchError
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER, SPECULATION_HEADER
 
 _SHORT_KEYS: Final = {"ctx": "context_length", "kv": "kv_type"}
-_KEYS: Final = {name: name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header} | _SHORT_KEYS
+_SPECULATION: Final = "speculation"
+"""Needs no other load: each request says it, in a header of its own."""
+
+_KEYS: Final = {
+    name: name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header or name == _SPECULATION
+} | _SHORT_KEYS
 _SHOWN_KEYS: Final = ", ".join(f"{key}=" for key in sorted(set(_KEYS) - set(_SHORT_KEYS.values())))
 MAX_LABEL_CHARS: Final = 120
 
@@ -34,7 +41,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
         label: As the user named it; other than those of the others.
         engine: None = a server by URL.
         url: Of that server, up to its `/v1`; may hold a user and a password. None = ours.
-        settings: Of the load, by their full names.
+        settings: Of the load, by their full names, and `speculation`.
         artifact: Its files; None = a server by URL.
         text_only_reason: Why it cannot be shown pictures; None = it can, or it is a server by URL.
         threads: What it or its model says of them; None = nothing, or it is a server by URL.
@@ -54,9 +61,18 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is a server by URL."""
         return self.url is not None
 
-    def load_header(self, **more: str) -> str:
-        """Return its settings and others as the header `X-Mlxr-Load` has them; empty without any."""
-        return ", ".join(f"{key}={value}" for key, value in (more | self.settings).items())
+    def headers(self, **more: str) -> dict[str, str]:
+        """Return what each of its requests says of its engine, its load and its drafts.
+
+        Args:
+            more: Settings of the load that count where its own say nothing.
+        """
+        if self.engine is None:
+            return {}
+        pairs = more | self.settings
+        said = {ENGINE_HEADER: str(self.engine), SPECULATION_HEADER: pairs.pop(_SPECULATION, "")}
+        said[LOAD_HEADER] = ", ".join(f"{key}={value}" for key, value in pairs.items())
+        return {name: value for name, value in said.items() if value}
 
     def holds_threads(self, threads: int | str | None) -> bool:
         """Tell whether it is to be held at all threads, because nobody has said how many or that they are to move.
@@ -175,6 +191,8 @@ def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Co
         owner = LOAD_SETTINGS[key].engine
         if owner not in {None, artifact.engine}:
             raise BenchError(f"{label}: {key} is a setting of {owner}; {engine} does not have it.")
+    if settings.get(_SPECULATION) == SpeculationMode.DRAFT:
+        _require_draft(label, model, artifact.engine)
     return Contestant(
         label=label,
         model=model.name,
@@ -184,6 +202,15 @@ def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Co
         text_only_reason=_text_only_reason(model, artifact, settings),
         threads=settings.get("threads") or (None if model.settings.threads is None else str(model.settings.threads)),
     )
+
+
+def _require_draft(label: str, model: Model, engine: EngineKind) -> None:
+    owner = LOAD_SETTINGS["draft"].engine
+    if engine != owner:
+        raise BenchError(f"{label}: draft models are loaded on {owner} only; on {engine} use lookup, auto or off.")
+    if model.settings.draft is None:
+        way_out = f"`mlxr models set {model.name} draft=OTHER` sets one"
+        raise BenchError(f"{label}: the model '{model.name}' has no model that drafts for it; {way_out}.")
 
 
 def _text_only_reason(model: Model, artifact: Artifact, settings: dict[str, str]) -> str | None:

@@ -233,6 +233,7 @@ def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
         ("bits per weight", None if known.bits_per_weight is None else digits(known.bits_per_weight)),
         ("size of weights", None if known.size_bytes is None else size(known.size_bytes)),
         ("context", None if known.context_length is None else f"{known.context_length} tokens"),
+        ("draft model", known.draft),
         ("threads", _threads(known)),
         ("weights are on", ", ".join(known.devices) or None),
         ("libraries", ", ".join(f"{name} {version}" for name, version in known.engine_versions.items()) or None),

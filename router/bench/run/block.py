@@ -208,6 +208,7 @@ async def _note_facts(run: RunState, measurer: Measurer) -> tuple[int, ...] | No
     run.change(
         index,
         context_length=worker.context_length,
+        draft=None if worker.draft is None or worker.draft.why_not is not None else worker.draft.model,
         devices=tuple(worker.devices),
         engine_versions=worker.engine_versions,
         features=worker.features,

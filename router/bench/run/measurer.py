@@ -14,7 +14,6 @@ from registry.bench_record import BenchSample, ImageUse
 from router.bench.plan.contestants import Contestant
 from router.bench.plan.scenarios import Scenario, ScenarioRequest, next_turn, requests_of
 from router.bench.run.client import Answer, stream_answer
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 
 _WARM_UP: Final = "Say hello to the harbour master in one sentence."
 _WARM_UP_TOKENS: Final = 8
@@ -41,11 +40,7 @@ class Measurer:
     @property
     def headers(self) -> dict[str, str]:
         """What each of its requests has."""
-        contestant = self.contestant
-        if contestant.engine is None:
-            return {}
-        header = contestant.load_header(**({"threads": "all"} if self.holds_threads else {}))
-        return {ENGINE_HEADER: contestant.engine, **({LOAD_HEADER: header} if header else {})}
+        return self.contestant.headers(**({"threads": "all"} if self.holds_threads else {}))
 
     async def warm_up(self) -> Answer:
         """Have it answer something short; it is loaded for that if it is not."""

@@ -60,7 +60,7 @@ def run(
     """Measure a model on both engines, and keep the run. Ctrl-C keeps what was measured until then.
 
     WHO is an engine with settings, another model, or a server by its address. Settings: ctx=, kv=, parallel=, threads=,
-    workers=.
+    workers=, vision=, speculation=.
 
     Examples: `mlxr bench smollm2-135m-instruct`,
     `mlxr bench qwen3-4b --a llamacpp --b "llamacpp ctx=4096 kv=q8_0"`,

@@ -304,7 +304,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     """A model, or one with an adapter over it: then `parent` names the model. Contexts are tokens.
 
     `context_length` is in force: of the load that serves the model, or else of the next; `max_context_length` is what
-    the model was made for.
+    the model was made for. `draft` names the model that is set to draft for it on llamacpp.
     """
 
     id: str
@@ -319,6 +319,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     output_modalities: list[Literal["text", "embeddings"]]
     capabilities: list[str]
     aliases: list[str]
+    draft: str | None
     parent: str | UnsetType = UNSET
 
 

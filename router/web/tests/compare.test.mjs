@@ -28,6 +28,15 @@ test("a side's load is written as the header and the benchmark have it, without 
   assert.equal(contestant(side("m", "llamacpp", { threads: "" })), "m@llamacpp");
 });
 
+test("a draft model is offered where the model has one on llamacpp, and named as the difference", () => {
+  const models = [{ ...BOTH, draft: "m-small" }, ONE];
+  const [a, b] = fittingSides([side("m", "llamacpp", {}, "draft"), side("m", "mlx", {}, "draft")], models, "m");
+  assert.deepEqual([a.speculation, b.speculation], ["draft", ""]);
+  assert.equal(fittingSides([side("n", "llamacpp", {}, "draft"), b], models, "m")[0].speculation, "");
+  assert.deepEqual(differences([a, side("m", "llamacpp", {}, "off")], models), [{ what: "speculation", values: ["draft (m-small)", "off"] }]);
+  assert.equal(contestant(a), "m@llamacpp speculation=draft");
+});
+
 test("differences name weights and settings, and nothing that is the same", () => {
   const found = differences([side("m", "llamacpp", { threads: "2" }), side("m", "mlx", { threads: "2" })], [BOTH]);
   assert.deepEqual(found, [

@@ -66,6 +66,7 @@ async def test_lists_tell_the_context_in_force_and_what_models_can_do(front: Fak
 
     one, codex, lmstudio = await told()
     trained = one["max_context_length"]
+    assert one["draft"] is None
     assert one["context_length"] == codex["context_window"] == lmstudio["max_context_length"]
     assert (lmstudio["state"], lmstudio.get("loaded_context_length")) == ("not-loaded", None)
     body = {"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}

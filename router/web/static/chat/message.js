@@ -2,11 +2,11 @@
 import { html } from "../vendor/preact.js";
 import { textOf } from "../lib/answer.js";
 import { friendlyName } from "../lib/format.js";
+import { Sent } from "../attach/attached.js";
 import { CopyButton } from "../parts/copy.js";
 import { Icon } from "../parts/icon.js";
 import { texts } from "../core/texts.js";
 import { AnswerView } from "./answer.js";
-import { Sent } from "./attached.js";
 import { Editor, editing } from "./editing.js";
 import { answerAgain, running, saidBefore, showVersion, ticks, versionsOf } from "./state.js";
 import { Live, Stats } from "./stats.js";

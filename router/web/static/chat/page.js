@@ -7,8 +7,7 @@ import { MenuButton } from "../frame/navigation.js";
 import { Picker } from "../parts/picker.js";
 import { model } from "../core/settings.js";
 import { texts } from "../core/texts.js";
-import { dropping } from "./attachments.js";
-import { ChatComposer } from "./composer.js";
+import { attachments, ChatComposer } from "./composer.js";
 import { MessageView } from "./message.js";
 import { OptionsDialog } from "./options.js";
 import { ToEnd, useFollowing } from "../parts/scroll.js";
@@ -18,7 +17,7 @@ const NUM_SHOWN = 50;
 
 export function ChatPage() {
   const hasOptions = useSignal(false);
-  return html`<div class="chat" ...${dropping}>
+  return html`<div class="chat" ...${attachments.dropping}>
     <div class="top">
       <${MenuButton} />
       <${Picker} />

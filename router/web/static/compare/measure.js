@@ -12,11 +12,11 @@ import { running } from "./state.js";
 export function Measure({ round }) {
   const now = measurement.value;
   const isBusy = now?.state === "running";
-  const isSpeculating = round.entries.some(({ side }) => side.speculation);
+  const hasAttached = round.numAttached > 0;
   const mine = now?.roundId === round.id ? now : null;
   return html`
-    <button type="button" disabled=${isBusy || isSpeculating || running.value !== null} title=${isSpeculating ? texts.measure.noSpeculation : texts.measure.help} onClick=${() => measure(round)}>${texts.measure.button}</button>
-    ${isSpeculating && html`<span class="note">${texts.measure.noSpeculation}</span>`}
+    <button type="button" disabled=${isBusy || hasAttached || running.value !== null} title=${hasAttached ? texts.measure.wordsOnly : texts.measure.help} onClick=${() => measure(round)}>${texts.measure.button}</button>
+    ${hasAttached && html`<span class="note">${texts.measure.wordsOnly}</span>`}
     ${mine?.state === "running" &&
     html`<${Progress} label=${texts.measure.running} share=${mine.share} detail=${`${percent(mine.share)} ${mine.what}`} />
       <button type="button" class="quiet" onClick=${() => stopMeasuring().catch(complain)}>${texts.measure.stop}</button>`}

@@ -1,22 +1,21 @@
 // Compare: a prompt, two that answer it one after the other, and what lies between.
 import { html, useEffect, useSignal } from "../vendor/preact.js";
 import { Boundary } from "../parts/boundary.js";
-import { Composer } from "../parts/composer.js";
 import { Icon } from "../parts/icon.js";
 import { MenuButton } from "../frame/navigation.js";
 import { OptionsDialog } from "../chat/options.js";
-import { ToEnd, toEnd, useFollowing } from "../parts/scroll.js";
-import { isConnected } from "../core/server.js";
+import { ToEnd, useFollowing } from "../parts/scroll.js";
 import { texts } from "../core/texts.js";
 import { Tally } from "./blind.js";
+import { attachments, Prompt } from "./prompt.js";
 import { RoundView } from "./round.js";
 import { Setup } from "./setup.js";
-import { compare, draft, isBlind, resume, rounds, running, sides, start, stop, ticks } from "./state.js";
+import { isBlind, resume, rounds, ticks } from "./state.js";
 
 export function ComparePage() {
   const hasOptions = useSignal(false);
   useEffect(resume, []);
-  return html`<div class="chat compare">
+  return html`<div class="chat compare" ...${attachments.dropping}>
     <div class="top">
       <${MenuButton} />
       <h1>${texts.compare.title}</h1>
@@ -41,23 +40,4 @@ function Rounds() {
     <${Tally} />
     <${ToEnd} />
   </div>`;
-}
-
-function Prompt() {
-  const from = start.value;
-  const before =
-    from &&
-    html`<p class="row start"><span class="note">${texts.compare.goesOnFrom(from.name)}</span>
-      <button type="button" class="quiet" onClick=${() => (start.value = null)}>${texts.compare.anew}</button></p>`;
-  return html`<${Composer}
-    text=${draft} label=${texts.compare.placeholder} hint=${texts.compare.hint(isBlind.value)} isRunning=${running.value !== null}
-    canSend=${isConnected.value && sides.value !== null} onSend=${send} onStop=${stop} before=${before}
-  />`;
-}
-
-function send() {
-  const text = draft.value.trim();
-  draft.value = "";
-  toEnd();
-  compare(text);
 }

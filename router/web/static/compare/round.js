@@ -1,17 +1,20 @@
 // One prompt and its two answers.
-import { html, useId, useSignal } from "../vendor/preact.js";
+import { html, useEffect, useId, useSignal } from "../vendor/preact.js";
 import { isEnded, textOf } from "../lib/answer.js";
 import { amount, answerFigures, ANSWER_FIGURES, times } from "../lib/figures.js";
+import { Sent } from "../attach/attached.js";
 import { AnswerView } from "../chat/answer.js";
 import { Live, Stats } from "../chat/stats.js";
 import { CopyButton } from "../parts/copy.js";
 import { Icon } from "../parts/icon.js";
 import { Table } from "../parts/table.js";
+import { complain } from "../core/status.js";
 import { texts } from "../core/texts.js";
 import { Vote } from "./blind.js";
 import { DifferenceView } from "./difference.js";
 import { Measure } from "./measure.js";
 import { goOnFrom, isNamed, nameIn, openInChat, running, ticks } from "./state.js";
+import { lacksAttached, learnAttached } from "./stored.js";
 import { Swaps, WaitingFor } from "./swap.js";
 
 /** @typedef {import("./state.js").Round} Round @typedef {import("./state.js").Place} Place */
@@ -24,12 +27,21 @@ export function RoundView({ round, number }) {
   return html`<article class="compared" aria-busy=${isRunning}>
     <h2 class="unseen">${texts.compare.round(number)}</h2>
     ${round.after && html`<p class="note">${texts.compare.goesOnFrom(round.after.name)}</p>`}
-    <div class="said">${round.text}</div>
+    <${Asked} round=${round} />
     <div class="columns">
       ${round.columns.map((place) => html`<${Column} key=${place} round=${round} place=${place} version=${version} />`)}
     </div>
     ${!isRunning && hasBoth && (isNamed(round) ? html`<${Outcome} round=${round} />` : html`<${Vote} round=${round} />`)}
   </article>`;
+}
+
+/** @param {{round: Round}} props */
+function Asked({ round }) {
+  const numLearned = useSignal(0);
+  useEffect(() => {
+    if (lacksAttached(round)) learnAttached(round).then(() => (numLearned.value += 1), complain);
+  }, [round]);
+  return html`<div class="asked" key=${numLearned.value}><${Sent} message=${round} />${round.text !== "" && html`<div class="said">${round.text}</div>`}</div>`;
 }
 
 /** @param {{round: Round, place: Place, version: number}} props */

@@ -1,7 +1,7 @@
 // Who is compared, and in what they differ.
 import { html, useEffect, useSignal } from "../vendor/preact.js";
 import { friendlyName } from "../lib/format.js";
-import { differences, loadKeysOf } from "./sides.js";
+import { differences, draftingOf, loadKeysOf } from "./sides.js";
 import { ContextField } from "../parts/context.js";
 import { Icon } from "../parts/icon.js";
 import { StateDot } from "../parts/picker.js";
@@ -51,13 +51,12 @@ function SideView({ place }) {
       ${isOpen.value &&
       html`<div class="row wrap">
         ${loadKeysOf(side.engine).map((key) => html`<${LoadField} key=${key} name=${key} place=${place} />`)}
-        <${Choice} label=${texts.compare.differs.speculation} value=${side.speculation} choices=${SPECULATION} onChange=${(/** @type {string} */ speculation) => setSide(place, { speculation })} />
+        <${DraftingField} place=${place} />
       </div>`}
     </details>
   </fieldset>`;
 }
 
-const SPECULATION = ["auto", "lookup", "draft", "off"];
 const CACHE_TYPES = ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"];
 
 /** @param {{name: string, place: Place}} props */
@@ -78,6 +77,15 @@ function LoadField({ name, place }) {
     return html`<label>${label}<input type="number" min="1" max="1024" step="1" placeholder=${texts.options.unset} value=${value} onChange=${set} /></label>`;
   }
   return html`<${Choice} label=${label} value=${value} choices=${CACHE_TYPES} onChange=${(/** @type {string} */ type) => setSide(place, { load: { ...side.load, [name]: type } })} />`;
+}
+
+/** @param {{place: Place}} props */
+function DraftingField({ place }) {
+  const side = /** @type {import("./state.js").Side} */ (sides.value?.[place]);
+  const { ways, draft } = draftingOf(side, models.value ?? []);
+  const set = (/** @type {string} */ speculation) => setSide(place, { speculation });
+  return html`<div><${Choice} label=${texts.compare.differs.speculation} value=${side.speculation} choices=${ways} onChange=${set} />
+    ${draft && html`<span class="note">${texts.compare.drafts(friendlyName(draft))}</span>`}</div>`;
 }
 
 /** @param {{label: string, value: string, choices: string[], onChange: (value: string) => void}} props */

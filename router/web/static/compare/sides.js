@@ -14,6 +14,12 @@ import { bytes } from "../lib/format.js";
 export const LOAD_KEYS = /** @type {const} */ (["context_length", "threads", "kv_type"]);
 const LLAMACPP_ONLY = new Set(["threads", "kv_type"]);
 
+/** How tokens may be drafted for a side; a draft model is loaded on llamacpp only, where the model has one. @param {Side} side @param {Model[]} models */
+export function draftingOf({ model, engine }, models) {
+  const draft = engine === "llamacpp" ? models.find((each) => each.id === model)?.draft : null;
+  return { ways: ["auto", "lookup", ...(draft ? ["draft"] : []), "off"], draft };
+}
+
 /** @param {string} engine */
 export const loadKeysOf = (engine) => LOAD_KEYS.filter((key) => engine === "llamacpp" || !LLAMACPP_ONLY.has(key));
 
@@ -26,7 +32,10 @@ function loadPairs({ engine, load }) {
 export const loadHeader = (side) => loadPairs(side).join(", ");
 
 /** As `mlxr bench` names it. @param {Side} side */
-export const contestant = (side) => [`${side.model}@${side.engine}`, ...loadPairs(side)].join(" ");
+export function contestant(side) {
+  const drafts = side.speculation ? [`speculation=${side.speculation}`] : [];
+  return [`${side.model}@${side.engine}`, ...loadPairs(side), ...drafts].join(" ");
+}
 
 /**
  * The sides, as far as they were chosen and are still there: otherwise both engines of a model, or two models.
@@ -52,8 +61,9 @@ export function fittingSides(chosen, models, name) {
 function fitting(side, models) {
   const model = models.find((each) => each.id === side?.model);
   if (!side || !model) return null;
-  const whole = { ...side, speculation: side.speculation ?? "" };
-  return model.engines.includes(side.engine) ? whole : { ...whole, engine: model.engines[0] };
+  const engine = model.engines.includes(side.engine) ? side.engine : model.engines[0];
+  const fitted = { ...side, engine };
+  return { ...fitted, speculation: draftingOf(fitted, models).ways.includes(side.speculation) ? side.speculation : "" };
 }
 
 /**
@@ -73,8 +83,14 @@ export function differences(sides, models) {
   put("engine", (side) => side.engine);
   put("weights", (side) => weights(side, models));
   for (const key of LOAD_KEYS) put(key, (side) => (loadKeysOf(side.engine).includes(key) && side.load[key]) || "");
-  put("speculation", (side) => side.speculation);
+  put("speculation", (side) => drafted(side, models));
   return found;
+}
+
+/** @param {Side} side @param {Model[]} models */
+function drafted(side, models) {
+  const { draft } = draftingOf(side, models);
+  return side.speculation === "draft" && draft ? `draft (${draft})` : side.speculation;
 }
 
 /** @param {Side} side @param {Model[]} models */

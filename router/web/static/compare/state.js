@@ -1,8 +1,10 @@
 // Prompts that two were asked, one after the other, and what happened between them.
 import { computed, signal } from "../vendor/preact.js";
 import { isEnded, newAnswer } from "../lib/answer.js";
+import { contentOf } from "../lib/attached.js";
 import { friendlyName } from "../lib/format.js";
 import { contestant, fittingSides, loadHeader, orderOf } from "./sides.js";
+import { storedRounds, storeRounds } from "./stored.js";
 import { counted } from "./tally.js";
 import { askAndRead, endOf, readOn, readToEnd, stopAnswer } from "../chat/answering.js";
 import { Flusher } from "../core/flusher.js";
@@ -31,6 +33,9 @@ import { texts } from "../core/texts.js";
  * @typedef {object} Round
  * @property {string} id
  * @property {string} text
+ * @property {string[]} images As data: URLs.
+ * @property {import("../lib/attached.js").Document[]} documents
+ * @property {number} numAttached Pictures and documents, also where a reload has left none of them here.
  * @property {[Entry, Entry]} entries
  * @property {[Place, Place]} order In which they are asked.
  * @property {[Place, Place]} columns In which they are shown.
@@ -45,9 +50,6 @@ import { texts } from "../core/texts.js";
  *
  * @typedef {{conversationId: string, itemId: string, name: string}} Start
  */
-
-const STORED = "mlxr.compare-rounds";
-const MAX_STORED = 20;
 
 /** @type {import("../vendor/preact.js").Signal<[Side, Side] | null>} */
 const chosen = kept("compare-sides", null);
@@ -67,7 +69,9 @@ export const ticks = signal(0);
 export const start = signal(/** @type {Start | null} */ (null));
 
 /** Who was asked last, and so is loaded unless something else was since. */
-let lastAsked = /** @type {Place | null} */ (null);
+const lastAsked = signal(/** @type {Place | null} */ (null));
+/** In which the next prompt is asked; null = there is no model. */
+export const order = computed(() => sides.value && orderOf(sides.value, states.value, lastAsked.value));
 let waiting = /** @type {Entry | null} */ (null);
 const tick = () => (ticks.value += 1);
 
@@ -79,13 +83,13 @@ export function setSide(place, change) {
   const engines = models.value?.find((each) => each.id === changed.model)?.engines ?? [];
   if (!engines.includes(changed.engine)) changed.engine = engines[0] ?? "";
   chosen.value = place === 0 ? [changed, b] : [a, changed];
-  lastAsked = null;
+  lastAsked.value = null;
 }
 
 export function swapSides() {
   const [a, b] = sides.value ?? [];
   if (a && b) chosen.value = [b, a];
-  if (lastAsked !== null) lastAsked = lastAsked === 0 ? 1 : 0;
+  if (lastAsked.value !== null) lastAsked.value = lastAsked.value === 0 ? 1 : 0;
 }
 
 onSwap((swap) => {
@@ -96,11 +100,11 @@ onSwap((swap) => {
   if (isEnded(waiting.answer) && swap.event === "load") waiting = null;
 });
 
-/** Ask both. @param {string} text */
-export async function compare(text) {
+/** Ask both. @param {{text: string} & import("../attach/attachments.js").Attached} said */
+export async function compare(said) {
   const pair = sides.value;
   if (!pair || running.value) return;
-  const round = newRound(text, pair);
+  const round = newRound(said, pair);
   rounds.value = [...rounds.value, round];
   start.value = null;
   await run(round);
@@ -124,8 +128,8 @@ async function run(round) {
   flusher.end();
 }
 
-/** @param {string} text @param {[Side, Side]} pair @returns {Round} */
-function newRound(text, pair) {
+/** @param {Parameters<typeof compare>[0]} said @param {[Side, Side]} pair @returns {Round} */
+function newRound(said, pair) {
   const ids = crypto.getRandomValues(new Uint32Array(5));
   /** @param {Side} side @param {number} number @returns {Entry} */
   const entry = (side, number) => {
@@ -137,9 +141,10 @@ function newRound(text, pair) {
   };
   return {
     id: String(ids[4]),
-    text,
+    ...said,
+    numAttached: said.images.length + said.documents.length,
     entries: [entry(pair[0], 0), entry(pair[1], 2)],
-    order: orderOf(pair, states.value, lastAsked),
+    order: orderOf(pair, states.value, lastAsked.value),
     columns: isBlind.value && ids[4] % 2 === 1 ? [1, 0] : [0, 1],
     isBlind: isBlind.value,
     vote: null,
@@ -166,7 +171,7 @@ async function answer(round, place, said, onChange) {
   }
   entry.isAsked = true;
   waiting = entry;
-  lastAsked = place;
+  lastAsked.value = place;
   announce([said, texts.compare.asks(nameIn(round, place))].filter(Boolean).join(". "));
   onChange(true);
   const terms = { options: { ...round.options, seed: round.seed }, load: loadHeader(entry.side), speculation: entry.side.speculation };
@@ -183,8 +188,9 @@ async function answer(round, place, said, onChange) {
 }
 
 /** @param {Round} round */
-function askedOf({ text, conversationId, userItemId, after }) {
-  const said = [{ role: "user", content: text }];
+function askedOf(round) {
+  const { conversationId, userItemId, after } = round;
+  const said = [{ role: "user", content: contentOf(round) }];
   if (conversationId === null) return { input: said };
   if (userItemId !== null) return { input: [], conversation: { id: conversationId, after: userItemId } };
   return { input: said, conversation: { id: conversationId, after: after?.itemId ?? null } };
@@ -212,23 +218,7 @@ export function stop() {
 }
 
 // A reload of the page loses nothing of what the server keeps; another window begins without it.
-addEventListener("pagehide", () => {
-  const keptRounds = rounds.value.filter((each) => each.conversationId !== null).slice(-MAX_STORED);
-  try {
-    sessionStorage.setItem(STORED, JSON.stringify(keptRounds));
-  } catch {
-    // A browser that keeps nothing still shows the page.
-  }
-});
-
-/** @returns {Round[]} */
-function storedRounds() {
-  try {
-    return JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
-  } catch {
-    return [];
-  }
-}
+addEventListener("pagehide", () => storeRounds(rounds.value));
 
 /** Go on with the round that a reload broke off. */
 export function resume() {

@@ -98,6 +98,7 @@ export const texts = {
     differences: "In what A and B differ",
     /** @type {Record<string, string>} */
     differs: { model: "Model", engine: "Engine", weights: "Weights", context_length: "Context", threads: "Threads", kv_type: "Cache type", speculation: "Speculation" },
+    drafts: (/** @type {string} */ name) => `${name} drafts for it.`,
     same: "A and B are the same. Choose another engine, another model, or another load for one of them.",
     alike: (/** @type {number | null} */ temperature, /** @type {number | null} */ seed, /** @type {boolean} */ hasSystem) =>
       `The same for both: temperature ${temperature ?? "of the model"}, seed ${seed ?? "drawn for each prompt"}${hasSystem ? ", system prompt" : ""}.`,
@@ -147,7 +148,7 @@ export const texts = {
   measure: {
     button: "Measure",
     help: "Runs the benchmark on this prompt, on both, for up to five minutes",
-    noSpeculation: "The benchmark measures speculation only as the model or the server has it set.",
+    wordsOnly: "The benchmark measures prompts of words alone, without pictures and documents.",
     begins: "The benchmark begins",
     ended: "The benchmark has ended",
     running: "Measuring",
@@ -252,14 +253,15 @@ export const texts = {
     reads: (/** @type {string} */ name) => `${name} is being read`,
     reading: "Being read",
     pages: (/** @type {number} */ num) => (num === 1 ? "1 page" : `${num} pages`),
-    share: (/** @type {string} */ tokens, /** @type {string} */ share) => `${tokens} tokens, ${share} of the context`,
+    share: (/** @type {string} */ tokens, /** @type {string} */ share, /** @type {string | null} */ of) =>
+      `${tokens} tokens, ${share} of the context${of === null ? "" : ` of ${of}`}`,
     attached: (/** @type {string} */ name) => `${name} is attached`,
     remove: (/** @type {string} */ name) => `Take ${name} away`,
     removed: (/** @type {string} */ name) => `${name} is taken away`,
     shown: (/** @type {number} */ number) => `Picture ${number} of this message`,
     unreadable: (/** @type {string} */ name) => `${name} cannot be read as a picture by this browser.`,
-    cannotSee: (/** @type {string} */ name, /** @type {string[]} */ others) =>
-      `${name} reads text only. ${others.length > 0 ? `These see pictures: ${others.join(", ")}.` : "No model here sees pictures."}`,
+    cannotSee: (/** @type {string[]} */ names, /** @type {string[]} */ others) =>
+      `${names.join(" and ")} ${names.length === 1 ? "reads" : "read"} text only. ${others.length > 0 ? `These see pictures: ${others.join(", ")}.` : "No model here sees pictures."}`,
   },
   field: {
     takes: (/** @type {string} */ what) => `Takes ${what}.`,

@@ -41,10 +41,35 @@ def test_one_contestant_gets_the_other_engine_beside_it() -> None:
 
 def test_settings_get_their_full_names_and_become_a_header() -> None:
     first, second = found("llamacpp", "llamacpp ctx=4096 kv=q8_0 parallel=4 threads=2")
-    assert first.load_header() == ""
-    assert first.load_header(threads="all") == "threads=all"
-    assert second.load_header() == "context_length=4096, kv_type=q8_0, parallel=4, threads=2"
+    assert first.headers() == {"X-Mlxr-Engine": "llamacpp"}
+    assert first.headers(threads="all")["X-Mlxr-Load"] == "threads=all"
+    load = "context_length=4096, kv_type=q8_0, parallel=4, threads=2"
+    assert second.headers() == {"X-Mlxr-Engine": "llamacpp", "X-Mlxr-Load": load}
+    assert "threads=2" in second.headers(threads="all")["X-Mlxr-Load"]
     assert second.label == "llamacpp ctx=4096 kv=q8_0 parallel=4 threads=2"
+
+
+def test_how_tokens_are_drafted_is_said_by_each_request_and_kept_with_the_settings() -> None:
+    first, second = found("llamacpp ctx=4096 speculation=lookup", "mlx speculation=off")
+    assert first.headers()["X-Mlxr-Speculation"] == "lookup"
+    assert first.headers()["X-Mlxr-Load"] == "context_length=4096"
+    assert second.headers() == {"X-Mlxr-Engine": "mlx", "X-Mlxr-Speculation": "off"}
+    assert first.described().settings == {"context_length": "4096", "speculation": "lookup"}
+    with pytest.raises(BenchError, match=r"speculation: .*auto, lookup, draft, off"):
+        found("llamacpp speculation=maybe")
+
+
+def test_a_draft_model_drafts_where_one_is_set_and_can_be_loaded() -> None:
+    plain = model(*BOTH)
+    with_draft = msgspec.structs.replace(plain, settings=msgspec.structs.replace(plain.settings, draft="small"))
+    first, _ = contestants_of("m", ("llamacpp speculation=draft", "mlx"), lookup(with_draft))
+    assert first.headers()["X-Mlxr-Speculation"] == "draft"
+    with pytest.raises(BenchError, match="draft models are loaded on llamacpp only"):
+        contestants_of("m", ("mlx speculation=draft",), lookup(with_draft))
+    with pytest.raises(
+        BenchError, match="'m' has no model that drafts for it; `mlxr models set m draft=OTHER` sets one"
+    ):
+        found("llamacpp speculation=draft")
 
 
 def test_the_same_one_twice_has_two_labels() -> None:

@@ -2,18 +2,22 @@
 import { html, useRef } from "../vendor/preact.js";
 import { count, percent } from "../lib/format.js";
 import { Icon } from "../parts/icon.js";
-import { chosen } from "../core/server.js";
 import { announce } from "../core/status.js";
 import { texts } from "../core/texts.js";
-import { attach, attached, obstacle, remove } from "./attachments.js";
+import { isPicture } from "./attachments.js";
 
-/** @typedef {import("./attachments.js").Picture} Picture @typedef {import("./attachments.js").Sheet} Sheet */
+/**
+ * @typedef {import("./attachments.js").Attachments} Attachments
+ * @typedef {import("./attachments.js").Picture} Picture
+ * @typedef {import("./attachments.js").Sheet} Sheet
+ */
 
-export function AttachButton() {
+/** @param {{attachments: Attachments}} props */
+export function AttachButton({ attachments }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   /** @param {any} event */
   const take = ({ target }) => {
-    attach([...target.files]);
+    attachments.attach([...target.files]);
     target.value = ""; // the same file can be chosen again
     document.getElementById("composer")?.focus();
   };
@@ -23,36 +27,36 @@ export function AttachButton() {
   `;
 }
 
-export function Attached() {
-  const list = attached.value;
+/** @param {{attachments: Attachments}} props */
+export function Attached({ attachments }) {
+  const list = attachments.all.value;
   if (list.length === 0) return null;
   /** @param {Picture | Sheet} what */
   const takeAway = (what) => {
-    remove(what);
+    attachments.remove(what);
     announce(texts.attach.removed(what.name));
     document.getElementById("composer")?.focus();
   };
   return html`<ul class="attached" aria-label=${texts.attach.list}>
       ${list.map(
         (each) => html`<li>
-          ${"url" in each ? html`<img src=${each.url} alt=${each.name} />` : html`<${SheetView} sheet=${each} />`}
+          ${isPicture(each) ? html`<img src=${each.url} alt=${each.name} />` : html`<${SheetView} sheet=${each} counted=${attachments.countOf(each)} />`}
           <button type="button" class="plain" aria-label=${texts.attach.remove(each.name)} onClick=${() => takeAway(each)}><${Icon} name="close" /></button>
         </li>`,
       )}
     </ul>
-    ${obstacle.value && html`<p class="error" role="alert">${obstacle.value}</p>`}`;
+    ${attachments.obstacle.value && html`<p class="error" role="alert">${attachments.obstacle.value}</p>`}`;
 }
 
-/** @param {{sheet: Sheet}} props */
-function SheetView({ sheet }) {
-  const { name, read, numPages, numTokens, notes } = sheet;
-  const length = chosen.value?.context_length;
-  const share = numTokens !== null && length ? texts.attach.share(count(numTokens), percent(numTokens / length)) : null;
-  const said = read === null ? [texts.attach.reading] : [numPages && texts.attach.pages(numPages), share].filter(Boolean);
+/** @param {{sheet: Sheet, counted: ReturnType<Attachments["countOf"]>}} props */
+function SheetView({ sheet, counted }) {
+  const { name, read, numPages, notes } = sheet;
+  const size = counted ? texts.attach.share(count(counted.numTokens), percent(counted.share), counted.of) : null;
+  const said = read === null ? [texts.attach.reading] : [numPages && texts.attach.pages(numPages), size].filter(Boolean);
   return html`<div class="sheet"><strong>${name}</strong><span class=${read === null ? "note pulse" : "note"}>${said.join(", ")}</span>${notes.map((note) => html`<span class="note">${note}</span>`)}</div>`;
 }
 
-/** What went with a message. @param {{message: import("./state.js").Message}} props */
+/** What went with a message. @param {{message: import("./attachments.js").Attached}} props */
 export function Sent({ message: { images, documents } }) {
   return html`
     ${images.length > 0 &&
