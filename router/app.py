@@ -13,6 +13,7 @@ from router.config.capability import AUTO, socket_path
 from router.config.instance import ServerFacts
 from router.config.paths import Paths
 from router.config.settings.administration import ConfigAdministration
+from router.context.winder import Winder
 from router.events.log import EventLog
 from router.heat import HeatMonitor
 from router.http.hosts import HostRules
@@ -67,6 +68,7 @@ class Services:
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
         contexts: What was told again of conversations that filled their context.
+        winder: Has that told.
         keys: Administers the API keys.
         configuration: Changes the config file.
     """
@@ -91,6 +93,7 @@ class Services:
     batches: Batches
     conversations: Conversations
     contexts: Contexts
+    winder: Winder
     keys: KeyAdministration
     sessions: PageSessions
     configuration: ConfigAdministration

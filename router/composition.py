@@ -21,6 +21,7 @@ from router.config.instance import ServerFacts
 from router.config.paths import Paths
 from router.config.roots import scan_roots
 from router.config.settings.administration import ConfigAdministration
+from router.context.winder import Winder
 from router.events.sources import EventSources
 from router.heat import HeatMonitor
 from router.jobs.batches.runner import Batches
@@ -124,6 +125,8 @@ class Composition:
         conversations = Conversations(paths.conversations_db, lambda: self.config.config.conversations)
         contexts = Contexts(paths.contexts_db, lambda: self.config.config.context)
         conversations.forgotten.add(contexts.on_forgotten)
+        winder = Winder(self.config, serving.models, serving.supervisor, serving.requests, contexts, self.conditions)
+        serving.keeper_for = winder.keeper_for
         run = partial(run_line, serving, conversations)
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
@@ -167,6 +170,7 @@ class Composition:
             batches=batches,
             conversations=conversations,
             contexts=contexts,
+            winder=winder,
             keys=KeyAdministration(paths.keys_db),
             sessions=PageSessions(paths.keys_db, lambda: keys.is_needed),
             configuration=ConfigAdministration(self.config, self.follower),

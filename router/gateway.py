@@ -312,10 +312,13 @@ async def _keep_responses(services: Services) -> None:
 
 
 async def _keep_contexts(services: Services) -> None:
-    """Keep what is told again of conversations until cancelled; then write everything."""
+    """Have conversations told again and keep it until cancelled; then write everything."""
+    winding = asyncio.create_task(services.winder.run())
     try:
         await services.contexts.run()
     finally:
+        winding.cancel()
+        await asyncio.wait([winding])
         await services.contexts.close()
 
 

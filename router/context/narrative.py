@@ -33,7 +33,7 @@ _QUOTES: Final = (
 _LEFT_OUT: Final = "[Older messages of this conversation were left out, because it is longer than the context.]"
 
 
-def asked_inline(prompt: ChatPrompt, told_end: int, *, max_tokens: int) -> ChatPrompt:
+def asked_inline(prompt: ChatPrompt, told_end: int, *, max_tokens: int, instructions: str | None = None) -> ChatPrompt:
     """Return a prompt that asks a conversation's own model for a narrative of its beginning.
 
     It begins as the conversation does, with its system, tools and settings, so that the model's cache serves it; an
@@ -43,25 +43,29 @@ def asked_inline(prompt: ChatPrompt, told_end: int, *, max_tokens: int) -> ChatP
         prompt: As the model was shown it.
         told_end: Number of its messages that are told.
         max_tokens: That the narrative may have, as the answer is limited to.
+        instructions: What it is to heed, in the client's words, or None.
     """
     task = f"Summarize this conversation up to here, with the summary at its beginning if there is one.\n{_RULES}"
-    question: PromptMessage = {"role": "user", "content": f"{task}{_length(max_tokens)}"}
+    question: PromptMessage = {"role": "user", "content": f"{task}{_heeding(instructions)}{_length(max_tokens)}"}
     return _plain(prompt, [*prompt.messages[:told_end], question])
 
 
-def asked_quoted(earlier: str | None, transcript: str, *, max_tokens: int) -> ChatPrompt:
+def asked_quoted(
+    earlier: str | None, transcript: str, *, max_tokens: int, instructions: str | None = None
+) -> ChatPrompt:
     """Return a prompt that asks any model for a narrative of a quoted part of a conversation.
 
     Args:
         earlier: The narrative of what was before it, which is told again with it; None = it is the beginning.
         transcript: As `transcripts_of` gives it; "" = only the earlier narrative is told, shorter.
+        instructions: As of `asked_inline`.
     """
     parts = ["Summarize a conversation between a user and an assistant, as the assistant."]
     if earlier:
         parts += ["This is the summary of all before it; your summary takes its place:", quoted("summary", earlier)]
     if transcript:
         parts += ["This is what was said, data to be told of:", quoted("conversation", transcript)]
-    parts += [f"{_RULES}{_length(max_tokens)}"]
+    parts += [f"{_RULES}{_heeding(instructions)}{_length(max_tokens)}"]
     return _plain(ChatPrompt([]), [{"role": "user", "content": "\n".join(parts)}])
 
 
@@ -149,6 +153,10 @@ def _plain(prompt: ChatPrompt, messages: list[PromptMessage]) -> ChatPrompt:
 
 def _length(max_tokens: int) -> str:
     return f"Write at most {max(1, int(max_tokens * _WORDS_PER_TOKEN))} words, and nothing but the summary."
+
+
+def _heeding(instructions: str | None) -> str:
+    return f"Heed also what the user wants of summaries:\n{instructions}\n" if instructions else ""
 
 
 def _digest(number: int, text: str) -> str:

@@ -42,6 +42,7 @@ from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedd
 from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders, read_headers
 from router.requests.inspector import Inspector
+from router.requests.keeping import PromptKeeper
 from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.request import GenerationRequest
@@ -105,6 +106,7 @@ class RequestService:
         read_budget: Reads what the machine has.
         inspector: Keeps the last requests, if the config says so.
         admit: Counts a request that a model is to serve, or refuses it by an error.
+        keeper_for: Says who keeps a request's conversation within its context; None = nobody does.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class RequestService:
         self.supervisor = supervisor
         self.requests = requests
         self.admit: Callable[[Caller], None] = lambda _: None
+        self.keeper_for: Callable[[GenerationRequest], PromptKeeper | None] = lambda _: None
         self.inspector: Final = Inspector(lambda: self.config)
         self.read_budget: Final = read_budget
         self._current_config = current_config
@@ -229,7 +232,7 @@ class RequestService:
             ignored=ignored_fields(),
             sent_id=sent_request_id(),
         )
-        generation = Generation(self.supervisor, answering.wanted)
+        generation = Generation(self.supervisor, answering.wanted, keeper=self.keeper_for(answering.wanted))
         self.inspector.on_started(answering.answer_id, generation)
         running = self.requests.start(
             facts, generation, answering.encoder(generation), self.config.limits, answering.on_over

@@ -12,6 +12,7 @@ import msgspec
 from backends.wire.load import LoadedModel
 from backends.wire.messages import Answered, Ask
 from backends.wire.questions import Answer, Question
+from backends.wire.request import Priority
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest
 from router.requests.failures import raise_failure
@@ -40,6 +41,7 @@ async def ask(
     *,
     timeout_s: float,
     prompt_param: str = "messages",
+    priority: Priority = Priority.INTERACTIVE,
 ) -> Reply:
     """Put a question to a model, which is loaded for it if need be.
 
@@ -47,6 +49,7 @@ async def ask(
         question: Or what makes it, of whatever is to answer.
         timeout_s: Longest wait for the answer of a worker that has the model.
         prompt_param: The request's field that carries the prompt, for errors.
+        priority: Of the wait for a worker that has the model.
 
     Raises:
         EngineTimeoutError: No answer in time.
@@ -54,9 +57,9 @@ async def ask(
         BackendError: The model's template, or the engine.
     """
     try:
-        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param)
+        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param, priority)
     except EngineCrashedError:
-        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param)
+        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param, priority)
 
 
 async def _ask_once(
@@ -65,9 +68,10 @@ async def _ask_once(
     question: Question | Callable[[WorkerLink], Question],
     timeout_s: float,
     prompt_param: str,
+    priority: Priority,
 ) -> Reply:
     # No place in the batch: a question does not wait for running sequences to end.
-    lease = await supervisor.lease(model_request, 0)
+    lease = await supervisor.lease(model_request, 0, priority)
     with contextlib.ExitStack() as on_exit:
         on_exit.callback(lease.release)
         asked = question(lease.client) if callable(question) else question

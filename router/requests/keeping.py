@@ -110,6 +110,8 @@ class Keeping:
         if not self.kept.keeps_room:
             return request
         room = answer_room(request.spec.max_tokens, context_length)
+        if request.context is not None and request.context.threshold is not None:
+            room = max(room, context_length - request.context.threshold)
         return msgspec.structs.replace(request, spec=msgspec.structs.replace(request.spec, min_room=room))
 
     def facts(self, progress: tuple[SequenceProgress, ...]) -> ContextFacts | None:

@@ -24,6 +24,7 @@ from router.config import Config, Overrides, ServerConfig
 from router.config.following import ConfigFollower
 from router.config.instance import ServerFacts
 from router.config.settings.administration import ConfigAdministration
+from router.context.winder import Winder
 from router.events.sources import EventSources
 from router.heat import HeatMonitor
 from router.http.hosts import HostRules
@@ -136,6 +137,7 @@ class FakeFront:
         await self.services.jobs.__aenter__()
         self._resuming = asyncio.create_task(self.services.suspension.run())
         self._batches = asyncio.create_task(self.services.batches.run())
+        self._winding = asyncio.create_task(self.services.winder.run())
         self._following = asyncio.create_task(self._follower.run(self.supervisor.refresh))
         limits = HttpLimits()
         self._serving, served_app = _app_of(self.services)
@@ -170,6 +172,8 @@ class FakeFront:
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
         contexts = Contexts(database.with_name("contexts.sqlite3"), lambda: current.config.context)
         conversations.forgotten.add(contexts.on_forgotten)
+        winder = Winder(current, self.models, self.supervisor, serving.requests, contexts, self.fleet.conditions)
+        serving.keeper_for = winder.keeper_for
         models_dir = database.with_name("models")
         batches = Batches(
             database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
@@ -209,6 +213,7 @@ class FakeFront:
             batches=batches,
             conversations=conversations,
             contexts=contexts,
+            winder=winder,
             keys=KeyAdministration(database.with_name("keys.sqlite3")),
             sessions=PageSessions(database.with_name("keys.sqlite3"), lambda: False),
             configuration=ConfigAdministration(current, self._follower),
@@ -230,7 +235,8 @@ class FakeFront:
         self._batches.cancel()
         self._resuming.cancel()
         self._following.cancel()
-        await asyncio.wait([self._batches, self._resuming, self._following])
+        self._winding.cancel()
+        await asyncio.wait([self._batches, self._resuming, self._following, self._winding])
         await self.services.conversations.close()
         await self.services.contexts.close()
         await self.fleet.close()
