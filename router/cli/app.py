@@ -118,6 +118,13 @@ ROOT: Final = Group(
             default="list",
             epilog="Examples: `mlxr cache`, `mlxr cache clear`.",
         ),
+        "context": "contexts:context",
+        "conversations": Group(
+            "List the conversations that the server keeps, and delete them.",
+            {"list": "contexts:list_conversations", "rm": "contexts:remove"},
+            default="list",
+            epilog="Examples: `mlxr conversations`, `mlxr conversations rm ID`, `mlxr conversations rm --all`.",
+        ),
         "requests": Group(
             "List the requests that run or wait, and cancel one.",
             {"list": "requests:list_requests", "cancel": "requests:cancel"},

@@ -11,6 +11,7 @@ from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.strain import strain_line
 from router.cli.terminal.verbs import argument, option, verb
 from router.status import ModelStatus, Status, WorkerStatus
+from router.status.contexts import RunningContext
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
@@ -65,6 +66,8 @@ def _print_status(status: Status) -> None:
         _print_drafts(status)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
+    for fill in status.contexts:
+        print(_fill_line(fill))
     for model in status.models:
         if model.reason is not None and model.state in {"error", "idle"}:
             print(f"{shown(model.model)} on {model.engine} is {_because(model)}")
@@ -84,6 +87,17 @@ def _print_drafts(status: Status) -> None:
             print(f"{name} runs without {shown(draft.model)}, which is to draft for it: {shown(draft.why_not)}.")
         elif draft is not None:
             print(f"{shown(draft.model)} drafts for {name}: {size(draft.memory_bytes)} of its memory.")
+
+
+def _fill_line(fill: RunningContext) -> str:
+    share = f"{shown(fill.request)} fills {fill.used:,} of {fill.limit:,} tokens of {shown(fill.model)}"
+    if fill.id is None:
+        return f"{share}."
+    messages = plural(fill.num_messages or 0, "older message")
+    if not fill.narrative_tokens:
+        return f"{share}; {messages} left out ({shown(fill.id)})."
+    rest = ", and some left out" if fill.left_out else ""
+    return f"{share}; {messages} told in {fill.narrative_tokens:,} tokens{rest} ({shown(fill.id)})."
 
 
 def _threads(worker: WorkerStatus) -> str:

@@ -29,7 +29,20 @@ def list_requests(is_json: bool) -> None:
     if not requests:
         print("No request runs or waits.")
         return
-    head = ("ID", "MODEL", "ENGINE", "STATE", "PRIORITY", "SESSION", "AGE", "PROMPT", "CACHED", "OUTPUT", "CLIENT")
+    head = (
+        "ID",
+        "MODEL",
+        "ENGINE",
+        "STATE",
+        "PRIORITY",
+        "SESSION",
+        "AGE",
+        "PROMPT",
+        "CACHED",
+        "OUTPUT",
+        "CONTEXT",
+        "CLIENT",
+    )
     print_table(head, [_row(request) for request in requests])
 
 
@@ -45,6 +58,7 @@ def _row(request: RequestStatus) -> tuple[object, ...]:
         _prompt(request),
         request.prompt_tokens_cached,
         "+".join(str(count) for count in request.output_tokens) or None,
+        _context(request),
         request.client,
     )
 
@@ -53,6 +67,13 @@ def _prompt(request: RequestStatus) -> str | None:
     if request.prompt_tokens is None:
         return None
     return f"{request.prompt_tokens_done or 0}/{request.prompt_tokens}"
+
+
+def _context(request: RequestStatus) -> str | None:
+    fill = request.context
+    if fill is None:
+        return None
+    return f"{fill.used}/{fill.limit}" if fill.id is None else f"{fill.used}/{fill.limit} {fill.id}"
 
 
 @verb

@@ -205,6 +205,11 @@ class Generation(LeasedRequest[RequestStream]):
         return None if self._keeping is None else self._keeping.kept
 
     @property
+    def is_winding(self) -> bool:
+        """Whether its conversation is being wound, or looked for."""
+        return self._keeping is not None and self._keeping.is_at_work
+
+    @property
     def winding_s(self) -> float:
         """How long it has waited for its conversation to be wound, seconds."""
         return 0.0 if self._keeping is None else self._keeping.seconds

@@ -73,6 +73,11 @@ class Keeping:
         """How long the keeper has taken, until now."""
         return self._seconds + (0.0 if self._begun_at is None else self._clock() - self._begun_at)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the keeper has something to do."""
+        return self._begun_at is not None
+
     def begin(self, request: GenerationRequest, choice: Choice | None) -> asyncio.Task[KeptRequest | None] | None:
         """Have the keeper do what is to be done next, unless it is at it; return that, None = nothing is."""
         if self._task is None and (self.kept is None or self.too_long is not None):

@@ -8,6 +8,7 @@ import msgspec
 
 from backends.wire.threads import ThreadsReason
 from registry.settings import Threads
+from router.status.contexts import RunningContext
 
 
 class ResidentModel(msgspec.Struct, frozen=True):
@@ -322,6 +323,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         restart: Why the server is to be restarted: other files were installed under it; null = not known to be so.
         memory: null = not told, by older servers; so are `heat`, `threads` and `saved_caches`.
         threads: Of loads on llamacpp that say nothing of them.
+        contexts: Of running requests whose conversations may be wound, as far as they are known.
     """
 
     version: str
@@ -346,6 +348,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     suspended: str | None = None
     restart: str | None = None
     threads: Threads | None = None
+    contexts: list[RunningContext] = []
 
 
 class SuspendResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,6 +79,33 @@ class ContextShown(ContextEntry, frozen=True, kw_only=True):
     messages: list[ShownMessage]
 
 
+class ContextFill(msgspec.Struct, frozen=True, kw_only=True):
+    """How full the context of a running request is, whose conversation may be wound.
+
+    Attributes:
+        used: Tokens of prompt and answer so far.
+        limit: Tokens that the context holds.
+        id: Of what its model sees instead of what was sent; null = it sees that.
+        num_messages: That were told; null likewise.
+        narrative_tokens: null likewise.
+        left_out: Whether messages were left out.
+    """
+
+    used: int
+    limit: int
+    id: str | None = None
+    num_messages: int | None = None
+    narrative_tokens: int | None = None
+    left_out: bool = False
+
+
+class RunningContext(ContextFill, frozen=True, kw_only=True):
+    """The same in the status."""
+
+    request: str
+    model: str
+
+
 class DeletedContexts(msgspec.Struct, frozen=True):
     """How many were deleted, those that tell the same among them."""
 

@@ -66,6 +66,10 @@ class Client:
         """Have something done; the engine is that of requests that a model serves."""
         return self._decode(self._request("POST", path, body, timeout_s, engine), answer)
 
+    def delete(self, path: str, answer: type[_T]) -> _T:
+        """Have something forgotten."""
+        return self._decode(self._request("DELETE", path), answer)
+
     def post_bytes(self, path: str, answer: type[_T], body: bytes, timeout_s: float) -> _T:
         """Send bytes as they are."""
         return self._decode(self._request("POST", path, body, timeout_s), answer)

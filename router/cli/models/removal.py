@@ -1,13 +1,12 @@
 """`mlxr models rm`: say exactly what goes and what stays, ask, and keep off a model that is being served."""
 
-import sys
-
 from registry.removing.removal import RemovalReport, plan_removal, remove_model
 from registry.store.drafting import drafted_by
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown, size
+from router.cli.terminal.question import ask
 from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import option, verb
 from router.config.paths import Paths
@@ -40,7 +39,7 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
                     f"Its adapter {shown(adapter.name)} is forgotten as well; the files stay in {shown(adapter.path)}"
                 )
         if not yes:
-            _ask()
+            ask("Go on?", verb="remove", participle="removed")
             check_not_served(paths, model.name)
         report = remove_model(registry, model.name, is_deleting_foreign_files=files)
     if is_json:
@@ -85,14 +84,3 @@ def _print_files(files: tuple[str, ...]) -> None:
         print(f"  {shown(file)}")
     if len(files) > MAX_LISTED_FILES:
         print(f"  and {len(files) - MAX_LISTED_FILES} more")
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise CommandError("Nobody can be asked here; give --yes to remove without a question.", exit_code=2)
-    try:
-        answer = input("Go on? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise CommandError("Nothing was removed.")

@@ -41,6 +41,7 @@ from router.status import (
     WaitingTarget,
     WorkerStatus,
 )
+from router.status.contexts import ContextFill, RunningContext
 from router.status.requests import RequestStatus
 from router.workers.model_states import worker_state
 from router.workers.residency import ManagedWorker, memory_of
@@ -99,7 +100,38 @@ async def status(
         models=[each for each in serving.supervisor.models.known if may_use(base_name(each.model))],
         restart=serving.supervisor.version_clash,
         threads=config.llamacpp.threads or "auto",
+        contexts=_contexts(serving),
     )
+
+
+def _contexts(serving: RequestService) -> list[RunningContext]:
+    may_see = current_caller().may_see
+    fills = [
+        (running, fill_of(running.generation))
+        for running in serving.requests
+        if isinstance(running, RunningRequest) and may_see(running.facts.owner)
+    ]
+    return [
+        RunningContext(
+            request=running.facts.request_id,
+            model=running.generation.request.model_request.label,
+            **asdict(fill),
+        )
+        for running, fill in fills
+        if fill is not None
+    ]
+
+
+def fill_of(generation: Generation) -> ContextFill | None:
+    """Return how full a request's context is; None where its conversation is not wound, or that is not known yet."""
+    facts = generation.context
+    if facts is None:
+        return None
+    fill = ContextFill(used=facts.used, limit=facts.limit, id=facts.context_id)
+    wound = facts.wound
+    if wound is None:
+        return fill
+    return replace(fill, num_messages=wound.turns, narrative_tokens=wound.narrative_tokens, left_out=wound.left_out)
 
 
 def _saved_caches(folder: Path | None, config: Config) -> SavedCachesStatus | None:
@@ -242,6 +274,7 @@ def request_status(serving: RequestService, running: RunningRequest | RunningEmb
         prompt_tokens_done=_sum([progress.num_evaluated for progress in prompts]),
         prompt_tokens_cached=_sum([progress.num_cached for progress in prompts]),
         output_tokens=[progress.num_output_tokens for progress in generation.progress],
+        context=fill_of(generation),
     )
 
 
@@ -273,6 +306,8 @@ def _status_of(
 
 
 def _phase(serving: RequestService, generation: Generation) -> str:
+    if generation.is_winding:
+        return "winding"
     if generation.progress:
         has_output = any(progress.num_output_tokens for progress in generation.progress)
         return "decode" if has_output else "prefill"

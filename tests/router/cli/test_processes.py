@@ -99,3 +99,16 @@ def test_ps_says_how_far_the_checksums_are(mlxr: Mlxr, stub: StubGateway) -> Non
     progress = HashProgress(num_artifacts_left=2, done_bytes=1_500_000_000, total_bytes=4_000_000_000, path="/m")
     stub.status["checksums"] = msgspec.to_builtins(progress)
     assert "Computing checksums in the background: 1.5 GB of 4.0 GB, 2 models left." in mlxr("ps").out
+
+
+def test_ps_says_how_full_the_contexts_of_running_requests_are(mlxr: Mlxr, stub: StubGateway) -> None:
+    fill = {"request": "chatcmpl-1", "model": "m", "used": 3012, "limit": 4096}
+    wound = fill | {"id": "ctx_1", "num_messages": 24, "narrative_tokens": 310}
+    left_out = fill | {"id": "ctx_2", "num_messages": 1, "narrative_tokens": 0, "left_out": True}
+    stub.status["contexts"] = [fill, wound, left_out, wound | {"left_out": True}]
+    out = mlxr("ps").out
+    filled = "chatcmpl-1 fills 3,012 of 4,096 tokens of m"
+    assert f"{filled}.\n" in out
+    assert f"{filled}; 24 older messages told in 310 tokens (ctx_1).\n" in out
+    assert f"{filled}; 1 older message left out (ctx_2).\n" in out
+    assert f"{filled}; 24 older messages told in 310 tokens, and some left out (ctx_1).\n" in out

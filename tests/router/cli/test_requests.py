@@ -11,7 +11,7 @@ def listed(**fields: Any) -> dict[str, Any]:
     scheduling = {"state": "queued", "priority": "interactive", "session": None, "started_at": 1.0, "age_s": 2.51}
     sender = {"protocol": "openai", "client": "127.0.0.1:5", "is_client_gone": False}
     counts: dict[str, Any] = dict.fromkeys(("prompt_tokens", "prompt_tokens_done", "prompt_tokens_cached"))
-    counts["output_tokens"] = []
+    counts |= {"output_tokens": [], "context": None}
     return {"id": "chatcmpl-1", "model": "m", "engine": None} | scheduling | sender | counts | fields
 
 
@@ -25,15 +25,17 @@ def test_requests_are_listed_with_or_without_the_verb(mlxr: Mlxr, stub: StubGate
     stub.answers[PATH] = (200, '{"requests": []}')
     assert mlxr("requests").out == "No request runs or waits.\n"
     counts = {"prompt_tokens": 20, "prompt_tokens_done": 20, "prompt_tokens_cached": 4, "output_tokens": [3, 5]}
-    running = listed(engine="mlx", state="decode", session="a\x1b", **counts)
+    fill = {"used": 28, "limit": 64, "id": "ctx_1", "num_messages": 3, "narrative_tokens": 9, "left_out": False}
+    running = listed(engine="mlx", state="decode", session="a\x1b", context=fill, **counts)
     document = {"requests": [listed(), running]}
     stub.answers[PATH] = (200, json.dumps(document))
     out = mlxr("requests").out
     assert mlxr("requests", "list").out == out
     _, waiting, decoding = out.splitlines()
-    assert waiting.split() == ["chatcmpl-1", "m", "-", "queued", "interactive", "-", "2.5", "s", *"---", "127.0.0.1:5"]
+    assert waiting.split() == ["chatcmpl-1", "m", "-", "queued", "interactive", "-", "2.5", "s", *"----", "127.0.0.1:5"]
     assert "20/20" in decoding
     assert "3+5" in decoding
+    assert "28/64 ctx_1" in decoding
     assert "a\\x1b" in decoding
     assert json.loads(mlxr("requests", "--json").out) == document
     assert json.loads(mlxr("requests", "list", "--json").out) == document

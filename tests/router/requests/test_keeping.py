@@ -180,6 +180,7 @@ async def test_a_reader_that_is_cancelled_finds_the_work_where_it_was(fleet: Fak
             keeper.is_open.clear()
         reader = asyncio.create_task(generation.next())
         await fleet.until(partial(keeper.has_calls, num_calls), "the keeper works")
+        assert generation.is_winding
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
@@ -187,6 +188,7 @@ async def test_a_reader_that_is_cancelled_finds_the_work_where_it_was(fleet: Fak
     keeper.is_open.set()
     events = await collected(generation)
     assert text_of(events)
+    assert not generation.is_winding
     assert keeper.calls == ["before", "too_long 100 of 64"]
 
 

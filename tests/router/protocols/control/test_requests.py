@@ -11,7 +11,7 @@ from tests.support.fake_openai import FakeFront, sse_objects, with_front
 LIST = "/v1/mlxr/requests"
 KEYS = {
     *("id", "protocol", "model", "engine", "state", "priority", "session", "client", "is_client_gone"),
-    *("started_at", "age_s", "prompt_tokens", "prompt_tokens_done", "prompt_tokens_cached", "output_tokens"),
+    *("started_at", "age_s", "prompt_tokens", "prompt_tokens_done", "prompt_tokens_cached", "output_tokens", "context"),
 }
 
 
