@@ -10,6 +10,13 @@ import msgspec
 ImageUse = Literal["new", "again"]
 """Of a request's picture: whether the contestant was shown it before in the round."""
 
+TalkWay = Literal["wind", "truncated", "full"]
+"""What a contestant is shown of a long talk: its older turns told again by the server, without its oldest turns, or all
+of it."""
+
+Recall = Literal["right", "outdated", "missing"]
+"""What an answer says of a fact: its value, only one that it had before, or neither."""
+
 
 class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     """One measured request, or one that failed.
@@ -36,6 +43,10 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         num_drafted: Tokens that the server drafted; None = it did not say, or drafted none.
         num_accepted: Those of them that were right.
         num_drafted_by_model: Those of them that a draft model drafted.
+        talk: What of a long talk it was asked with; None = it belongs to none.
+        turn: Of the talk, from 0; None = it asks for a fact.
+        recall: What it says of the fact; None = it was not asked for one.
+        context_id: By which the server knows what it told again of the talk; None = it told nothing, or did not say.
         answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
     """
 
@@ -64,6 +75,10 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     num_drafted_by_model: int | None = None
     answer_digest: str | None = None
     least_threads: int | None = None
+    talk: TalkWay | None = None
+    turn: int | None = None
+    recall: Recall | None = None
+    context_id: str | None = None
 
 
 class BenchLoad(msgspec.Struct, frozen=True, kw_only=True):

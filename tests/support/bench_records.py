@@ -4,6 +4,8 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from registry.bench_record import (
     BenchContestant,
     BenchLoad,
@@ -14,6 +16,8 @@ from registry.bench_record import (
     BenchSample,
     BenchScenario,
     ImageUse,
+    Recall,
+    TalkWay,
 )
 
 MACHINE = BenchMachine(
@@ -23,6 +27,7 @@ SHORT_CHAT = BenchScenario(name="short-chat", what="A short question", max_token
 LONG_PROMPT = BenchScenario(name="long-prompt-2k", what="A long text, a short answer", max_tokens=21)
 PARALLEL = BenchScenario(name="parallel-4", what="Four chats at once", num_parallel=4, max_tokens=21)
 LOOK = BenchScenario(name="look", what="Two questions on a picture", max_tokens=21)
+TALK = BenchScenario(name="long-talk-40", what="A talk of 40 turns", max_tokens=24)
 IMAGE_USES: Final[tuple[ImageUse, ...]] = ("new", "again")
 
 LLAMACPP = BenchContestant(
@@ -191,3 +196,34 @@ def _samples(ratio: float, noise: float, rng: random.Random) -> list[BenchSample
         for contestant, speed in ((0, 1.0), (1, ratio))
         for stream in range(scenario.num_parallel)
     ]
+
+
+def make_talk_run() -> BenchRecord:
+    """Three rounds of a talk of four turns and two questions: wound half is recalled, whole all, cut nothing."""
+    recalls: dict[TalkWay, tuple[Recall, Recall]] = {
+        "wind": ("right", "outdated"),
+        "truncated": ("missing", "outdated"),
+        "full": ("right", "right"),
+    }
+    samples = [
+        _talk_sample(contestant, number, way, at, recalls[way])
+        for contestant in range(2)
+        for number in range(3)
+        for way in recalls
+        for at in range(6)
+    ]
+    return make_record(samples, scenarios=(TALK,))
+
+
+def _talk_sample(contestant: int, number: int, way: TalkWay, at: int, recalls: tuple[Recall, Recall]) -> BenchSample:
+    is_turn = at < 4
+    sample = make_sample(contestant, number, scenario=TALK.name, num_prompt_tokens=10 * (at + 1))
+    return msgspec.structs.replace(
+        sample,
+        token_times_ms=(),
+        talk=way,
+        turn=at if is_turn else None,
+        recall=None if is_turn else recalls[at - 4],
+        total_ms=100.0 * (at + 1),
+        context_id=f"ctx_{at // 2}" if way == "wind" and at > 1 else None,
+    )

@@ -4,11 +4,12 @@ A figure that was not measured is None, never 0. Not here: medians over rounds a
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import median
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
-from registry.bench_record import BenchRecord, BenchSample
+from registry.bench_record import BenchRecord, BenchSample, TalkWay
 from router.bench.figures.statistics import percentile
 
 Clock = Literal["server", "client"]
@@ -54,6 +55,25 @@ DRAFT_KINDS: Final = (
 )
 """Of a scenario in which tokens were drafted; no other one has them."""
 
+TALK_WAYS: Final[tuple[TalkWay, ...]] = get_args(TalkWay)
+WAY_WORDS: Final[dict[TalkWay, str]] = {"wind": "wound", "truncated": "oldest turns left out", "full": "whole"}
+
+TALK_KINDS: Final = (
+    *(
+        FigureKind(f"{way}_{name}", f"{title}, {WAY_WORDS[way]}", unit, is_higher_better=is_higher_better)
+        for way in TALK_WAYS
+        for name, title, unit, is_higher_better in (
+            ("recall_percent", "facts recalled", "%", None),
+            ("outdated_percent", "facts in an old form", "%", None),
+            ("turn_tokens", "prompt of a turn", "tok", None),
+            ("turn_p50_ms", "a turn", "ms", False),
+            ("turn_p95_ms", "a turn, p95", "ms", None),
+        )
+    ),
+    FigureKind("num_winds", "winds of a talk", "winds", is_higher_better=None),
+)
+"""Of a scenario that is a long talk, by what of it was shown, in the place of `KINDS`; no other one has them."""
+
 SIDE_KINDS: Final = (
     FigureKind("load_s", "cold load", "s", is_higher_better=False),
     FigureKind("swap_s", "swap from the other engine", "s", is_higher_better=False),
@@ -64,7 +84,7 @@ SIDE_KINDS: Final = (
 )
 """Of a contestant, measured beside the scenarios."""
 
-KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *DRAFT_KINDS, *SIDE_KINDS)}
+KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *DRAFT_KINDS, *TALK_KINDS, *SIDE_KINDS)}
 
 
 def answers_of(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
@@ -185,7 +205,37 @@ DRAFT_FIGURES: Final[dict[str, RoundFigure]] = {
 }
 """Those of a round of a scenario with drafts."""
 
-ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES
+
+def turn_tokens(way: TalkWay, samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the median length of a turn's prompt, as the server counted it."""
+    return _median([sample.num_prompt_tokens for sample in turns_of(samples, way)])
+
+
+def turn_ms(way: TalkWay, samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the median time of a turn, from sending to the end."""
+    return _median([sample.total_ms for sample in turns_of(samples, way)])
+
+
+def num_winds(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give how often the server told a talk again. Only servers can tell."""
+    turns = turns_of(samples, "wind")
+    ids = [sample.context_id for sample in turns if sample.context_id is not None]
+    return float(len(set(ids))) if turns else None
+
+
+def turns_of(samples: Iterable[BenchSample], way: TalkWay) -> list[BenchSample]:
+    """List a talk's turns, without the questions behind it."""
+    return [sample for sample in samples if sample.talk == way and sample.turn is not None]
+
+
+TALK_FIGURES: Final[dict[str, RoundFigure]] = {
+    **{f"{way}_turn_tokens": partial(turn_tokens, way) for way in TALK_WAYS},
+    **{f"{way}_turn_p50_ms": partial(turn_ms, way) for way in TALK_WAYS},
+    "num_winds": num_winds,
+}
+"""Those of a round of a long talk; shares of facts and `turn_p95_ms` are of all rounds together."""
+
+ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES | TALK_FIGURES
 
 
 def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
@@ -197,7 +247,8 @@ def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
     samples = list(samples)
     has_images = any(sample.image is not None for sample in samples)
     has_drafts = any(sample.num_drafted for sample in samples)
-    return ROUND_FIGURES | (IMAGE_FIGURES if has_images else {}) | (DRAFT_FIGURES if has_drafts else {})
+    figures = ROUND_FIGURES | (IMAGE_FIGURES if has_images else {}) | (DRAFT_FIGURES if has_drafts else {})
+    return figures | (TALK_FIGURES if any(sample.talk is not None for sample in samples) else {})
 
 
 def equal_answers(first: Sequence[BenchSample], other: Sequence[BenchSample]) -> list[bool]:

@@ -85,6 +85,22 @@ def median_interval(values: Sequence[float], *, seed: int, level: float = 0.95) 
     return _interval(median(logs), medians, factor, level)
 
 
+def share_interval(num: int, of: int, *, level: float = 0.95) -> Interval | None:
+    """Give a share, and Wilson's interval for it.
+
+    Returns:
+        0 to 1; None where there is nothing that it is a share of.
+
+    Source: E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    if not of:
+        return None
+    share, z = num / of, NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return Interval(max(0.0, min(share, middle - half)), share, min(1.0, max(share, middle + half)))
+
+
 def ratio_interval(
     a: Sequence[float], b: Sequence[float], *, seed: int, level: float = 0.95, is_paired: bool = True
 ) -> Interval | None:

@@ -14,13 +14,23 @@ from registry.bench_record import BenchLoad, BenchRecord, BenchSample, BenchScen
 from router.bench.figures.figures import (
     ALL_ROUND_FIGURES,
     KINDS_BY_NAME,
+    TALK_WAYS,
     Clock,
     answers_of,
     clock_of,
     equal_answers,
     round_figures_of,
+    turns_of,
 )
-from router.bench.figures.statistics import Interval, Verdict, median_interval, percentile, ratio_interval, verdict
+from router.bench.figures.statistics import (
+    Interval,
+    Verdict,
+    median_interval,
+    percentile,
+    ratio_interval,
+    share_interval,
+    verdict,
+)
 
 WINNING_FIGURE: Final = "effective_tokens_per_s"
 """What decides who is faster at a scenario: how soon the whole answer is there."""
@@ -167,7 +177,9 @@ def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
                 contestant=number,
                 num_answers=len(answers[number]),
                 num_failed=requested.count(number) - len(answers[number]),
-                figures=_figures(answers[number], number, rounds, record.seed) | _equality(answers, number),
+                figures=_figures(answers[number], number, rounds, record.seed)
+                | _equality(answers, number)
+                | _talks(answers, number),
             )
             for number in numbers
         ),
@@ -181,7 +193,8 @@ def _figures(
     figures = {}
     for name in rounds:
         own = rounds[name][contestant]
-        ratio = None if contestant == 0 else _paired_ratio(rounds[name][0], own, seed)
+        is_compared = contestant > 0 and KINDS_BY_NAME[name].is_higher_better is not None
+        ratio = _paired_ratio(rounds[name][0], own, seed) if is_compared else None
         figures[name] = _figure(name, list(own.values()), ratio, seed)
     waits = [answer.ttft_ms for answer in answers if answer.ttft_ms is not None and answer.image != "again"]
     return figures | {"ttft_p95_ms": Figure(num=len(waits), value=percentile(waits, 0.95))}
@@ -193,6 +206,29 @@ def _equality(answers: Sequence[Sequence[BenchSample]], contestant: int) -> dict
         return {}
     equal = equal_answers(answers[0], answers[contestant]) if contestant else []
     return {"equal_answers_percent": Figure(num=len(equal), value=100 * sum(equal) / len(equal)) if equal else Figure()}
+
+
+def _talks(answers: Sequence[Sequence[BenchSample]], contestant: int) -> dict[str, Figure]:
+    """Say of each way in which talks were held what was recalled at their ends, and how long slow turns took."""
+    if all(sample.talk is None for own in answers for sample in own):
+        return {}
+    figures: dict[str, Figure] = {}
+    for way in TALK_WAYS:
+        own = [answer for answer in answers[contestant] if answer.talk == way]
+        recalls = [answer.recall for answer in own if answer.recall is not None]
+        waits = [turn.total_ms for turn in turns_of(own, way) if turn.total_ms is not None]
+        figures[f"{way}_recall_percent"] = _share(recalls.count("right"), len(recalls))
+        figures[f"{way}_outdated_percent"] = _share(recalls.count("outdated"), len(recalls))
+        figures[f"{way}_turn_p95_ms"] = Figure(num=len(waits), value=percentile(waits, 0.95))
+    return figures
+
+
+def _share(num: int, of: int) -> Figure:
+    share = share_interval(num, of)
+    if share is None:
+        return Figure()
+    interval = Interval(100 * share.low, 100 * share.mid, 100 * share.high)
+    return Figure(num=of, value=interval.mid, interval=interval)
 
 
 def _figure(name: str, values: Sequence[float], ratio: Interval | None, seed: int) -> Figure:

@@ -15,6 +15,7 @@ from router.bench.plan.contestants import Contestant
 from router.bench.plan.look import LOOK, look_messages, why_not_seen
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
+from router.bench.plan.talks import LONG_TALK, TALK_ANSWER_TOKENS, TALK_LENGTHS
 from router.bench.plan.texts import generator, item, label, prose, subject
 from router.errors import BenchError
 
@@ -51,6 +52,7 @@ class Scenario(msgspec.Struct, frozen=True):
         schema: What the answers must match; None = free text.
         prompts: The user's own, in the place of texts made here.
         has_image: Whether its prompts have a picture, new in the first and again in the second.
+        num_talk_turns: Of a long talk with planted facts (`talks.py`); None = it is none.
         is_filled: Whether the server is asked to go on after the model's end token, so that all answers are as long.
     """
 
@@ -64,11 +66,12 @@ class Scenario(msgspec.Struct, frozen=True):
     prompts: tuple[UserPrompt, ...] = ()
     is_filled: bool = True
     has_image: bool = False
+    num_talk_turns: int | None = None
 
     @property
     def has_cached_prompts(self) -> bool:
         """Whether prompts are meant to be found in a cache."""
-        return self.num_turns > 1
+        return self.num_turns > 1 or self.num_talk_turns is not None
 
     def described(self, skipped: str | None = None) -> BenchScenario:
         """Return what a record keeps of it."""
@@ -101,6 +104,20 @@ def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
     )
 
 
+def talk_scenarios() -> tuple[Scenario, ...]:
+    """Return the long talks; they take long, and run only where they are named."""
+    return tuple(
+        Scenario(
+            f"{LONG_TALK}-{number}",
+            f"a talk of {number} turns with facts that are asked for at its end",
+            TALK_ANSWER_TOKENS,
+            is_filled=False,
+            num_talk_turns=number,
+        )
+        for number in TALK_LENGTHS
+    )
+
+
 def prompts_scenario(prompts: Sequence[UserPrompt], max_tokens: int) -> Scenario:
     """Return the scenario that asks what the user has in a file, all of it in every round."""
     number = len(prompts)
@@ -114,11 +131,13 @@ def chosen_scenarios(options: BenchOptions) -> tuple[Scenario, ...]:
     Raises:
         BenchError: There is no such scenario.
     """
-    names, standard = options.scenarios, standard_scenarios(options.num_parallel)
+    standard, talks = standard_scenarios(options.num_parallel), talk_scenarios()
     own = (prompts_scenario(options.prompts, options.max_tokens),) if options.prompts else ()
-    if not names:
+    if not options.scenarios:
         return own or standard
-    known = {scenario.name: scenario for scenario in (*standard, *own)}
+    known = {scenario.name: scenario for scenario in (*standard, *talks, *own)}
+    all_talks = [talk.name for talk in talks]
+    names = [name for given in options.scenarios for name in (all_talks if given == LONG_TALK else [given])]
     for name in names:
         if name not in known:
             raise BenchError(f"There is no scenario {name[:40]!r}; there are: {', '.join(known)}.")

@@ -6,16 +6,22 @@ by its value alone. Not here: who is asked, and with what of the talk (`run/talk
 
 import random
 import re
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
+from registry.bench_record import Recall, TalkWay
 from router.bench.plan.texts import generator, item, prose, subject
 
-Recall = Literal["right", "outdated", "missing"]
-"""What an answer says of a fact: its value, only one that it had before, or neither."""
-
+LONG_TALK: Final = "long-talk"
+TALK_LENGTHS: Final = (40, 120, 400)
+"""Turns of the talks that there are scenarios for."""
+TALK_ANSWER_TOKENS: Final = 24
+MESSAGE_TOKENS: Final = 8
+"""What a chat template adds to a message, about."""
 TALK_SYSTEM: Final = "You are a helpful assistant. You answer in one short sentence."
+Message = dict[str, Any]
 _CHANGED_EVERY: Final = 3
 """Of the facts one is changed later."""
 _LEAST_FACTS: Final = 5
@@ -98,6 +104,38 @@ def talk_of(*, seed: int, round_number: int, num_turns: int, filler_chars: int =
             said.setdefault(place, []).append(fact.told(index))
     turns = tuple(" ".join([_filler(draw, filler_chars), *said.get(number, [])]) for number in range(num_turns))
     return Talk(turns=turns, facts=facts)
+
+
+def ways_of(
+    talk: Talk, *, is_foreign: bool, context_length: int | None, chars_of: Callable[[int], int]
+) -> tuple[TalkWay, ...]:
+    """Return in which ways a talk can be held with a contestant: winding is ours, and the whole talk has to fit.
+
+    Args:
+        context_length: None = not known.
+        chars_of: How many characters of prose have so many tokens.
+    """
+    ways: tuple[TalkWay, ...] = ("truncated",) if is_foreign else ("wind", "truncated")
+    text_tokens = 1000 * talk.num_chars / chars_of(1000)
+    num_tokens = text_tokens + (len(talk.turns) + 2) * (2 * MESSAGE_TOKENS + TALK_ANSWER_TOKENS)
+    return (*ways, "full") if context_length is not None and num_tokens <= context_length else ways
+
+
+def without_oldest(messages: Sequence[Message], num_tokens: int, chars_per_token: float) -> list[Message]:
+    """Return a conversation as clients cut it: the first message, and as many of the newest turns as fit.
+
+    Args:
+        messages: The system's, then by turns the user's and the assistant's, at the end the user's.
+        num_tokens: That all of it may have.
+    """
+    first, *turns = messages
+    sizes = [len(message["content"]) / chars_per_token + MESSAGE_TOKENS for message in turns]
+    left = num_tokens - len(first["content"]) / chars_per_token - MESSAGE_TOKENS - sizes[-1]
+    begin = len(turns) - 1
+    while begin >= 2 and sizes[begin - 1] + sizes[begin - 2] <= left:  # noqa: PLR2004 - a turn and its answer
+        left -= sizes[begin - 1] + sizes[begin - 2]
+        begin -= 2
+    return [first, *turns[begin:]]
 
 
 def _filler(draw: random.Random, num_chars: int) -> str:

@@ -74,7 +74,7 @@ def size(num_bytes: float) -> str:
 
 def spread(figure: Figure) -> str:
     """Write how sure a figure is, e.g. `±4%`: its interval's farther end, `±>999%` at most; nothing without one."""
-    if figure.interval is None:
+    if figure.interval is None or not figure.interval.mid:
         return ""
     middle = figure.interval.mid
     far = max(figure.interval.high - middle, middle - figure.interval.low) / middle

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from registry.bench_record import BenchRecord
+from registry.bench_record import BenchRecord, TalkWay
 from router.bench.figures.diff import BenchDiff, DiffRow
-from router.bench.figures.figures import KINDS_BY_NAME
+from router.bench.figures.figures import KINDS_BY_NAME, TALK_WAYS
 from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, digits, plain, spread
 from router.bench.report.words import (
@@ -19,6 +19,7 @@ from router.bench.report.words import (
     contestant_facts,
     has_pictures,
     headline,
+    is_talk,
     label,
     letter,
     machine_words,
@@ -59,6 +60,14 @@ _TITLES: Final = {
     "encode_ms": "picture",
     "rows_per_s": "rows/s",
     "ttft_again_ms": "first, again",
+}
+_WAYS: Final[dict[TalkWay, str]] = {"wind": "wound", "truncated": "cut", "full": "whole"}
+_OF_TALKS: Final = {
+    "recall_percent": "recalled",
+    "outdated_percent": "in an old form",
+    "turn_tokens": "prompt",
+    "turn_p50_ms": "a turn",
+    "turn_p95_ms": "a turn, p95",
 }
 
 
@@ -105,7 +114,8 @@ def _print_notices(record: BenchRecord, console: Console) -> None:
 def _print_scenario(record: BenchRecord, scenario: ScenarioSummary, console: Console) -> None:
     console.print()
     console.print(Text.assemble((plain(scenario.name), "bold"), f"  {plain(scenario.what)}"))
-    console.print(_figures_table(record, scenario, is_wide=console.width >= WIDE))
+    table = _talks_table if is_talk(scenario) else _figures_table
+    console.print(table(record, scenario, is_wide=console.width >= WIDE))
     for sentence in scenario_sentences(record, scenario):
         console.print(Text(f"→ {sentence}"))
 
@@ -135,6 +145,21 @@ def _figures_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: b
             *(_cell(one, name) for name in names),
             Text(bar(share, BAR_WIDTH * (1 + is_wide)), style=_colour(one.contestant)),
         )
+    return table
+
+
+def _talks_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: bool) -> Table:
+    """Show a row for each way in which a contestant held the talks."""
+    table = _table()
+    table.add_column("", no_wrap=True, max_width=26 if is_wide else 13, overflow="ellipsis")
+    for title in ("the talk", *_OF_TALKS.values()):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in scenario.contestants:
+        for way in TALK_WAYS:
+            cells = [_cell(one, f"{way}_{name}") for name in _OF_TALKS]
+            if any(one.figures[f"{way}_{name}"].num for name in _OF_TALKS):
+                name = Text(_lettered(record, one.contestant), style=_colour(one.contestant))
+                table.add_row(name, _WAYS[way], *cells)
     return table
 
 

@@ -8,7 +8,17 @@ from pathlib import PurePath
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchNotice, BenchQuality, BenchRecord
-from router.bench.figures.figures import DRAFT_KINDS, IMAGE_KINDS, KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import (
+    DRAFT_KINDS,
+    IMAGE_KINDS,
+    KINDS,
+    KINDS_BY_NAME,
+    SIDE_KINDS,
+    TALK_KINDS,
+    TALK_WAYS,
+    WAY_WORDS,
+    FigureKind,
+)
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 from router.bench.report.amounts import amount, between, digits, duration, moment, plain, size
@@ -54,9 +64,21 @@ def has_pictures(scenario: ScenarioSummary) -> bool:
     return any(kind.name in one.figures for one in scenario.contestants for kind in IMAGE_KINDS)
 
 
+def is_talk(scenario: ScenarioSummary) -> bool:
+    """Tell whether it is a long talk."""
+    return any(TALK_KINDS[0].name in one.figures for one in scenario.contestants)
+
+
 def scenario_kinds(scenario: ScenarioSummary) -> list[FigureKind]:
-    """List what is shown of a scenario: of one with pictures, and of drafts, what was measured of any contestant."""
-    usual, others = ((), (*KINDS, *IMAGE_KINDS)) if has_pictures(scenario) else (KINDS, ())
+    """List what is shown of a scenario: of pictures, drafts and talks, what was measured of any contestant."""
+    usual: tuple[FigureKind, ...] = ()
+    others: tuple[FigureKind, ...] = ()
+    if is_talk(scenario):
+        others = TALK_KINDS
+    elif has_pictures(scenario):
+        others = (*KINDS, *IMAGE_KINDS)
+    else:
+        usual = KINDS
     figures = [one.figures for one in scenario.contestants]
     measured = (
         kind
@@ -115,6 +137,8 @@ def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[
     others = scenario.contestants[1:]
     sentences = [_versus_first(record, scenario, other) for other in others]
     sentences += [_equal_words(record, other) for other in others if _num_compared(other)]
+    if is_talk(scenario):
+        sentences += [_talk_words(record, one) for one in scenario.contestants if one.num_answers]
     sentences += [
         f"{label(record, one.contestant)}: {one.num_failed} of {one.num_failed + one.num_answers} requests failed."
         for one in scenario.contestants
@@ -133,6 +157,17 @@ def _equal_words(record: BenchRecord, other: ContestantFigures) -> str:
     num_equal = round(figure.num * (figure.value or 0.0) / 100)
     who, first = label(record, other.contestant), label(record, 0)
     return f"{num_equal} of {figure.num} greedy answers of {who} are those of {first}."
+
+
+def _talk_words(record: BenchRecord, one: ContestantFigures) -> str:
+    parts = []
+    for way in TALK_WAYS:
+        recalled, turn = one.figures[f"{way}_recall_percent"], one.figures[f"{way}_turn_p50_ms"]
+        if recalled.num:
+            took = amount(KINDS_BY_NAME[f"{way}_turn_p50_ms"], turn.value)
+            parts.append(f"{WAY_WORDS[way]} {recalled.value:.0f} % of {recalled.num} ({took} a turn)")
+    told = ", ".join(parts) or "none, the talks did not come to their ends"
+    return f"{label(record, one.contestant)}: facts recalled of the talk: {told}."
 
 
 def _versus_first(record: BenchRecord, scenario: ScenarioSummary, other: ContestantFigures) -> str:

@@ -119,6 +119,7 @@ async def run_block(
         _note_failure(run, measurer, scenarios, rounds[0], error)
         return error
     pids = await _note_facts(run, measurer)
+    measurer.context_length = run.described[measurer.index].context_length
     await _leave_out_unseen(run, measurer, scenarios)
     if run.chars_per_token is None:
         await _measure_token_length(run, measurer)
@@ -149,11 +150,19 @@ async def _run_rounds(
                 continue
             run.tell(f"{measurer.contestant.label}: {scenario.name}, round {number + 1}")
             started_at = time.monotonic()
-            samples = await measurer.round_of(scenario, number, run.chars_of)
+            samples = await _round_of(run, measurer, scenario, number)
             run.measurements.add_round(measurer.index, scenario.name, number, samples, time.monotonic() - started_at)
             _note_threads(run, measurer.index, samples)
             for sample in samples:
-                run.on_event(_sampled(measurer, sample))
+                if sample.talk is None or sample.recall is not None or sample.error is not None:
+                    run.on_event(_sampled(measurer, sample))
+
+
+async def _round_of(run: RunState, measurer: Measurer, scenario: Scenario, number: int) -> tuple[BenchSample, ...]:
+    if scenario.num_talk_turns is None:
+        return await measurer.round_of(scenario, number, run.chars_of)
+    where = f"{measurer.contestant.label}: {scenario.name}, round {number + 1}"
+    return await measurer.talks_of(scenario, number, run.chars_of, lambda what: run.tell(f"{where}: {what}"))
 
 
 def _note_threads(run: RunState, index: int, samples: Sequence[BenchSample]) -> None:

@@ -21,6 +21,7 @@ SILENCE_S: Final = 600.0
 """Longest silence of a server; ours sends a comment each few seconds."""
 
 NUM_CONNECTIONS: Final = 64
+EMPTY_ANSWER: Final = "the answer is empty"
 _MAX_ERROR_CHARS: Final = 300
 _DIGEST_CHARS: Final = 16
 _CHAT_PATH: Final = "/v1/chat/completions"
@@ -207,7 +208,7 @@ class _Reading:
         if error is None and not self._has_ended:
             error = "the stream ended before the answer did"
         if error is None and not self._times_ms:
-            error = "the answer is empty"
+            error = EMPTY_ANSWER
         usage, timings = self._usage, self._timings or {}
         details = usage.get("prompt_tokens_details") or {}
         return Answer(

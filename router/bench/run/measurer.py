@@ -4,19 +4,24 @@ Not here: whose turn it is (`runner`), and what a request looks like on the wire
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
 import msgspec
 
-from registry.bench_record import BenchSample, ImageUse
+from registry.bench_record import BenchSample, ImageUse, TalkWay
 from router.bench.plan.contestants import Contestant
 from router.bench.plan.scenarios import Scenario, ScenarioRequest, next_turn, requests_of
+from router.bench.plan.talks import talk_of, ways_of
+from router.bench.plan.texts import generator, label
 from router.bench.run.client import Answer, stream_answer
+from router.bench.run.talking import TalkAnswer, Talking
 
 _WARM_UP: Final = "Say hello to the harbour master in one sentence."
 _WARM_UP_TOKENS: Final = 8
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _RELOADED: Final = "the model had to be loaded again for it: its worker died, or another request swapped it out"
 
 
@@ -25,6 +30,9 @@ class Measurer:
 
     Args:
         started_at: When the run began, monotonic.
+
+    Attributes:
+        context_length: It is loaded with, where that is known.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class Measurer:
         self._seed = seed
         self._started_at = started_at
         self.holds_threads = False
+        self.context_length: int | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,6 +81,60 @@ class Measurer:
         else:
             answers = list(await asyncio.gather(*(self._send(request) for request in requests)))
         return tuple(self._sample(scenario, round_number, answer) for answer in answers)
+
+    async def talks_of(
+        self,
+        scenario: Scenario,
+        round_number: int,
+        chars_of: Callable[[int], int],
+        tell: Callable[[str], None],
+    ) -> tuple[BenchSample, ...]:
+        """Measure one round of a long talk: the same one in each way that there is.
+
+        Args:
+            round_number: From 0.
+            chars_of: How many characters of prose have so many tokens.
+            tell: Is told how far it is.
+        """
+        assert scenario.num_talk_turns is not None
+        talk = talk_of(seed=self._seed, round_number=round_number, num_turns=scenario.num_talk_turns)
+        ways = ways_of(
+            talk, is_foreign=self.contestant.is_foreign, context_length=self.context_length, chars_of=chars_of
+        )
+        samples: list[BenchSample] = []
+        for way in ways:
+            talking = Talking(
+                self._send,
+                talk,
+                way,
+                word=label(generator(self._seed, scenario.name, round_number, self.index, way)),
+                max_tokens=scenario.max_tokens,
+                context_length=self.context_length,
+                chars_per_token=chars_of(1000) / 1000,
+                tell=tell,
+            )
+            answers = await talking.hold()
+            samples += [self._talk_sample(scenario, round_number, way, answer) for answer in answers]
+            await self._forget({sample.context_id for sample in samples if sample.talk == way})
+        return tuple(samples)
+
+    async def _forget(self, context_ids: set[str | None]) -> None:
+        """Have the server let go of what it told again of talks, so that the next run finds none of it."""
+        for context_id in context_ids - {None}:
+            with contextlib.suppress(httpx.HTTPError):
+                await self.http.delete(f"/v1/mlxr/contexts/{context_id}")
+
+    def _talk_sample(self, scenario: Scenario, round_number: int, way: TalkWay, told: TalkAnswer) -> BenchSample:
+        sample = self._sample(scenario, round_number, told.answer)
+        context = (told.answer.timings or {}).get("context") or {}
+        return msgspec.structs.replace(
+            sample,
+            token_times_ms=(),
+            talk=way,
+            turn=told.turn,
+            recall=told.recall,
+            context_id=None if sample.error is not None else context.get("id"),
+        )
 
     def failed(self, scenario: Scenario, round_number: int, error: str, now: float) -> BenchSample:
         """Return the sample of a request that could not be sent.
@@ -114,8 +177,9 @@ class Measurer:
             scenario, seed=self._seed, round_number=round_number, contestant=self.index, chars_per_token=chars_of
         )
 
-    async def _send(self, request: ScenarioRequest) -> Answer:
-        return await stream_answer(self.http, request, model=self.contestant.model, headers=self.headers)
+    async def _send(self, request: ScenarioRequest, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
+        headers = {**self.headers, **headers}
+        return await stream_answer(self.http, request, model=self.contestant.model, headers=headers)
 
     def _sample(
         self, scenario: Scenario, round_number: int, answer: Answer, image: ImageUse | None = None
@@ -139,7 +203,7 @@ class Measurer:
             num_prompt_tokens=answer.num_prompt_tokens,
             num_cached_tokens=answer.num_cached_tokens,
             num_output_tokens=answer.num_output_tokens,
-            ttft_ms=answer.piece_times_ms[0],
+            ttft_ms=answer.piece_times_ms[0] if answer.piece_times_ms else answer.total_ms,
             total_ms=answer.total_ms,
             token_times_ms=answer.piece_times_ms,
             prefill_ms=timings.get("prompt_ms"),

@@ -2,12 +2,22 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.bench_record import BenchLoad, BenchNotice, BenchRecord, BenchSample
-from router.bench.figures.figures import KINDS, ROUND_FIGURES, SIDE_KINDS
+from router.bench.figures.figures import KINDS, ROUND_FIGURES, SIDE_KINDS, TALK_KINDS, TALK_WAYS
 from router.bench.figures.summary import Figure, summarize
-from tests.support.bench_records import LLAMACPP, MLX, PARALLEL, make_look_run, make_record, make_run, make_sample
+from tests.support.bench_records import (
+    LLAMACPP,
+    MLX,
+    PARALLEL,
+    make_look_run,
+    make_record,
+    make_run,
+    make_sample,
+    make_talk_run,
+)
 
 
 def figures(record: BenchRecord, contestant: int = 0) -> dict[str, Figure]:
@@ -220,3 +230,25 @@ def test_drafts_have_a_figure_where_any_were_made() -> None:
     assert found["model_drafts_percent"].value == 25
     (scenario, *_) = summarize(make_run()).scenarios
     assert "accepted_drafts_percent" not in scenario.contestants[0].figures
+
+
+def test_a_long_talk_says_what_was_recalled_and_what_turns_took() -> None:
+    found = figures(make_talk_run())
+    assert [found[f"{way}_recall_percent"].value for way in TALK_WAYS] == [50, 0, 100]
+    assert [found[f"{way}_outdated_percent"].value for way in TALK_WAYS] == [50, 50, 0]
+    wound = found["wind_recall_percent"]
+    assert wound.num == 6
+    assert wound.interval is not None
+    assert [wound.interval.low, wound.interval.high] == pytest.approx([18.8, 81.2], abs=0.1)
+    assert found["wind_turn_p50_ms"].value == 250
+    assert found["wind_turn_tokens"].value == 25
+    assert found["wind_turn_p95_ms"].value == pytest.approx(400)
+    assert found["num_winds"].value == 1
+    assert {kind.name for kind in TALK_KINDS} <= found.keys()
+
+
+def test_of_a_talk_that_failed_nothing_was_measured() -> None:
+    run = make_talk_run()
+    failed = [msgspec.structs.replace(each, error="no") if each.contestant else each for each in run.samples]
+    found = figures(msgspec.structs.replace(run, samples=tuple(failed)), 1)
+    assert {found[kind.name] for kind in TALK_KINDS} == {Figure()}

@@ -33,6 +33,16 @@ def text_of(request: ScenarioRequest) -> str:
     return text
 
 
+def test_long_talks_run_where_they_are_named() -> None:
+    assert all(scenario.num_talk_turns is None for scenario in chosen_scenarios(options()))
+    names = ["long-talk-40", "long-talk-120", "long-talk-400"]
+    assert [scenario.name for scenario in chosen_scenarios(options("long-talk"))] == names
+    (one,) = chosen_scenarios(options("long-talk-120"))
+    assert (one.num_talk_turns, one.has_cached_prompts) == (120, True)
+    with pytest.raises(BenchError, match="long-talk-40"):
+        chosen_scenarios(options("long-talks"))
+
+
 @pytest.mark.parametrize("name", OF_TEXT)
 def test_requests_follow_from_seed_round_and_contestant(name: str) -> None:
     assert asked(name) == asked(name)

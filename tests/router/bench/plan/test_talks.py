@@ -1,6 +1,6 @@
 import pytest
 
-from router.bench.plan.talks import Fact, talk_of
+from router.bench.plan.talks import Fact, talk_of, ways_of, without_oldest
 
 
 @pytest.mark.parametrize("num_turns", [2, 40, 120, 400])
@@ -44,3 +44,23 @@ def test_a_talk_follows_from_its_seed_round_and_length() -> None:
 )
 def test_an_answer_has_a_fact_or_what_it_was_or_neither(answer: str, recall: str) -> None:
     assert Fact(key="gate code", values=("1234", "4821")).recall(answer) == recall
+
+
+def _messages(num_turns: int) -> list[dict[str, str]]:
+    turns = [{"role": "user" if at % 2 == 0 else "assistant", "content": f"{at}" * 10} for at in range(num_turns)]
+    return [{"role": "system", "content": "s" * 10}, *turns]
+
+
+@pytest.mark.parametrize(("num_tokens", "kept"), [(1000, 9), (0, 1), (36, 1), (71, 1), (72, 3), (107, 3), (108, 5)])
+def test_the_oldest_turns_are_left_out_with_their_answers(num_tokens: int, kept: int) -> None:
+    messages = _messages(9)
+    assert without_oldest(messages, num_tokens, 1.0) == [messages[0], *messages[-kept:]]
+
+
+def test_a_talk_is_held_whole_where_the_context_holds_it() -> None:
+    talk = talk_of(seed=0, round_number=0, num_turns=40)
+    ways = [
+        ways_of(talk, is_foreign=is_foreign, context_length=length, chars_of=lambda number: 4 * number)
+        for is_foreign, length in ((False, 8192), (False, 2048), (False, None), (True, 8192))
+    ]
+    assert ways == [("wind", "truncated", "full"), ("wind", "truncated"), ("wind", "truncated"), ("truncated", "full")]

@@ -10,9 +10,19 @@ from rich.console import Console
 from registry.bench_record import BenchNotice, BenchRecord
 from router.bench.figures.diff import diff_runs
 from router.bench.figures.summary import summed_up
+from router.bench.report.page import as_page
 from router.bench.report.tables import as_csv, as_markdown
 from router.bench.report.terminal import bar, print_diff, print_report
-from tests.support.bench_records import LLAMACPP, MACHINE, MLX, make_look_run, make_record, make_run, make_sample
+from tests.support.bench_records import (
+    LLAMACPP,
+    MACHINE,
+    MLX,
+    make_look_run,
+    make_record,
+    make_run,
+    make_sample,
+    make_talk_run,
+)
 
 HOSTILE = "x\x1b[31m[bold]|<script>`*"
 
@@ -154,3 +164,24 @@ def test_a_diff_has_pictures_too() -> None:
     assert (row.before, row.after, row.verdict) == (200, 100, "faster")
     assert (rows["mlx", "equal_answers_percent"].before, ("llamacpp", "equal_answers_percent") in rows) == (60, False)
     assert {row.figure for row in diff_runs(make_run(), make_run()).rows}.isdisjoint({"encode_ms", "rows_per_s"})
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_talk_has_a_row_for_each_way(width: int) -> None:
+    text = on_terminal(make_talk_run(), width)
+    assert max(map(len, text.splitlines())) <= width
+    rows = [line.split() for line in text.splitlines() if line.lstrip().startswith(("A ", "B "))]
+    assert [sum(word in row for row in rows) for word in ("wound", "cut", "whole")] == [2, 2, 2]
+    words = text.replace("\n", " ")
+    assert "llamacpp: facts recalled of the talk: wound 50 % of 6 (250 ms a turn)" in words
+    assert "oldest turns left out 0 % of 6" in words
+
+
+def test_a_long_talk_is_in_every_form() -> None:
+    run = make_talk_run()
+    rows = list(csv.DictReader(io.StringIO(as_csv(run))))
+    (row,) = [row for row in rows if row["figure"] == "full_recall_percent" and row["contestant"] == "mlx"]
+    assert (row["value"], row["num"]) == ("100.0", "6")
+    assert "facts recalled, oldest turns left out" in as_markdown(run)
+    assert summed_up(run).summary.scenarios[0].contestants[1].figures["num_winds"].value == 1
+    assert "facts recalled, wound" in as_page(run)
