@@ -74,7 +74,7 @@ def _row(entry: ContextEntry) -> tuple[object, ...]:
     return (
         entry.id,
         entry.model,
-        plural(entry.num_messages, "message"),
+        plural(entry.turns, "message"),
         f"{entry.tokens_before} to {entry.tokens_after}",
         entry.by,
         entry.session or entry.conversation,
@@ -83,14 +83,14 @@ def _row(entry: ContextEntry) -> tuple[object, ...]:
 
 
 def _print_shown(context: ContextShown) -> None:
-    told = f"{plural(context.num_messages, 'message')} in {context.narrative_tokens} tokens"
+    told = f"{plural(context.turns, 'message')} in {context.narrative_tokens} tokens"
     facts: list[tuple[str, object]] = [
         ("id", context.id),
         ("model", context.model),
         ("session", context.session),
         ("conversation", context.conversation),
         ("earlier", context.earlier),
-        ("told", told if context.narrative is not None else f"{plural(context.num_messages, 'message')} left out"),
+        ("told", told if context.narrative is not None else f"{plural(context.turns, 'message')} left out"),
         ("left out", "some messages, because nobody could tell them" if context.left_out else None),
         ("prompt", f"{context.tokens_before} tokens before, {context.tokens_after} after"),
         ("by", None if context.by is None else f"{context.by} in {context.ms / 1000:.1f} s"),

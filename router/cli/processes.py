@@ -93,7 +93,7 @@ def _fill_line(fill: RunningContext) -> str:
     share = f"{shown(fill.request)} fills {fill.used:,} of {fill.limit:,} tokens of {shown(fill.model)}"
     if fill.id is None:
         return f"{share}."
-    messages = plural(fill.num_messages or 0, "older message")
+    messages = plural(fill.turns or 0, "older message")
     if not fill.narrative_tokens:
         return f"{share}; {messages} left out ({shown(fill.id)})."
     rest = ", and some left out" if fill.left_out else ""

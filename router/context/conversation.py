@@ -89,6 +89,11 @@ class Conversation:
         engine = EngineSetting(choice.target.engine.kind.value)
         return replace(self.request.model_request, engine=engine, size=None, min_context=None)
 
+    def num_turns(self, told_end: int, task: int | None) -> int:
+        """Return how many messages of a told beginning are not shown any more; arguments as of `WindPlan`."""
+        messages = self.prompt.messages[:told_end]
+        return sum(at != task and not is_pinned(message) for at, message in enumerate(messages))
+
     def shown(self, wind: Wind | None) -> ChatPrompt:
         """Return what the model is shown of it."""
         if wind is None:
@@ -104,9 +109,8 @@ class Conversation:
         """
         if wind is None:
             return KeptRequest(request=self.request)
-        messages = self.prompt.messages[: wind.num_told]
         facts = WoundFacts(
-            turns=sum(at != wind.task and not is_pinned(message) for at, message in enumerate(messages)),
+            turns=wind.num_turns,
             tokens_before=wind.tokens_before,
             tokens_after=wind.tokens_after,
             narrative_tokens=wind.narrative_tokens,

@@ -209,6 +209,7 @@ class Winding:
             kept_in=request.kept_in,
             digest=self.digest,
             num_told=plan.told_end,
+            num_turns=self.conversation.num_turns(plan.told_end, plan.task),
             task=plan.task,
             narrative=narrative,
             earlier_id=None if base is None else base.context_id,

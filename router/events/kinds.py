@@ -73,7 +73,7 @@ class ContextWound(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
 
     Attributes:
         context: Its id, `ctx_…`.
-        num_messages: That were told.
+        turns: Messages that were told.
         tokens_before, tokens_after: Of the whole prompt.
         by: The model that told them; null = nobody did.
         left_out: Whether messages were left out because nobody could tell them.
@@ -82,7 +82,7 @@ class ContextWound(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     at: float
     context: str
     model: str
-    num_messages: int
+    turns: int
     tokens_before: int
     tokens_after: int
     narrative_tokens: int

@@ -122,7 +122,7 @@ class EventSources:
             at=_now(),
             context=wind.context_id,
             model=wind.model,
-            num_messages=wind.num_told,
+            turns=wind.num_turns,
             tokens_before=wind.tokens_before,
             tokens_after=wind.tokens_after,
             narrative_tokens=wind.narrative_tokens,

@@ -13,7 +13,7 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
         conversation: The kept conversation, or the first of the stored responses, that it is deleted with; null =
             neither, its client sends it as a whole.
         earlier: The context that this one goes on from; null = it is the conversation's first.
-        num_messages: That were told.
+        turns: Messages that were told, as `timings.context` counts them.
         tokens_before, tokens_after: Of the whole prompt.
         narrative_tokens: 0 = there is no narrative.
         by: The model that told them; null = nobody did.
@@ -29,7 +29,7 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None
     conversation: str | None
     earlier: str | None
-    num_messages: int
+    turns: int
     tokens_before: int
     tokens_after: int
     narrative_tokens: int
@@ -86,7 +86,7 @@ class ContextFill(msgspec.Struct, frozen=True, kw_only=True):
         used: Tokens of prompt and answer so far.
         limit: Tokens that the context holds.
         id: Of what its model sees instead of what was sent; null = it sees that.
-        num_messages: That were told; null likewise.
+        turns: Messages that were told; null likewise.
         narrative_tokens: null likewise.
         left_out: Whether messages were left out.
     """
@@ -94,7 +94,7 @@ class ContextFill(msgspec.Struct, frozen=True, kw_only=True):
     used: int
     limit: int
     id: str | None = None
-    num_messages: int | None = None
+    turns: int | None = None
     narrative_tokens: int | None = None
     left_out: bool = False
 

@@ -24,4 +24,4 @@ def wind(context_id: str, num_told: int, **fields: Any) -> Wind:
         "created_at": 10.0,
         "used_at": 10.0,
     }
-    return Wind(context_id=context_id, num_told=num_told, **(plain | fields))
+    return Wind(context_id=context_id, num_told=num_told, num_turns=num_told, **(plain | fields))

@@ -57,7 +57,7 @@ def _fields_of(wind: Wind) -> dict[str, Any]:
         "session": wind.session_id,
         "conversation": wind.kept_in,
         "earlier": wind.earlier_id,
-        "num_messages": wind.num_told,
+        "turns": wind.num_turns,
         "tokens_before": wind.tokens_before,
         "tokens_after": wind.tokens_after,
         "narrative_tokens": wind.narrative_tokens,

@@ -131,7 +131,7 @@ def fill_of(generation: Generation) -> ContextFill | None:
     wound = facts.wound
     if wound is None:
         return fill
-    return replace(fill, num_messages=wound.turns, narrative_tokens=wound.narrative_tokens, left_out=wound.left_out)
+    return replace(fill, turns=wound.turns, narrative_tokens=wound.narrative_tokens, left_out=wound.left_out)
 
 
 def _saved_caches(folder: Path | None, config: Config) -> SavedCachesStatus | None:

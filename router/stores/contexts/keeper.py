@@ -97,8 +97,8 @@ class Contexts:
     def keep(self, wind: Wind) -> None:
         """Keep a new wind, as far as there is room, and tell of it; nobody waits for that."""
         logger.info(
-            "context wound: context=%s model=%s num_messages=%d before=%d after=%d narrative=%d by=%s ms=%.0f%s",
-            *(wind.context_id, wind.model, wind.num_told, wind.tokens_before, wind.tokens_after),
+            "context wound: context=%s model=%s turns=%d before=%d after=%d narrative=%d by=%s ms=%.0f%s",
+            *(wind.context_id, wind.model, wind.num_turns, wind.tokens_before, wind.tokens_after),
             *(wind.narrative_tokens, wind.told_by, wind.ms, " left_out" if wind.is_left_out else ""),
         )
         self.wound.tell(wind)

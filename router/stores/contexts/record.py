@@ -17,6 +17,7 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
             response. None = nowhere, its client sends it as a whole.
         digest: Of the told beginning.
         num_told: Messages of that, those among them that stay included.
+        num_turns: Those of them that stay not.
         task: Index of the user's message among them that stays, because what stays goes on from it; None = none does.
         narrative: What stands in their place; None = they were left out.
         earlier_id: The wind that this one goes on from; None = it is the conversation's first.
@@ -36,6 +37,7 @@ class Wind(msgspec.Struct, frozen=True, kw_only=True):
     kept_in: str | None
     digest: bytes
     num_told: int
+    num_turns: int
     task: int | None = None
     narrative: str | None
     earlier_id: str | None = None

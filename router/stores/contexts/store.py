@@ -11,8 +11,8 @@ from router.stores.contexts.record import Beginnings, Wind, WindUse
 from router.stores.viewer import Viewer
 
 _COLUMNS: Final = (
-    "id, root, owner, model, kept_in, digest, num_told, task, narrative, earlier_id, session_id, tokens_before, "
-    "tokens_after, narrative_tokens, told_by, ms, is_left_out, created_at, used_at, shown"
+    "id, root, owner, model, kept_in, digest, num_told, num_turns, task, narrative, earlier_id, session_id, "
+    "tokens_before, tokens_after, narrative_tokens, told_by, ms, is_left_out, created_at, used_at, shown"
 )
 """In the order of the fields of `Wind`, whose last one is the table."""
 _WINDS: Final = {True: "winds", False: "passing_winds"}

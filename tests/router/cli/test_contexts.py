@@ -18,7 +18,7 @@ def entry(**fields: Any) -> dict[str, Any]:
         "session": "talk\x1b",
         "conversation": None,
         "earlier": None,
-        "num_messages": 24,
+        "turns": 24,
         "tokens_before": 900,
         "tokens_after": 300,
         "narrative_tokens": 40,

@@ -103,8 +103,8 @@ def test_ps_says_how_far_the_checksums_are(mlxr: Mlxr, stub: StubGateway) -> Non
 
 def test_ps_says_how_full_the_contexts_of_running_requests_are(mlxr: Mlxr, stub: StubGateway) -> None:
     fill = {"request": "chatcmpl-1", "model": "m", "used": 3012, "limit": 4096}
-    wound = fill | {"id": "ctx_1", "num_messages": 24, "narrative_tokens": 310}
-    left_out = fill | {"id": "ctx_2", "num_messages": 1, "narrative_tokens": 0, "left_out": True}
+    wound = fill | {"id": "ctx_1", "turns": 24, "narrative_tokens": 310}
+    left_out = fill | {"id": "ctx_2", "turns": 1, "narrative_tokens": 0, "left_out": True}
     stub.status["contexts"] = [fill, wound, left_out, wound | {"left_out": True}]
     out = mlxr("ps").out
     filled = "chatcmpl-1 fills 3,012 of 4,096 tokens of m"

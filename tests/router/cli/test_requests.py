@@ -25,7 +25,7 @@ def test_requests_are_listed_with_or_without_the_verb(mlxr: Mlxr, stub: StubGate
     stub.answers[PATH] = (200, '{"requests": []}')
     assert mlxr("requests").out == "No request runs or waits.\n"
     counts = {"prompt_tokens": 20, "prompt_tokens_done": 20, "prompt_tokens_cached": 4, "output_tokens": [3, 5]}
-    fill = {"used": 28, "limit": 64, "id": "ctx_1", "num_messages": 3, "narrative_tokens": 9, "left_out": False}
+    fill = {"used": 28, "limit": 64, "id": "ctx_1", "turns": 3, "narrative_tokens": 9, "left_out": False}
     running = listed(engine="mlx", state="decode", session="a\x1b", context=fill, **counts)
     document = {"requests": [listed(), running]}
     stub.answers[PATH] = (200, json.dumps(document))

@@ -208,7 +208,7 @@ async def test_a_conversation_that_is_wound_is_told_without_what_was_said(front:
         "type": "context_wound",
         "context": "ctx_a",
         "model": "m",
-        "num_messages": 4,
+        "turns": 4,
         "tokens_before": 900,
         "tokens_after": 300,
         "narrative_tokens": 40,

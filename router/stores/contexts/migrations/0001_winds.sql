@@ -9,6 +9,7 @@ CREATE TABLE winds (
     kept_in TEXT,
     digest BLOB NOT NULL,
     num_told INTEGER NOT NULL,
+    num_turns INTEGER NOT NULL,
     task INTEGER,
     narrative TEXT,
     earlier_id TEXT,

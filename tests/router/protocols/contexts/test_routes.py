@@ -37,7 +37,7 @@ async def test_one_tells_what_was_told_and_what_the_model_sees(front: FakeFront)
         "session": "talk",
         "conversation": "conv_1",
         "earlier": None,
-        "num_messages": 4,
+        "turns": 4,
         "tokens_before": 900,
         "tokens_after": 300,
         "narrative_tokens": 40,

@@ -107,7 +107,7 @@ def test_the_log_tells_of_each_wind_and_nothing_of_what_was_said(
     with caplog.at_level(logging.INFO, logger="router.stores.contexts.keeper"):
         asyncio.run(main())
     first, second = caplog.messages
-    counts = "num_messages=4 before=900 after=300 narrative=40"
+    counts = "turns=4 before=900 after=300 narrative=40"
     assert first == f"context wound: context=ctx_a model=m {counts} by=m ms=12"
     assert second.endswith("by=None ms=12 left_out")
 
