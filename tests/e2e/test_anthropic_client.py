@@ -1,14 +1,16 @@
 """The unmodified Anthropic Python client against a real server, on both engines."""
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
 import httpx
 import openai
 import pytest
-from anthropic.types import Message, MessageParam, ToolParam, ToolUseBlock
+from anthropic.types import DocumentBlockParam, Message, MessageParam, ToolParam, ToolUseBlock
 
+from tests.support.documents import pdf
 from tests.support.gateway_process import GatewayProcess
 from tests.support.plain_http import NO_TLS
 from tests.support.waiting import WITHIN_S
@@ -265,3 +267,27 @@ def test_keys_and_versions_are_accepted_in_any_form(tooled_gateway: GatewayProce
             ).status_code
             == 200
         )
+
+
+def test_documents_are_read_quoted_and_counted(
+    start_gateway: Callable[..., GatewayProcess],
+) -> None:
+    gateway = start_gateway(fake_options={"answers": [("The answer is 42", "found")], "answer_tokens": 6})
+    encoded = base64.b64encode(pdf(["The answer is 42."])).decode()
+    blocks: list[DocumentBlockParam] = [
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": encoded}},
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "The answer is 42."}},
+    ]
+    with anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0) as client:
+        for block in blocks:
+            asked: list[MessageParam] = [{"role": "user", "content": [block, {"type": "text", "text": "What is it?"}]}]
+            answer = client.messages.create(model="tiny", max_tokens=16, messages=asked)
+            assert text_of(answer) == "found"
+            counted = client.messages.count_tokens(model="tiny", messages=asked).input_tokens
+            assert counted == prompt_tokens(answer)
+        address: DocumentBlockParam = {
+            "type": "document",
+            "source": {"type": "url", "url": "https://example.com/a.pdf"},
+        }
+        with pytest.raises(anthropic.BadRequestError, match="nothing is fetched here"):
+            client.messages.create(model="tiny", max_tokens=16, messages=[{"role": "user", "content": [address]}])

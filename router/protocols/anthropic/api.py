@@ -19,14 +19,19 @@ from router.errors import UnsupportedFieldError
 from router.http.dialect import Dialect, ShownError
 from router.protocols.anthropic.schemas import (
     CompactionBlock,
+    ContentSource,
+    DataSource,
     DocumentBlock,
+    FileSource,
     ImageBlock,
+    PlainTextSource,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
     ToolDefinition,
     ToolResultBlock,
     ToolUseBlock,
+    URLSource,
 )
 from router.protocols.endpoint import Api
 
@@ -122,5 +127,6 @@ ANTHROPIC_API: Final = Api(
         ToolDefinition,
         *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock, ImageBlock),
         CompactionBlock,
+        *(DataSource, PlainTextSource, ContentSource, FileSource, URLSource),
     ),
 )

@@ -1,6 +1,7 @@
 """The pictures in Anthropic's messages. Pure.
 
-Source: Anthropic API reference, "Create a Message": `image` blocks, also in the content of `tool_result` blocks.
+Source: Anthropic API reference, "Create a Message": `image` blocks, also in the content of `tool_result` blocks and of
+`document` blocks that are made of blocks.
 """
 
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ def _in_blocks(content: Any, where: str, *, is_asked: bool) -> Iterator[SentImag
             yield _sent(block, place, is_asked=is_asked)
         elif kind == "tool_result":
             yield from _in_blocks(block.get("content"), f"{place}.content", is_asked=False)
+        elif kind == "document":
+            source = block.get("source")
+            content = source.get("content") if isinstance(source, dict) else None
+            yield from _in_blocks(content, f"{place}.source.content", is_asked=is_asked)
 
 
 def _sent(block: dict[str, Any], place: str, *, is_asked: bool) -> SentImage:

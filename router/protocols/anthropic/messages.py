@@ -12,8 +12,11 @@ import msgspec
 
 from backends.wire.prompts import ContentPart, PromptMessage, TextPart, shown_content
 from router.context.narrative import framed
+from router.documents.kinds import document_name
+from router.documents.quoting import quoted_document
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
+from router.http.ignored import leave_out
 from router.protocols.anthropic.images import IMAGE, question_of
 from router.protocols.anthropic.schemas import (
     CompactionBlock,
@@ -57,8 +60,9 @@ _FORMS: Final[dict[str, Any]] = {
     "document": DocumentBlock,
     "compaction": CompactionBlock,
 }
-_SEEN: Final = frozenset({"document", "container_upload"})
-"""Blocks beside images that a question may hang on."""
+_UPLOAD: Final = "container_upload"
+"""A file for code that Anthropic's servers run; a question may hang on it."""
+_UNREAD: Final = "it has no text that is read here"
 
 
 class PromptMessages(msgspec.Struct, frozen=True):
@@ -143,7 +147,7 @@ class _Reader:
             elif isinstance(block, ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | CompactionBlock):
                 raise _misplaced(block, path, "user")
             else:
-                parts.append(self._part(block, path, is_question=is_question))
+                parts += self._parts(block, path, is_question=is_question)
         self._add_user_parts(parts)
         if not blocks:
             raise InvalidRequestError(f"{where}.content: at least one block is needed", f"{where}.content")
@@ -156,14 +160,24 @@ class _Reader:
             parts = [*(before if isinstance(before, list) else [TextPart(before or "")]), *parts]
         self.turns.append({"role": "user", "content": joined(parts)})
 
-    def _part(self, block: Block, where: str, *, is_question: bool = False) -> ContentPart:
-        """Return what stands for a block in the conversation."""
+    def _parts(self, block: Block, where: str, *, is_question: bool = False) -> list[ContentPart]:
+        """Return what stands for a block in the conversation: a document's pictures stand behind its text."""
         if isinstance(block, dict) and block.get("type") == IMAGE:
-            return self._images.at(where, IMAGE)
-        return TextPart(_text_of(block, where, is_question=is_question))
+            return [self._images.at(where, IMAGE)]
+        text = TextPart(_text_of(block, where, is_question=is_question))
+        if not isinstance(block, DocumentBlock):
+            return [text]
+        within = block.source.get("content")
+        pictures = [
+            self._images.at(f"{where}.source.content[{index}]", IMAGE)
+            for index, each in enumerate(within if isinstance(within, list) else ())
+            if isinstance(each, dict) and each.get("type") == IMAGE
+        ]
+        return [text, *pictures]
 
     def _joined(self, blocks: Sequence[Block], where: str) -> str | list[ContentPart]:
-        return joined([self._part(block, f"{where}.content[{index}]") for index, block in enumerate(blocks)])
+        places = (f"{where}.content[{index}]" for index in range(len(blocks)))
+        return joined([part for block, place in zip(blocks, places, strict=True) for part in self._parts(block, place)])
 
     def _result(self, block: ToolResultBlock, where: str) -> PromptMessage:
         name = self._calls.get(block.tool_use_id)
@@ -197,8 +211,8 @@ class _Reader:
                 case ToolResultBlock():
                     raise _misplaced(block, f"{where}.content[{index}]", "assistant")
                 case _:
-                    part = self._part(block, f"{where}.content[{index}]")
-                    turn["content"] = _followed(turn["content"], part)
+                    for part in self._parts(block, f"{where}.content[{index}]"):
+                        turn["content"] = _followed(turn["content"], part)
         self._add_answer(turn, has_compaction=any(isinstance(block, CompactionBlock) for block in blocks))
 
     def _add_answer(self, turn: PromptMessage, *, has_compaction: bool) -> None:
@@ -258,13 +272,11 @@ def _text_of(block: Block, where: str, *, is_question: bool = False) -> str:
     if isinstance(block, TextBlock):
         return block.text
     if isinstance(block, DocumentBlock):
-        text = _document_text(block)
-        if text is not None:
-            return text
-    kind = "document" if isinstance(block, DocumentBlock) else str(_raw(block).get("type"))
-    if is_question and kind in _SEEN:
+        return _document_text(block, where, is_question=is_question)
+    kind = str(_raw(block).get("type"))
+    if is_question and kind == _UPLOAD:
         raise UnsupportedFieldError(
-            f"{where}: {kind} blocks are not understood, because this model reads text; send what it shows as text",
+            f"{where}: {kind} blocks are not understood, because nothing runs here; send it as a document block",
             f"{where}.type",
         )
     raw = _raw(block)
@@ -276,16 +288,30 @@ def _text_of(block: Block, where: str, *, is_question: bool = False) -> str:
     return shown if isinstance(shown, str) and shown else in_words(kind, where)
 
 
-def _document_text(block: DocumentBlock) -> str | None:
-    """Return the text of a document; None where it has none that can be read."""
+def _document_text(block: DocumentBlock, where: str, *, is_question: bool) -> str:
+    """Return a document as a model is shown it; one that has no text is said in words, or refused in the question."""
+    if isinstance(block.citations, dict) and block.citations.get("enabled"):
+        path = f"{where}.citations"
+        leave_out(path, UnsupportedFieldError(f"{path}: answers cite nothing here; leave it out", path))
     source = block.source
     data = source.get("data") if source.get("type") == "text" else source.get("content")
     if isinstance(data, list):
         texts = [each.get("text") for each in data if isinstance(each, dict) and each.get("type") == "text"]
-        data = "\n".join(text for text in texts if isinstance(text, str)) if texts else None
-    if not isinstance(data, str):
-        return None
-    return "\n".join(text for text in (block.title, block.context, data) if text)
+        data = "\n".join(text for text in texts if isinstance(text, str))
+    if isinstance(data, str):
+        text = "\n".join(each for each in (block.context, data) if each)
+        return quoted_document(document_name(block.title), text)
+    if is_question:
+        raise _unreadable_source(source, f"{where}.source")
+    return in_words("document", where, block.title, _UNREAD)
+
+
+def _unreadable_source(source: dict[str, Any], path: str) -> UnsupportedFieldError:
+    if source.get("type") == "url":
+        path = f"{path}.url"
+        return UnsupportedFieldError(f"{path}: nothing is fetched here; send the document as base64, or as text", path)
+    known = f"send base64, text, content or file, got {source.get('type')!r:.40}"
+    return UnsupportedFieldError(f"{path}.type: documents of this source are not read; {known}", f"{path}.type")
 
 
 def _raw(block: Block) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.model_request import ModelRequest
 from router.protocols.anthropic.api import ThreadsUnsupportedError
 from router.protocols.anthropic.clearing import Clearing
+from router.protocols.anthropic.documents import has_documents, read_documents
 from router.protocols.anthropic.edits import Compact, Edit
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.images import sent_images
@@ -112,7 +113,14 @@ async def _cleared(wanted: GenerationRequest, edits: list[Edit], clearing: Clear
 async def images_of(
     serving: RequestService, body: _AnyBody, model_request: ModelRequest, headers: RequestHeaders
 ) -> tuple[ModelRequest, ReadImages]:
-    """Return who answers, and the pictures that it is shown; errors as of `ImageReader.read`."""
+    """Read documents, and return who answers with the pictures that it is shown.
+
+    Errors as of `read_documents` and `ImageReader.read`.
+    """
+    if has_documents(body.messages):
+        serving.models.resolve(model_request)
+        room = serving.images.room_beside(model_request, sent_images(body.messages))
+        await read_documents(serving.documents, body.messages, max_pictures=room)
     wish = wished_side(headers, body.mlxr)
     return await serving.images.read(model_request, sent_images(body.messages), wish)
 

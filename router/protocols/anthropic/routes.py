@@ -9,7 +9,7 @@ from typing import Final
 from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
-from router.http.streaming import SSE
+from router.http.streaming import SSE, until_disconnect
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, OriginalTokens, StreamEvent
 from router.protocols.anthropic.api import ANTHROPIC_API, ANTHROPIC_ERRORS
 from router.protocols.anthropic.clearing import Clearing
@@ -38,7 +38,8 @@ async def count_message_tokens(request: AnyRequest, serving: ServingPart) -> ASG
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountRequest)
     model_request = serving.models.model_request(body.model, arrival.headers.engine, load=arrival.headers.load)
-    model_request, images = await images_of(serving, body, model_request, arrival.headers)
+    reading = images_of(serving, body, model_request, arrival.headers)
+    model_request, images = await until_disconnect(request.receive, reading)
     serving.models.resolve(model_request)
     prompt = prompt_for(body, serving.models.defaults_for(model_request.model), images=images)
     if not edits_of(body):

@@ -113,18 +113,8 @@ class CompactionBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="typ
     cache_control: CacheControl | None = None
 
 
-class DocumentBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="document"):
-    """A document: one of plain text, or of text blocks, is shown."""
-
-    source: JSONObject
-    title: str | None = None
-    context: str | None = None
-    citations: JSONValue = None
-    cache_control: CacheControl | None = None
-
-
 class DataSource(msgspec.Struct, tag_field="type", tag="base64"):
-    """A picture's file in base64; what it says of the type is not believed."""
+    """A file in base64; what it says of the type is not believed, but names a document that has no name."""
 
     data: str
     media_type: str | None = None
@@ -140,6 +130,43 @@ class FileSource(msgspec.Struct, tag_field="type", tag="file"):
     """A file that was uploaded to /v1/files."""
 
     file_id: str
+
+
+class PlainTextSource(msgspec.Struct, tag_field="type", tag="text"):
+    """A document's text as it is."""
+
+    data: str
+    media_type: str | None = None
+
+
+class ContentSource(msgspec.Struct, tag_field="type", tag="content"):
+    """A document made of blocks: texts, and images that are shown behind it."""
+
+    content: str | list[JSONObject]
+
+
+SourceObject = Annotated[
+    JSONObject,
+    read_by_type(
+        "DocumentSource",
+        "anthropic.DataSource",
+        "anthropic.PlainTextSource",
+        "anthropic.ContentSource",
+        "anthropic.FileSource",
+        "anthropic.URLSource",
+    ),
+]
+"""Read by its `type` (`documents`, `messages`): others than these are said in words in earlier turns."""
+
+
+class DocumentBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="document"):
+    """A document, quoted to the model: what is read of a file, or a text; nothing is fetched, and nothing cited."""
+
+    source: SourceObject
+    title: str | None = None
+    context: str | None = None
+    citations: JSONValue = None
+    cache_control: CacheControl | None = None
 
 
 class ImageBlock(msgspec.Struct, tag_field="type", tag="image"):

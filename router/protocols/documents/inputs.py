@@ -40,13 +40,17 @@ class SentDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         place: Path of the part of the body that it is.
+        param: Path of the field that has it; None = the place's `file_data` or `file_id`.
         data: A data: URI or bare base64, or None.
+        media_type: Of bare base64, or None.
         file_id: Of an uploaded file or a document that was read, or None.
     """
 
     place: str
+    param: str | None = None
     name: str | None = None
     data: str | None = None
+    media_type: str | None = None
     file_id: str | None = None
 
 
@@ -85,7 +89,7 @@ class DocumentInputs:
             DocumentError: It cannot be read, or says nothing; the error names its field.
             QueueFullError: Too many wait already.
         """
-        path = f"{sent.place}.{'file_id' if sent.data is None else 'file_data'}"
+        path = sent.param or f"{sent.place}.{'file_id' if sent.data is None else 'file_data'}"
         try:
             found = await self._read(sent)
             path = sent.place
@@ -98,7 +102,7 @@ class DocumentInputs:
     async def _read(self, sent: SentDocument) -> Document:
         owner, config = current_caller().key_id, self.reader.config
         if sent.data is not None:
-            decoding = partial(_decoded, sent.data, sent.name, config.max_bytes)
+            decoding = partial(_decoded, sent.data, sent.name, sent.media_type, config.max_bytes)
             is_quick = len(sent.data) <= _QUICK_CHARACTERS
             try:
                 name, data = decoding() if is_quick else await in_thread(decoding)
@@ -113,7 +117,7 @@ class DocumentInputs:
                 raise DocumentError(f"there is no document {sent.file_id!r:.80} any more; send it again")
             return found
         if self.read_file is None:
-            raise DocumentError("there are no files here; send file_data")
+            raise DocumentError("there are no files here; send the document's data")
         try:
             name, data = await self.read_file(sent.file_id, config.max_bytes + 1)
         except FileNotFoundHereError as exc:
@@ -125,7 +129,7 @@ def _picture_uri(picture: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def _decoded(text: str, name: str | None, max_bytes: int) -> tuple[str | None, bytes]:
+def _decoded(text: str, name: str | None, media_type: str | None, max_bytes: int) -> tuple[str | None, bytes]:
     """Return the name and the bytes of what was sent as text.
 
     Raises:
@@ -135,8 +139,9 @@ def _decoded(text: str, name: str | None, max_bytes: int) -> tuple[str | None, b
     match = DATA_URI.match(text)
     if match is not None and "base64" not in match["parameters"].lower().split(";"):
         raise DocumentError("the data: URI is not base64; send data:application/pdf;base64,...")
-    if match is not None and not name:
-        name = "document" + _SUFFIXES.get(match["media"].strip().lower(), "")
+    media_type = media_type if match is None else match["media"]
+    if media_type is not None and not name:
+        name = "document" + _SUFFIXES.get(media_type.strip().lower(), "")
     try:
         return name, decode_base64(text, match.end() if match is not None else 0, max_bytes=max_bytes)
     except NotBase64Error as exc:

@@ -183,7 +183,11 @@ def test_a_compaction_is_a_wish_of_what_becomes_of_a_full_context() -> None:
 @pytest.mark.parametrize(
     ("fields", "param", "hint"),
     [
-        ({"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]}, ".content[0].type", "text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]},
+            ".source.type",
+            "base64, text",
+        ),
         ({"system": [{"type": "image"}]}, "system[0].type", "of type text"),
         ({"thinking": {"type": "between_tools"}}, "thinking.type", "adaptive"),
         ({"tool_choice": {"type": "required"}}, "tool_choice.type", "any"),
