@@ -119,4 +119,4 @@ class Conversation:
             left_out=wind.is_left_out,
         )
         request = replace(self.request, prompts=(self.shown(wind),))
-        return KeptRequest(request=request, context_id=wind.context_id, wound=facts)
+        return KeptRequest(request=request, context_id=wind.context_id, wound=facts, narrative=wind.narrative)

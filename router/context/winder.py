@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from backends.wire.prompts import ChatPrompt
-from backends.wire.questions import Answer, CountTexts, Question
+from backends.wire.questions import Answer, CountTexts, Detokenize, Question, Text
 from backends.wire.request import Priority
 from router.conditions import Conditions
 from router.config import CurrentConfig
@@ -25,6 +25,7 @@ from router.context.planning import Full, Planned, planned
 from router.context.sizes import Sizes
 from router.context.summarising import PROTOCOL, Said, Summariser, Summarising
 from router.context.telling import Part, Telling
+from router.context.token_ids import TokenIdsKeeper
 from router.context.winding import FAILURES, Chosen, Winding
 from router.errors import ContextLengthExceededError
 from router.models.directory import ModelDirectory
@@ -107,6 +108,8 @@ class Winder:
         match request.prompts:
             case (ChatPrompt(context_ids=[]),):
                 return ConversationKeeper(self, request)
+            case (ChatPrompt(),):
+                return TokenIdsKeeper(partial(ConversationKeeper, self), self._text_of)
         return None
 
     # ---- for keepers ------------------------------------------------------------------------------------------------
@@ -352,6 +355,13 @@ class Winder:
 
     async def _said(self, asked: ChatPrompt, by: Summariser, max_tokens: int, priority: Priority) -> Said:
         return await self._summarising.said(asked, by, max_tokens=max_tokens, priority=priority)
+
+    async def _text_of(self, request: GenerationRequest, choice: Choice, token_ids: list[int]) -> str:
+        """Return the text of tokens, by the model that answers a request."""
+        model_request = Conversation(request).asked_on(choice)
+        text = await self._ask(model_request, request.spec.priority, Detokenize(token_ids))
+        assert isinstance(text, Text)
+        return text.text
 
     async def _ask(self, model_request: ModelRequest, priority: Priority, question: Question) -> Answer:
         return (await self._reply(model_request, priority, question)).answer

@@ -252,6 +252,19 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     mlxr: MlxrAnswer | UnsetType = UNSET
 
 
+class CompactedResponse(AnswerBody, frozen=True, kw_only=True):
+    """A conversation in a shorter form: the user's messages, for people, and what stands for all of it.
+
+    The usage has the tokens of the conversation and of what was told of it; zeros where it was short enough already.
+    """
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[MessageItem | CompactionItem]
+    usage: ResponseUsage
+
+
 class DeletedResponse(Deleted[Literal["response"]], frozen=True, kw_only=True):
     """A response that is gone."""
 

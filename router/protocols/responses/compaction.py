@@ -17,7 +17,7 @@ from router.requests.generation import Generation
 def compaction_items(head: ResponseHead, generation: Generation) -> list[CompactionItem]:
     """Return the item that the output begins with, if its request asks for such and its conversation was wound."""
     carried = carried_of(generation) if head.request.context_management else None
-    return [] if carried is None else [_item(head, generation, carried)]
+    return [] if carried is None else [compaction_item(head, generation, carried)]
 
 
 def wind_items(head: ResponseHead, generation: Generation) -> list[CompactionItem]:
@@ -27,10 +27,11 @@ def wind_items(head: ResponseHead, generation: Generation) -> list[CompactionIte
         return []
     if any(item.get("context_id") == kept.context_id for item in head.items.all if item["type"] == "compaction"):
         return []
-    return [_item(head, generation, CarriedContext(context_id=kept.context_id, messages=[], covered=[]))]
+    return [compaction_item(head, generation, CarriedContext(context_id=kept.context_id, messages=[], covered=[]))]
 
 
-def _item(head: ResponseHead, generation: Generation, carried: CarriedContext) -> CompactionItem:
+def compaction_item(head: ResponseHead, generation: Generation, carried: CarriedContext) -> CompactionItem:
+    """Return an item that stands for a conversation, or says that it was wound."""
     facts = generation.context
     wound: WoundShown | object = UNSET if facts is None else shown_context(facts).wound
     return CompactionItem(
