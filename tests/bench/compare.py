@@ -47,6 +47,7 @@ BENCHES: Final = (
     Bench("swap", "--rounds 1", "--rounds 5"),
     Bench("cancel", "--requests 40", has_peers=False),
     Bench("images", "--part turns --rounds 2", has_peers=False),
+    Bench("long_talk", "--turns 120 --rounds 1", "--rounds 3", has_peers=False),
 )
 
 
