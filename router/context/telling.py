@@ -32,7 +32,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shown: The conversation as its model was shown it.
         told_end: Number of messages of that which are told.
-        inline_tokens: Of these.
+        inline_tokens: Of these; None = its model was not shown them like that.
         prompt: The whole conversation; `told` and `sizes` have its indexes.
         earlier: The narrative of what was before it, or None.
         max_tokens: Of the narrative.
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     shown: ChatPrompt
     told_end: int
-    inline_tokens: int
+    inline_tokens: int | None
     prompt: ChatPrompt
     told: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -84,8 +84,7 @@ class Telling:
         question = await self._sizes.prompt(
             asked_quoted("", "", max_tokens=part.max_tokens, instructions=part.instructions), ask, by.name
         )
-        fits = part.inline_tokens + question + part.max_tokens <= context_length
-        if by.is_own and fits and part.told and not self._is_inline_tried and self._pieces is None:
+        if by.is_own and self._may_be_inline(question, context_length):
             await self._tell_inline(by, context_length, priority)
         room = context_length - question - 2 * part.max_tokens
         while not self.is_whole and room >= _MIN_PIECE_TOKENS:
@@ -95,6 +94,13 @@ class Telling:
             except ContextLengthExceededError:  # its tokens are shorter than those that were counted
                 self._pieces = None
                 room //= 2
+
+    def _may_be_inline(self, question_tokens: int, context_length: int) -> bool:
+        """Tell whether one question does, which was not put yet."""
+        part = self._part
+        if part.inline_tokens is None or not part.told or self._is_inline_tried or self._pieces is not None:
+            return False
+        return part.inline_tokens + question_tokens + part.max_tokens <= context_length
 
     async def _tell_inline(self, by: Summariser, context_length: int, priority: Priority) -> None:
         part = self._part

@@ -21,7 +21,7 @@ from router.config import CurrentConfig
 from router.context.conversation import Conversation
 from router.context.keeper import ConversationKeeper
 from router.context.plan import NoPlan
-from router.context.planning import Full, Planned, planned
+from router.context.planning import Full, Planned, Standing, planned
 from router.context.sizes import Sizes
 from router.context.summarising import PROTOCOL, Said, Summariser, Summarising
 from router.context.telling import Part, Telling
@@ -123,7 +123,7 @@ class Winder:
         self._contexts.note_use(conversation.use(wind))
 
     async def wind(
-        self, conversation: Conversation, base: Wind | None, error: ContextLengthExceededError, choice: Choice
+        self, conversation: Conversation, shown: Wind | None, error: ContextLengthExceededError, choice: Choice
     ) -> Wind | NoPlan:
         """Have a conversation told on that is too long, at its own priority; or wait for a wind that is on its way.
 
@@ -134,19 +134,19 @@ class Winder:
         full = Full(
             context_length=error.context_length,
             num_tokens=error.num_prompt_tokens,
-            num_prompt_tokens=error.num_prompt_tokens,
+            is_prompt=True,
             target_share=self._target(conversation, error.context_length),
         )
         while True:
-            found = self._in_progress(conversation, base)
+            found = self._in_progress(conversation, shown)
             if found is None:
-                made = await self._planned(conversation, base, full, choice, conversation.priority)
+                made = await self._planned(conversation, shown, full, choice, conversation.priority)
                 if isinstance(made, NoPlan):
                     return made
                 newer = await self.longest(conversation)
-                if newer is not None and newer.num_told > (0 if base is None else base.num_told):
+                if newer is not None and newer.num_told > (0 if shown is None else shown.num_told):
                     return newer
-                found = self._in_progress(conversation, base) or self._begin(conversation, made, choice)
+                found = self._in_progress(conversation, shown) or self._begin(conversation, made, choice)
             winding, task = found
             with winding.waited_for(conversation.priority):
                 await asyncio.wait([task])
@@ -154,35 +154,33 @@ class Winder:
             if wind is not None:
                 return wind
 
-    def wind_ahead(self, conversation: Conversation, base: Wind | None, facts: ContextFacts, choice: Choice) -> None:
+    def wind_ahead(self, conversation: Conversation, shown: Wind | None, facts: ContextFacts, choice: Choice) -> None:
         """Have a conversation told on in the background that has filled its context, so that its next turn fits."""
         config = self._current.config.context
         is_full = facts.used > config.wind_at * facts.limit
-        if not is_full and not (base is not None and base.is_left_out):
+        if not is_full and (shown is None or not shown.is_left_out):
             return
         _, until = self._pauses.get(self._root(conversation), (0.0, 0.0))
         if self._clock() >= until:
-            self._spawn(self._wind_ahead(conversation, base, facts, choice))
+            self._spawn(self._wind_ahead(conversation, shown, facts, choice))
 
     # ---- in the background ------------------------------------------------------------------------------------------
 
     async def _wind_ahead(
-        self, conversation: Conversation, base: Wind | None, facts: ContextFacts, choice: Choice
+        self, conversation: Conversation, shown: Wind | None, facts: ContextFacts, choice: Choice
     ) -> None:
-        while base is not None and base.is_left_out:  # it is told after all
-            base = await self._contexts.longest(conversation.beginnings(before=base.num_told))
         full = Full(
             context_length=facts.limit,
             num_tokens=facts.used,
-            num_prompt_tokens=None,
+            is_prompt=False,
             target_share=self._target(conversation, facts.limit),
         )
         try:
-            made = await self._planned(conversation, base, full, choice, Priority.BACKGROUND)
+            made = await self._planned(conversation, shown, full, choice, Priority.BACKGROUND)
         except FAILURES as exc:
             logger.info("a conversation with %s was not wound ahead: %s", conversation.model, exc)
             return
-        if isinstance(made, NoPlan) or self._in_progress(conversation, base) is not None:
+        if isinstance(made, NoPlan) or self._in_progress(conversation, shown) is not None:
             return
         _, task = self._begin(conversation, made, choice)
         await asyncio.wait([task])
@@ -211,12 +209,12 @@ class Winder:
     # ---- winds in progress ------------------------------------------------------------------------------------------
 
     def _in_progress(
-        self, conversation: Conversation, base: Wind | None
+        self, conversation: Conversation, shown: Wind | None
     ) -> tuple[Winding, asyncio.Task[Wind | None]] | None:
         """Return the wind of the longest beginning of a conversation that is on its way."""
         if not self._windings:
             return None
-        begin = 0 if base is None else base.num_told
+        begin = 0 if shown is None else shown.num_told - shown.is_left_out
         keys = (
             self._key(conversation, conversation.chain[end]) for end in reversed(conversation.told_ends) if end > begin
         )
@@ -339,10 +337,13 @@ class Winder:
         return any(not isinstance(each, RunningRequest) or each.facts.protocol != PROTOCOL for each in self._requests)
 
     async def _planned(
-        self, conversation: Conversation, base: Wind | None, full: Full, choice: Choice, priority: Priority
+        self, conversation: Conversation, shown: Wind | None, full: Full, choice: Choice, priority: Priority
     ) -> Planned | NoPlan:
         own = partial(self._ask, conversation.asked_on(choice), priority)
-        return await planned(conversation, base, full, self._sizes, own)
+        base = shown
+        while base is not None and base.is_left_out:  # what nobody could tell then is told after all
+            base = await self._contexts.longest(conversation.beginnings(before=base.num_told))
+        return await planned(conversation, Standing(shown=shown, base=base), full, self._sizes, own)
 
     async def _count(self, conversation: Conversation, choice: Choice, text: str, priority: Priority) -> int:
         """Return the tokens of a narrative, or about as many where its model cannot be asked now."""

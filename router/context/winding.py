@@ -191,6 +191,7 @@ class Winding:
         if chosen is None:
             return
         self._gives_way = priority is Priority.BACKGROUND and not chosen.summariser.is_own
+        self.wake()  # it is looked from now on whether it has to
         try:
             await self._telling.tell(chosen.summariser, chosen.ask, chosen.context_length, priority)
         finally:

@@ -28,6 +28,7 @@ from registry.store.benches import Benches
 from router.bench.machine.machine import bench_machine
 from router.conditions import Conditions
 from router.config import CurrentConfig, ShadowConfig
+from router.context.summarising import PROTOCOL
 from router.errors import RouterError
 from router.models.auto.learning import installed_versions
 from router.models.directory import ModelDirectory
@@ -110,7 +111,7 @@ class Shadow:
     def observe(self, running: RunningRequest) -> None:
         """Take over that a request has ended; it is remembered now and then."""
         self._busy_at = self._clock()
-        share = self._settings.share
+        share = self._settings.share if running.facts.protocol != PROTOCOL else 0.0
         if not share or self._random.random() >= share:
             return
         remembered = self._memory_of(running.generation)

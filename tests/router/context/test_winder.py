@@ -1,88 +1,36 @@
-"""Conversations over HTTP that outgrow their context, with the fake engine: a token is a byte."""
+"""Conversations over HTTP that outgrow their context, with the fake engine."""
 
-from typing import Any
+import asyncio
 
-import httpx
-import msgspec
-
-from backends.fake.engine import FakeOptions
-from router.config import Config, ContextConfig
-from router.stores.contexts import Wind
-from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.winding_talk import (
+    IN_SUMMARY,
+    LIMIT,
+    TELLING,
+    Talk,
+    answer_of,
+    asked,
+    code,
+    idle,
+    summarising,
+    told,
+    winding,
+    winds,
+    wound_of,
+)
 
-LIMIT = 6000
-SUMMARISES = (("Summarize", "{facts}"), ("What is the", "{fact}"))
-TELLING = FakeOptions(context_length=LIMIT, answers=(*SUMMARISES, ("", "I see.")))
-SYSTEM = {"role": "system", "content": "You are terse."}
-
-
-def winding(*, is_ahead: bool = False, **fields: Any) -> Config:
-    """Return a config under which conversations are wound; in the background only where that is wanted."""
-    context = ContextConfig(mode="wind", wind_at=0.7 if is_ahead else 1.0, **fields)
-    return msgspec.structs.replace(make_config(context_length=LIMIT), context=context)
-
-
-class Talk:
-    """A client that sends its whole history each time."""
-
-    def __init__(self, front: FakeFront, *, model: str = "m", headers: dict[str, str] | None = None) -> None:
-        self._front = front
-        self._model = model
-        self._headers = headers or {}
-        self.messages: list[dict[str, Any]] = [SYSTEM]
-        self.usages: list[dict[str, Any]] = []
-
-    async def say(self, text: str, **body: Any) -> str:
-        """Say something; return the answer, which becomes part of the history."""
-        answer = await self.send([*self.messages, {"role": "user", "content": text}], **body)
-        assert answer.status_code == 200, answer.text
-        said: str = answer.json()["choices"][0]["message"]["content"]
-        self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
-        self.usages.append(answer.json()["usage"])
-        return said
-
-    async def send(self, messages: list[dict[str, Any]], **body: Any) -> httpx.Response:
-        plain = {"model": self._model, "messages": messages, "temperature": 0, "max_tokens": 200}
-        return await self._front.client.post("/v1/chat/completions", json=plain | body, headers=self._headers)
-
-    @property
-    def num_chars(self) -> int:
-        return sum(len(message["content"]) for message in self.messages)
-
-
-def told(number: int) -> str:
-    fact = "" if number % 10 else f"Remember: the code of door {number} is {code(number)}. "
-    return fact + f"Then came chapter {number}. " * 24
-
-
-def code(number: int) -> str:
-    return str(1000 + (number + 1) * 7919 % 9000)
-
-
-async def tell(talk: Talk, numbers: range) -> None:
-    for number in numbers:
-        await talk.say(told(number))
-
-
-async def winds(front: FakeFront) -> list[Wind]:
-    """Return what was wound, the newest last."""
-    found = await front.services.contexts.page(after=None, limit=200)
-    return sorted(found, key=lambda wind: wind.created_at)
-
-
-async def idle(front: FakeFront) -> None:
-    """Wait until nothing is done in the background."""
-    await front.fleet.until(lambda: not front.running and not front.services.winder.is_busy, "all is told")
+ENOUGH = 12
+"""Turns that do not fit the context any more."""
 
 
 @with_front(llamacpp=TELLING, config=winding())
 async def test_a_talk_of_five_times_its_context_loses_nothing(front: FakeFront) -> None:
     talk = Talk(front)
-    await tell(talk, range(60))
+    for number in range(60):
+        await talk.say(told(number))
     assert talk.num_chars > 5 * LIMIT
     for number in range(0, 60, 10):
-        assert await talk.say(f"What is the code of door {number}?") == code(number)
+        assert await talk.say(asked(number)) == code(number)
     kept = await winds(front)
     assert len(kept) > 4
     assert not any(wind.is_left_out for wind in kept)
@@ -97,28 +45,26 @@ async def test_a_talk_that_is_wound_ahead_loses_nothing_and_no_turn_waits(front:
         await talk.say(told(number))
         await idle(front)
     for number in range(0, 60, 10):
-        assert await talk.say(f"What is the code of door {number}?") == code(number)
+        assert await talk.say(asked(number)) == code(number)
     kept = await winds(front)
     assert len(kept) > 4
     assert max(usage["prompt_tokens"] for usage in talk.usages) < 0.85 * LIMIT
-    told_again = [usage for usage in talk.usages if usage["prompt_tokens"] < 0.5 * LIMIT][4:]
-    assert all(usage["prompt_tokens_details"]["cached_tokens"] > 0.6 * usage["prompt_tokens"] for usage in told_again)
+    after_a_wind = [usage for usage in talk.usages if usage["prompt_tokens"] < 0.5 * LIMIT][4:]
+    assert all(usage["prompt_tokens_details"]["cached_tokens"] > 0.6 * usage["prompt_tokens"] for usage in after_a_wind)
 
 
 @with_front(llamacpp=TELLING, config=winding())
 async def test_a_history_that_is_sent_again_is_not_told_again_and_its_cache_is_found(front: FakeFront) -> None:
     talk = Talk(front)
-    await tell(talk, range(12))
+    for number in range(ENOUGH):
+        await talk.say(told(number))
     (wind,) = await winds(front)
-    before = list(talk.messages)
-    question = [*before, {"role": "user", "content": "What is the code of door 0?"}]
     for _ in range(3):
-        answer = (await talk.send(question)).json()
-        assert answer["choices"][0]["message"]["content"] == code(0)
-        context = answer["timings"]["context"]
-        assert context["id"] == wind.context_id
-        assert context["wound"]["ms"] == 0
-    usage = answer["usage"]
+        answer = await talk.send()
+        assert answer_of(answer) == code(0)
+        assert answer.json()["timings"]["context"]["id"] == wind.context_id
+        assert wound_of(answer)["ms"] == 0
+    usage = answer.json()["usage"]
     assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"] - 1
     assert [each.context_id for each in await winds(front)] == [wind.context_id]
 
@@ -126,13 +72,100 @@ async def test_a_history_that_is_sent_again_is_not_told_again_and_its_cache_is_f
 @with_front(llamacpp=TELLING, config=winding())
 async def test_an_edit_in_a_told_turn_is_another_conversation(front: FakeFront) -> None:
     talk = Talk(front)
-    await tell(talk, range(12))
+    talk.fill(ENOUGH)
+    assert answer_of(await talk.send()) == code(0)
     (first,) = await winds(front)
-    edited = [*talk.messages, {"role": "user", "content": "What is the code of door 0?"}]
+    edited = [*talk.messages, {"role": "user", "content": asked(0)}]
     edited[1] = {"role": "user", "content": edited[1]["content"].replace(code(0), "4242")}
-    answer = (await talk.send(edited)).json()
-    assert answer["choices"][0]["message"]["content"] == "4242"
+    answer = await talk.send(edited)
+    assert answer_of(answer) == "4242"
     second = next(wind for wind in await winds(front) if wind.context_id != first.context_id)
     assert second.earlier_id is None
-    assert answer["timings"]["context"]["id"] == second.context_id
-    assert (await talk.say("What is the code of door 0?")) == code(0)
+    assert answer.json()["timings"]["context"]["id"] == second.context_id
+    assert answer_of(await talk.send()) == code(0)
+
+
+@with_front(llamacpp=TELLING, config=winding(parallel=1))
+async def test_a_history_that_comes_at_five_times_the_context_is_told_in_pieces(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(60)
+    answer = await talk.send()
+    assert answer_of(answer) == code(0)
+    assert not wound_of(answer)["left_out"]
+    assert len(await winds(front)) == 1
+    assert await talk.say(asked(40)) == code(40)
+
+
+@with_front(llamacpp=TELLING, config=winding())
+async def test_a_last_message_that_leaves_little_room_is_answered_and_one_that_leaves_none_is_refused(
+    front: FakeFront,
+) -> None:
+    talk = Talk(front)
+    talk.fill(8)
+    large = {"role": "user", "content": "y" * 4500 + asked(0)}
+    answer = await talk.send([*talk.messages, large], max_tokens=3000)
+    assert answer_of(answer) == code(0)
+    alone = await talk.send([large], max_tokens=3000)
+    assert alone.status_code == 200, "nothing can go; the answer has less room"
+    refused = await talk.send([*talk.messages, {"role": "user", "content": "y" * 2 * LIMIT}])
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
+
+
+# ---- who shares a wind, and who leaves -------------------------------------------------------------------------------
+
+
+@with_front(llamacpp=TELLING, config=winding())
+async def test_turns_at_the_same_time_share_a_wind(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(ENOUGH)
+    front.fleet.hold(IN_SUMMARY)
+    sent = [asyncio.create_task(talk.send(seed=number)) for number in range(3)]
+    await front.fleet.until(lambda: len(front.running) == 4, "three wait for one summary")
+    assert summarising(front) == ["interactive"]
+    front.fleet.let_go(IN_SUMMARY)
+    answers = [await each for each in sent]
+    assert {answer_of(answer) for answer in answers} == {code(0)}
+    (wind,) = await winds(front)
+    assert {answer.json()["timings"]["context"]["id"] for answer in answers} == {wind.context_id}
+
+
+async def two_workers(front: FakeFront) -> None:
+    """Have a second worker, which takes requests while the first one stands still in a summary."""
+    await front.chat()
+    await front.fleet.until(lambda: len(front.fleet.ready) == 2, "both are there")
+
+
+@with_front(llamacpp=TELLING, config=winding(workers=2))
+async def test_a_wind_that_all_have_left_goes_on_in_the_background_and_is_found(front: FakeFront) -> None:
+    await two_workers(front)
+    talk = Talk(front)
+    talk.fill(ENOUGH)
+    front.fleet.hold(IN_SUMMARY)
+    sent = asyncio.create_task(talk.send())
+    await front.fleet.until(lambda: summarising(front) == ["interactive"], "it is told")
+    sent.cancel()
+    for running in front.running:
+        if running.facts.protocol == "openai":
+            running.cancel()
+    await front.fleet.until(lambda: summarising(front) == ["background"], "nobody waits for it")
+    again = asyncio.create_task(talk.send())
+    await front.fleet.until(lambda: summarising(front) == ["interactive"], "somebody waits for it again")
+    front.fleet.let_go(IN_SUMMARY)
+    assert answer_of(await again) == code(0)
+    assert len(await winds(front)) == 1
+
+
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True, workers=2))
+async def test_a_turn_that_comes_while_it_is_wound_ahead_waits_for_that_and_hurries_it(front: FakeFront) -> None:
+    await two_workers(front)
+    talk = Talk(front)
+    talk.fill(8)
+    front.fleet.hold(IN_SUMMARY)
+    await talk.say("Go on.")
+    await front.fleet.until(lambda: summarising(front) == ["background"], "it is told ahead")
+    talk.fill(4)
+    sent = asyncio.create_task(talk.send())
+    await front.fleet.until(lambda: summarising(front) == ["interactive"], "somebody waits for it")
+    front.fleet.let_go(IN_SUMMARY)
+    assert answer_of(await sent) == code(0)
