@@ -24,9 +24,17 @@ class KeyedServer:
 
     Args:
         config: Beside what it needs itself.
+        fake_options: Of the fake engine, likewise.
     """
 
-    def __init__(self, home: Path, tiny: Path, *, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        tiny: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        fake_options: dict[str, Any] | None = None,
+    ) -> None:
         paths = Paths.under(home)
         paths.ensure_folders()
         with Registry(paths.registry_db) as registry:
@@ -38,13 +46,13 @@ class KeyedServer:
         run_cli(home, "keys", "revoke", "revoked")
         self.secrets["expired"] = _expired(paths, "expired")
         self.socket = home / "run" / "test.sock"
+        self._fake_options = {"answer_tokens": 4, "context_length": 512} | (fake_options or {})
         self._config = {"server": {"unix_socket": str(self.socket)}, "standby": False} | (config or {})
         self.start()
 
     def start(self) -> None:
         """Start the gateway, which `gateway.stop` has ended or has not begun yet."""
-        fake_options = {"answer_tokens": 4, "context_length": 512}
-        self.gateway = GatewayProcess(self.home, config=self._config, fake_options=fake_options)
+        self.gateway = GatewayProcess(self.home, config=self._config, fake_options=self._fake_options)
 
     def make(self, name: str, *options: str) -> str:
         done = run_cli(self.home, "keys", "create", name, *options)
