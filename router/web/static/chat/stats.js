@@ -39,9 +39,11 @@ function figures({ timings, usage }, contextLength) {
     }
     if (timings.cache_n) put(`${count(timings.cache_n)} ${texts.stats.cached}`, `${timings.cache_n} ${texts.stats.tokens}`);
   }
-  if (usage && contextLength) {
-    const used = usage.input + usage.output;
-    put(`${texts.stats.context} ${percent(used / contextLength)}`, `${count(used)} / ${count(contextLength)} ${texts.stats.tokens}`);
+  const filled = timings?.context ?? (usage && contextLength ? { used: usage.input + usage.output, limit: contextLength } : null);
+  if (filled) {
+    const { used, limit } = filled;
+    const wound = "wound" in filled && filled.wound ? texts.stats.wound(count(filled.wound.turns), count(filled.wound.narrative_tokens)) : "";
+    put(`${texts.stats.context} ${percent(used / limit)}`, `${count(used)} / ${count(limit)} ${texts.stats.tokens}${wound}`);
   }
   return rows.filter(({ text }) => text !== "");
 }

@@ -218,6 +218,7 @@ export const texts = {
     cached: "cached",
     drafts: (/** @type {string} */ share) => `${share} of drafts right`,
     context: "context",
+    wound: (/** @type {string} */ turns, /** @type {string} */ tokens) => `, ${turns} older messages summarised in ${tokens} of them`,
     loaded: "loaded in",
     tokens: "tokens",
   },
