@@ -24,7 +24,9 @@ _AT_ONCE: Final = 500
 _MEMORY: Final = (
     "PRAGMA temp_store = MEMORY",
     "CREATE TEMP TABLE passing_winds AS SELECT * FROM winds WHERE false",
+    "CREATE UNIQUE INDEX temp.passing_winds_by_id ON passing_winds (id)",
     "CREATE INDEX temp.passing_winds_by_digest ON passing_winds (digest)",
+    "CREATE INDEX temp.passing_winds_by_earlier ON passing_winds (earlier_id)",
     "CREATE TEMP TABLE passing_places (place TEXT, context_id TEXT, PRIMARY KEY (place, context_id))",
     "CREATE TEMP VIEW all_winds AS SELECT *, 1 AS is_stored FROM winds UNION ALL SELECT *, 0 FROM passing_winds",
 )
@@ -45,9 +47,13 @@ class ContextStore(Store):
         if wind.earlier_id is not None and self.get(wind.earlier_id) is None:
             return
         *values, is_stored = msgspec.structs.astuple(wind)
-        marks = ", ".join("?" * len(values))
+        marks = ", ".join("?" * (len(values) + 1))
         with self.write():
-            self.rows(f"INSERT INTO {_WINDS[is_stored]} ({_COLUMNS}) VALUES ({marks})", *values)  # noqa: S608 - constants
+            self.rows(
+                f"INSERT INTO {_WINDS[is_stored]} ({_COLUMNS}, num_bytes) VALUES ({marks})",  # noqa: S608 - constants
+                *values,
+                wind.num_bytes,
+            )
             self._link(wind.context_id, wind.kept_in, is_stored=is_stored)
 
     def longest(self, beginnings: Beginnings) -> Wind | None:
@@ -75,10 +81,11 @@ class ContextStore(Store):
             for is_stored, table in _WINDS.items():
                 # What was shown of an earlier use stays where that of this one may not be on the disk.
                 may_write = use.is_stored or not is_stored
+                written = ", shown = ?, num_bytes = num_bytes - length(shown) + length(?), kept_in = ?"
+                values = (use.shown, use.shown, use.kept_in)
                 found = self.rows(
-                    f"UPDATE {table} SET used_at = ?, shown = iif(?, ?, shown), kept_in = iif(?, ?, kept_in) "  # noqa: S608 - constants
-                    "WHERE id = ? RETURNING id",
-                    *(now, may_write, use.shown if may_write else b"", may_write, use.kept_in, use.context_id),
+                    f"UPDATE {table} SET used_at = ?{written if may_write else ''} WHERE id = ? RETURNING id",  # noqa: S608 - constants
+                    *(now, *(values if may_write else ()), use.context_id),
                 )
                 if found and may_write:
                     self._link(use.context_id, use.kept_in, is_stored=is_stored)
@@ -102,13 +109,13 @@ class ContextStore(Store):
         Returns:
             How many there were.
         """
-        ids = self.rows(
-            "WITH RECURSIVE tree (id) AS (SELECT ? UNION "  # noqa: S608 - constants
-            f"SELECT near.id FROM tree JOIN {_ALL} AS each ON each.id = tree.id "
-            f"JOIN {_ALL} AS near ON near.id = each.earlier_id OR near.earlier_id = each.id) SELECT id FROM tree",
-            context_id,
-        )
-        return self._delete(each for (each,) in ids)
+        found, asked = {context_id}, [context_id]
+        with self.write():
+            while asked:
+                near = self._near(asked.pop()) - found
+                found |= near
+                asked += near
+            return self._delete(found)
 
     def delete_kept_in(self, places: Iterable[str]) -> int:
         """Forget what kept conversations and stored responses have used; return how many there were."""
@@ -136,12 +143,11 @@ class ContextStore(Store):
             before: Those that were used last before it go, seconds since 1970.
             max_bytes: Upper bound of what is kept.
         """
-        rows = self.rows(
-            "SELECT id, used_at, length(CAST(ifnull(narrative, '') AS BLOB)) + length(shown) "  # noqa: S608 - constants
-            f"FROM {_ALL} ORDER BY used_at DESC, created_at DESC"
-        )
+        # Of an index alone, which the view would not be: the texts of all are not read.
+        sizes = (f"SELECT used_at, created_at, num_bytes, id FROM {table}" for table in _WINDS.values())  # noqa: S608 - constants
+        rows = sorted(self.rows(" UNION ALL ".join(sizes)), reverse=True)
         gone, num_left = [], max_bytes
-        for context_id, used_at, size in rows:
+        for used_at, _, size, context_id in rows:
             # One that is too large by itself takes no other with it.
             if size <= max_bytes:
                 num_left -= size
@@ -169,6 +175,18 @@ class ContextStore(Store):
                 place,
             )
         ]
+
+    def _near(self, context_id: str) -> set[str]:
+        """Return what a wind goes on from, and what goes on from it."""
+        return {
+            other
+            for table in _WINDS.values()
+            for (other,) in self.rows(
+                f"SELECT earlier_id FROM {table} WHERE id = ? AND earlier_id IS NOT NULL "  # noqa: S608 - constants
+                f"UNION SELECT id FROM {table} WHERE earlier_id = ?",
+                *(context_id, context_id),
+            )
+        }
 
     def _is_linked(self, context_id: str) -> bool:
         return any(

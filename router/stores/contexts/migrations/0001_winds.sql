@@ -11,7 +11,6 @@ CREATE TABLE winds (
     num_told INTEGER NOT NULL,
     num_turns INTEGER NOT NULL,
     task INTEGER,
-    narrative TEXT,
     earlier_id TEXT,
     session_id TEXT,
     tokens_before INTEGER NOT NULL,
@@ -22,10 +21,13 @@ CREATE TABLE winds (
     is_left_out INTEGER NOT NULL,
     created_at REAL NOT NULL,
     used_at REAL NOT NULL,
+    num_bytes INTEGER NOT NULL,
+    -- What is long stands behind what is looked through.
+    narrative TEXT,
     shown BLOB NOT NULL
 ) STRICT;
 CREATE INDEX winds_by_digest ON winds (digest);
-CREATE INDEX winds_by_use ON winds (used_at);
+CREATE INDEX winds_by_use ON winds (used_at, created_at, num_bytes, id);
 CREATE INDEX winds_by_earlier ON winds (earlier_id);
 -- Kept conversations, and first responses of stored chains, that have used a wind: it is deleted with them.
 CREATE TABLE wind_places (

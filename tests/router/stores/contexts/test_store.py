@@ -102,6 +102,16 @@ def test_a_use_says_what_the_model_saw(store: ContextStore) -> None:
     assert (found.shown, found.used_at, found.created_at) == (b'["now"]', 50.0, 10.0)
 
 
+def test_what_it_takes_follows_what_is_shown(store: ContextStore) -> None:
+    for context_id, is_stored in (("ctx_a", True), ("ctx_b", False)):
+        store.put(wind(context_id, 4, narrative="n\u00e4h", shown=b"12345", is_stored=is_stored))
+    for shown in (b"1234567", b"12"):
+        for context_id in ("ctx_a", "ctx_b"):
+            store.note_use(use(context_id, shown), now=50.0)
+        sizes = store.rows("SELECT num_bytes FROM all_winds")
+        assert sizes == [(4 + len(shown),)] * 2
+
+
 def test_what_may_not_be_on_the_disk_is_found_and_is_not_there(path: Path, store: ContextStore) -> None:
     store.put(wind("ctx_a", 4, narrative=SECRET, is_stored=False))
     store.note_use(use("ctx_a", SECRET.encode(), is_stored=False), now=50.0)
@@ -216,3 +226,11 @@ def test_a_file_that_is_none_of_ours_is_refused_and_left_alone(path: Path) -> No
     with pytest.raises(StoreUnavailableError, match=r"contexts\.sqlite3 cannot be used"):
         ContextStore(path)
     assert path.read_bytes() == b"no database" * 1000
+
+
+def test_the_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    with ContextStore(path) as store:
+        store.put(wind("ctx_a", 4))
+        store.rows(f"PRAGMA user_version = {ContextStore.newest_schema() + 1}")
+    with pytest.raises(StoreUnavailableError, match="written by a newer version"):
+        ContextStore(path)
