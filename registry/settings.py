@@ -170,10 +170,14 @@ LOAD_SETTINGS: Final[Mapping[str, LoadSetting]] = {
 }
 """By name, in the order of the Struct."""
 
-_PLAIN_TYPES: Final = {
-    key: getattr(typing.get_args(kind)[0], "__origin__", typing.get_args(kind)[0]) for key, kind in _TYPES.items()
-}
-"""Without range and None."""
+
+def _plain(kind: Any) -> Any:
+    """Return a setting's type without range and None."""
+    of_value = typing.get_args(kind)[0]
+    return of_value.__origin__ if typing.get_origin(of_value) is Annotated else of_value
+
+
+_PLAIN_TYPES: Final = {key: _plain(kind) for key, kind in _TYPES.items()}
 
 ENGINE_KEY: Final = "engine"
 """Set like the others, stored with the model itself."""

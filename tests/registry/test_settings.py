@@ -115,6 +115,8 @@ def test_what_is_no_preset_conversation_is_refused(text: str) -> None:
 
 
 def test_a_word_that_is_not_known_is_answered_with_those_that_are() -> None:
+    with pytest.raises(InvalidSettingError, match=r"'cut'; choose one of error, wind\."):
+        settings_from_text({"context": "cut"})
     with pytest.raises(InvalidSettingError, match=r"'turbo'; choose one of auto, lookup, draft, off\."):
         settings_from_text({"speculation": "turbo"})
     with pytest.raises(InvalidSettingError, match=r"'turbo'; it may be a number or one of auto, all"):
