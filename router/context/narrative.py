@@ -130,6 +130,8 @@ def told_narrative(answer: str, *, is_cut: bool, num_tokens: int, max_tokens: in
         max_tokens: That the narrative may have; what is beyond goes, in whole lines.
     """
     text = answer.strip()
+    if text == ACKNOWLEDGEMENT:  # small models repeat what they have said of the narrative before
+        return None
     if num_tokens > max_tokens:
         text, is_cut = text[: max(1, len(text) * max_tokens // num_tokens)], True
     if is_cut:

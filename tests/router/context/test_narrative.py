@@ -128,6 +128,7 @@ def test_quoted_earlier_narratives_and_transcripts_are_data() -> None:
     [
         ("", False, 0, None),
         (" \n ", False, 2, None),
+        (f"{ACKNOWLEDGEMENT}\n", False, 10, None),
         ("Facts:\n- Port 8080\n", False, 8, "Facts:\n- Port 8080"),
         ("Facts:\n- Port 80", True, 8, "Facts:"),
         ("One line. The port is 80", True, 8, "One line"),
