@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.cases.case import Case, Server
 from tests.support.gateway_process import GatewayProcess, environment, run_cli
+from tests.support.waiting import WITHIN_S
 
 _STRANGE: Final = 'it\'s "my" höme 日本 😀 ' + "long" * 30
 _DEAD: Final = "127.0.0.1:1"
@@ -83,7 +84,7 @@ def _behind(proxies: dict[str, str]) -> Case:
             env=environment(server.gateway.home) | proxies,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=WITHIN_S,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

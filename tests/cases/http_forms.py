@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.cases.case import CHAT, FAKE, HI, Case, Server, ask
+from tests.support.waiting import WITHIN_S
 
 _PATH: Final = CHAT + "/input_tokens"
 _BODY: Final = json.dumps({"model": "tooled", "messages": [HI]}).encode()
@@ -17,7 +18,6 @@ _H2C: Final = (
     "Upgrade: h2c",
     "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
 )
-_WAIT_S: Final = 60.0
 
 
 def _post(
@@ -49,7 +49,7 @@ def _read_answer(stream: socket.socket) -> tuple[int, bytes]:
 
 def _connection(server: Server) -> socket.socket:
     address = urlsplit(server.gateway.url)
-    stream = socket.create_connection((address.hostname or "", address.port or 80), timeout=_WAIT_S)
+    stream = socket.create_connection((address.hostname or "", address.port or 80), timeout=WITHIN_S)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return stream
 
@@ -121,7 +121,7 @@ def _goes_on_after_h2c(server: Server) -> None:
 def _both_loopbacks(server: Server) -> None:
     address = urlsplit(server.gateway.url)
     for host in ("127.0.0.1", "::1"):
-        with socket.create_connection((host, address.port or 80), timeout=_WAIT_S) as stream:
+        with socket.create_connection((host, address.port or 80), timeout=WITHIN_S) as stream:
             stream.sendall(_get("/health"))
             assert _read_answer(stream)[0] == 200
 

@@ -296,12 +296,12 @@ def test_only_one_runs_at_a_time_and_it_can_be_stopped(fake: GatewayProcess) -> 
 
     follower = threading.Thread(target=follow)
     follower.start()
-    assert has_sample.wait(60)
+    assert has_sample.wait(WITHIN_S)
     second = fake.post("/v1/mlxr/bench", body)
     assert (second.status_code, second.json()["error"]["code"]) == (409, "bench_running")
     stopped = fake.post("/v1/mlxr/bench/stop", {})
     assert stopped.json() == {"stopped": events[0]["bench_id"]}
-    follower.join(60)
+    follower.join(WITHIN_S)
     assert events[-1] == {"type": "done", "bench_id": events[0]["bench_id"], "is_complete": False}
     assert fake.post("/v1/mlxr/bench/stop", {}).status_code == 404
 

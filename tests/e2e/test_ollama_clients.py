@@ -10,6 +10,7 @@ import pytest
 from tests.support import npm
 from tests.support.gateway_process import GatewayProcess
 from tests.support.python_clients import PYTHON, SCRIPTS, PythonClients
+from tests.support.waiting import WITHIN_S
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
 OPENAI_BODY = {"messages": [{"role": "user", "content": "Name a colour."}], "temperature": 0, "max_tokens": 8}
@@ -64,7 +65,7 @@ def test_llm_with_its_plugin(tooled_gateway: GatewayProcess, tmp_path: Path) -> 
 
     def llm(*arguments: str) -> str:
         argv: list[str | Path] = [PYTHON.parent / "llm", *arguments]
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
         return str(done.stdout)
 

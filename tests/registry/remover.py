@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.waiting import WITHIN_S
+
 PROJECT = Path(__file__).parents[2]
 REMOVER = f"""
 import json, os, signal, sys
@@ -35,7 +37,7 @@ print(json.dumps(steps))
 def _run(kill_at: int, arguments: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     argv = [sys.executable, "-c", REMOVER, str(kill_at), *arguments]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}  # the same steps in the same order, every time
-    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False, timeout=120, env=environment)
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False, timeout=WITHIN_S, env=environment)
 
 
 def steps_of(*arguments: str) -> list[str]:

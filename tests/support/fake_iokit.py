@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backends.machine.apple_power import PowerLibraries
+from tests.support.waiting import WITHIN_S
 
 CONNECTION = 77
 NOTIFIER = 5
@@ -78,7 +79,7 @@ class FakePower:
     def wait_allowed(self, num: int) -> None:
         """Wait until so many notices were answered."""
         with self.answered:
-            assert self.answered.wait_for(lambda: len(self.allowed) >= num, 60)
+            assert self.answered.wait_for(lambda: len(self.allowed) >= num, WITHIN_S)
 
     def _register(self, _refcon: None, port: Any, callback: Any, notifier: Any) -> int:
         ctypes.cast(port, ctypes.POINTER(ctypes.c_void_p))[0] = PORT

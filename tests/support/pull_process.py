@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.waiting import WITHIN_S
+
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = struct.Struct("<Q")
 
@@ -45,7 +47,7 @@ class PullProcesses:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         self._zygote.stdin.close()
-        self._zygote.wait(20)
+        self._zygote.wait(WITHIN_S)
         self._zygote.stdout.close()
         os.close(self._read_fd)
 

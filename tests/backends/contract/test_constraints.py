@@ -15,6 +15,7 @@ from backends.wire.messages import Finished
 from backends.wire.request import Constraint, ConstraintKind, SamplingParams
 from tests.backends.constraints.test_json_schemas import NODE, schemas
 from tests.support.engine_driver import EngineDriver
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,6 @@ def _matcher(compiler: ConstraintCompiler, schema: dict[str, Any]) -> Matcher | 
     pending = compiler.submit(
         AnswerGrammar(Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
     )
-    pending.is_done.wait(10)
+    pending.is_done.wait(WITHIN_S)
     result = pending.poll(0)
     return result if isinstance(result, Matcher) else None

@@ -8,6 +8,7 @@ import pytest
 from backends.llamacpp.step_watch import StepWatch
 from backends.llamacpp.threads import ThreadCount
 from tests.backends.llamacpp.test_giving_way import answer_of, loaded
+from tests.support.waiting import WITHIN_S
 
 
 class Impatient(StepWatch):
@@ -52,7 +53,7 @@ def test_a_step_that_lasts_and_is_crowded_is_told_to_end() -> None:
 
     watch = StepWatch(is_crowded)
     watch.begin(0.0, 0.0)
-    assert has_looked.wait(30)
+    assert has_looked.wait(WITHIN_S)
     with watch._lock:  # until it has told the library, too
         assert watch.callback(watch.data)
     assert watch.end()

@@ -14,6 +14,7 @@ from backends.machine.apple_power import (
     PowerNotices,
 )
 from tests.support.fake_iokit import CONNECTION, MODE, PORT, RUN_LOOP, SOURCE, FakePower
+from tests.support.waiting import WITHIN_S
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def read(
         yield notices
     finally:
         notices.stop()
-        thread.join(60)
+        thread.join(WITHIN_S)
         assert not thread.is_alive()
 
 
@@ -44,7 +45,7 @@ def test_a_sleep_is_allowed_when_what_is_done_before_it_is_done() -> None:
 
     with read(fake, on_will_sleep):
         fake.play(SYSTEM_WILL_SLEEP, 1234)
-        assert is_told.wait(60)
+        assert is_told.wait(WITHIN_S)
         assert fake.allowed == []
         told[0].set()
         fake.wait_allowed(1)
@@ -67,7 +68,7 @@ def test_a_wake_and_a_sleep_that_is_taken_back_are_told_and_not_answered(message
     with read(fake, on_awake=is_awake.set):
         fake.play(0xE0000320)  # kIOMessageSystemWillPowerOn says nothing to us
         fake.play(message)
-        assert is_awake.wait(60)
+        assert is_awake.wait(WITHIN_S)
     assert fake.allowed == []
 
 

@@ -104,9 +104,9 @@ def test_the_end_of_a_prompt_tells_how_it_leaves_the_thinking(prompt: str, think
 
 def test_hostile_templates_are_read_in_linear_time() -> None:
     for scrap in ("{% ", "[TOOL_CALLS]", "{{ tool ", "<tool_call><function=", "</arg_key>\n"):
-        started_at = time.process_time()
+        started_at = time.thread_time()
         detect_format(scrap * 100_000, {})
-        assert time.process_time() - started_at < 5, scrap  # quadratic, it would be minutes
+        assert time.thread_time() - started_at < 5, scrap  # quadratic, it would be minutes
 
 
 def test_the_instructions_show_the_tools_and_the_format_that_is_read() -> None:

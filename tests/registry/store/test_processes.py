@@ -17,6 +17,7 @@ from registry.facts import ArtifactFormat
 from registry.store import Registry
 from tests.registry.catalogue_builder import make_draft
 from tests.registry.scan_steps import names
+from tests.support.waiting import WITHIN_S
 
 MLX = ArtifactFormat.MLX
 PROJECT = Path(__file__).parents[3]
@@ -65,11 +66,11 @@ def test_a_waiting_writer_gets_its_turn(store: Registry) -> None:
         with Registry(store.path) as other, other.write():
             other.models.touch_last_used("m")
             has_lock.set()
-            is_waiting.wait(10)
+            is_waiting.wait(WITHIN_S)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert has_lock.wait(10)
+    assert has_lock.wait(WITHIN_S)
     is_waiting.set()
     store.models.change_settings("m", {"engine": "mlx"})
     thread.join()
@@ -85,7 +86,7 @@ from tests.registry.catalogue_builder import make_draft, make_facts
 from registry.settings import ModelSettings
 from registry.store import Registry
 from registry.facts import ArtifactFormat
-with Registry(sys.argv[1], busy_timeout_s=60) as store:
+with Registry(sys.argv[1], busy_timeout_s={WITHIN_S}) as store:
     for index in range(int(sys.argv[3])):
         name = f"{{sys.argv[2]}}-{{index}}"
         with store.write():
@@ -104,7 +105,7 @@ def start_writer(path: Path, prefix: str, count: int) -> "subprocess.Popen[str]"
 def test_two_processes_write_at_once(store: Registry) -> None:
     writers = [start_writer(store.path, prefix, 40) for prefix in ("a", "b")]
     for writer in writers:
-        out, _ = writer.communicate(timeout=120)
+        out, _ = writer.communicate(timeout=WITHIN_S)
         assert writer.returncode == 0
         assert len(out.split()) == 40
     models = store.models.list()
@@ -137,7 +138,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite3"
     writers = [start_writer(path, prefix, 1) for prefix in ("a", "b", "c")]
     for writer in writers:
-        writer.communicate(timeout=120)
+        writer.communicate(timeout=WITHIN_S)
         assert writer.returncode == 0
     with Registry(path) as store:
         assert names(store) == ["a-0", "b-0", "c-0"]

@@ -12,7 +12,7 @@ pytest.importorskip("dbus_fast")
 
 from router.sleep.logind import LogindNotices
 from tests.support.fake_logind import Logind, private_bus, served_logind
-from tests.support.waiting import until
+from tests.support.waiting import WITHIN_S, until
 
 pytestmark = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="Debian's package dbus is not installed")
 
@@ -119,7 +119,7 @@ async def test_whoever_hears_nothing_any_more_is_awake(tmp_path: Path, *, has_sl
             if has_slept:
                 told.may_sleep.set()
                 await until_free(logind)
-    await asyncio.wait_for(notices, 10)
+    await asyncio.wait_for(notices, WITHIN_S)
     assert told.told == ["sleep 3", *([] if has_slept else ["cancelled"]), "wake"]
 
 

@@ -15,6 +15,7 @@ from router.states import ModelState, ShownWorkerState
 from router.status import ModelStatus
 from router.workers.model_states import Fault, ModelStates, SeenWorker, model_state, worker_state
 from tests.support.fake_fleet import FakeFleet, with_fleet
+from tests.support.waiting import WITHIN_S
 
 A = Target("a", Engine(EngineKind.MLX), LocalArtifact(1, "/a"))
 SERVING = {ModelState.READY, ModelState.GENERATING}
@@ -146,4 +147,4 @@ async def test_a_worker_that_dies_leaves_an_error_with_the_reason(fleet: FakeFle
     (status,) = fleet.supervisor.models.known
     assert status.reason is not None
     assert "died" in status.reason
-    await asyncio.wait_for(fleet.answer(), 30)
+    await asyncio.wait_for(fleet.answer(), WITHIN_S)

@@ -81,6 +81,7 @@ async def test_never_two_residents_while_clients_flip_at_random(fleet: FakeFleet
 @with_fleet(make_config(swap_drain_timeout_s=0.2, swap_max_wait_s=0.0))
 async def test_a_drain_over_its_limit_cuts_what_runs(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("token-3")
     cut = asyncio.create_task(fleet.outcome("m@llamacpp", max_tokens=None, on_text=lambda _: started.set()))
     await started.wait()
     assert await fleet.answer("m@mlx")
@@ -282,6 +283,7 @@ async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
     expected = await fleet.answer(max_tokens=3000)
     monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 500)
     monkeypatch.setattr(faults, "CHECK_INTERVAL_S", 0.01)
+    fleet.hold("token-2000")  # it is not to come to its end before it is paused
     events = fleet.generation(max_tokens=3000).events()
     texts = texts_of(await anext(events))
     client = fleet.holder.client if fleet.holder is not None else None
@@ -297,6 +299,7 @@ async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
         patch.setattr(fleet.supervisor, "_clock", an_hour_later)
         await fleet.until(lambda: len(looks) > 10, "it was looked for workers that stall")
     assert len(client.progress) == 1
+    fleet.let_go("token-2000")
     async for batch in events:
         texts += texts_of(batch)
     assert "".join(texts) == expected

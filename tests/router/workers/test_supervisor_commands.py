@@ -60,6 +60,7 @@ async def test_stop_ends_a_process_that_has_not_even_started(fleet: FakeFleet) -
 @with_fleet()
 async def test_close_ends_running_and_waiting_requests_with_one_error_each(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("token-3")
     running = asyncio.create_task(fleet.outcome(max_tokens=None, on_text=lambda _: started.set()))
     await started.wait()
     waiting = asyncio.create_task(fleet.outcome("m@mlx"))

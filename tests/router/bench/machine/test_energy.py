@@ -8,6 +8,7 @@ import pytest
 
 from router.bench.machine import energy
 from router.bench.machine.energy import PowermetricsMeter, RaplMeter, powermetrics_joules
+from tests.support.waiting import WITHIN_S
 
 POWERMETRICS = """Machine model: MacBookPro18,3
 *** Sampled system activity (Sat Nov 21 18:00:00 2026 +0100) (500.00ms elapsed) ***
@@ -68,7 +69,7 @@ def test_the_meter_sums_what_the_tool_writes_and_ends_it() -> None:
     process = meter._process
     assert process.stdin is not None
     process.stdin.close()
-    meter._reader.join(10)
+    meter._reader.join(WITHIN_S)
     assert meter._joules == pytest.approx(5.0)
     meter.close()
     assert meter.read_j() is None

@@ -15,6 +15,7 @@ from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
 from tests.support import tiny_model
+from tests.support.waiting import WITHIN_S
 
 DONE = "data: [DONE]\n\n"
 
@@ -279,7 +280,7 @@ def test_ctrl_c_stops_only_the_answer(mlxr: Mlxr, stub: StubGateway, monkeypatch
     result = mlxr("run", "m")
     assert result.exit_code == 0
     assert "(stopped)" in result.out
-    assert stub.was_hung_up.wait(10), "the server is told at once"
+    assert stub.was_hung_up.wait(WITHIN_S), "the server is told at once"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -12,6 +12,7 @@ from router.config.paths import Paths
 from router.protocols.openai.answer_schemas import ChatChunk
 from router.status import StopResponse
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk, running_stub, unused_port, worker
+from tests.support.waiting import WITHIN_S
 
 BODY: dict[str, Any] = {"model": "m", "messages": []}
 DONE = "data: [DONE]\n\n"
@@ -96,7 +97,7 @@ def test_closing_the_stream_hangs_up(stub: StubGateway, client: Client) -> None:
     stream = client.stream_chat(BODY)
     assert next(stream).choices[0].delta.content == "more "
     stream.close()
-    assert stub.was_hung_up.wait(10)
+    assert stub.was_hung_up.wait(WITHIN_S)
 
 
 @pytest.mark.parametrize(
