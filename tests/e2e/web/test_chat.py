@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.web.test_page import ask
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +28,10 @@ def test_stop_stops_the_engine_and_keeps_what_came(
     page.get_by_text("Paragraph 0").wait_for()
     assert requests_of(gateway) == 1
     page.keyboard.press("Escape")
-    gate.unlink()
     page.get_by_text("Stopped.", exact=True).first.wait_for()
+    wait_until(lambda: requests_of(gateway) == 0, "the engine is told")
+    gate.unlink()
     assert "Paragraph 0" in page.inner_text(".markdown")
-    assert requests_of(gateway) == 0
 
 
 def test_an_edit_and_a_second_answer_are_branches_of_which_none_is_lost(visit: Callable[..., Visit]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.web.test_page import LOOKS
 from tests.support.browser import Visit
 from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -140,10 +141,10 @@ def test_stop_stops_the_first_and_asks_the_second_nothing(
     page.keyboard.press("Enter")
     page.get_by_text("Paragraph 0").wait_for()
     page.keyboard.press("Escape")
-    gate.unlink()
     page.get_by_text("Stopped.", exact=True).nth(1).wait_for()
+    wait_until(lambda: gateway.get("/v1/mlxr/requests")["requests"] == [], "the engine is told")
+    gate.unlink()
     assert len(newest(gateway)["answers"]) == 1
-    assert gateway.get("/v1/mlxr/requests")["requests"] == []
 
 
 def test_each_step_is_said_once(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
@@ -228,12 +229,17 @@ def test_blind_names_are_told_after_the_vote_and_votes_stay_in_the_browser(
     page.locator(".tally").wait_for(state="detached")
 
 
-def test_measuring_starts_the_benchmark_on_the_prompt(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+def test_measuring_starts_the_benchmark_on_the_prompt(
+    visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
+) -> None:
     opened = visit()
     page = open_pair(opened)
     ask_both(page, "first-question to be measured")
+    gate = gates / "decode"
+    gate.touch()
     page.get_by_role("button", name="Measure", exact=True).click()
     page.get_by_role("button", name="Stop measuring").wait_for()
+    gate.unlink()
     page.locator(".bench table").nth(1).wait_for()
     run = gateway.get("/v1/mlxr/bench/" + gateway.get("/v1/mlxr/bench")["benches"][0]["bench_id"])
     assert [each["label"] for each in run["contestants"]] == ["tiny@llamacpp", "tiny@mlx"]

@@ -176,10 +176,10 @@ def test_what_is_not_kept_can_be_stopped(visit: Callable[..., Visit], gateway: G
     page.keyboard.press("Enter")
     page.get_by_text("Paragraph 0").wait_for()
     page.keyboard.press("Escape")
-    gate.unlink()
     page.get_by_text("Stopped.", exact=True).first.wait_for()
+    wait_until(lambda: gateway.get("/v1/mlxr/requests")["requests"] == [], "the engine is told")
+    gate.unlink()
     assert "Paragraph 0" in page.inner_text(".markdown")
-    assert gateway.get("/v1/mlxr/requests")["requests"] == []
 
 
 def test_what_is_not_kept_can_be_stopped_before_its_first_word(
@@ -197,8 +197,8 @@ def test_what_is_not_kept_can_be_stopped_before_its_first_word(
     page.locator(".state.loading").wait_for()
     page.keyboard.press("Escape")
     page.locator(".message .note").get_by_text("Stopped.", exact=True).wait_for()
+    wait_until(lambda: gateway.get("/v1/mlxr/requests")["requests"] == [], "the server is told")
     gate.unlink()
-    assert gateway.get("/v1/mlxr/requests")["requests"] == []
     opened.expect_refusals()
 
 

@@ -55,8 +55,8 @@ def test_load_chat_stop_branch_compare_and_delete(
     page.keyboard.press("Enter")
     page.get_by_text("Paragraph 0").wait_for()
     page.keyboard.press("Escape")
-    gate.unlink()
     page.get_by_text("Stopped.", exact=True).first.wait_for()
+    gate.unlink()
     page.get_by_role("button", name="Send").wait_for()
 
     page.keyboard.press("ArrowUp")

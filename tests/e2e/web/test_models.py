@@ -262,7 +262,8 @@ def tab_to(page: "Page", name: str) -> None:
     raise AssertionError(f"no Tab leads to {name!r}")
 
 
-def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit]) -> None:
+def test_all_of_it_is_done_by_keys(visit: Callable[..., Visit], gateway: GatewayProcess) -> None:
+    gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
     opened = visit()
     page = opened.open()
     tab_to(page, "Models")
