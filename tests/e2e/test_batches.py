@@ -30,7 +30,9 @@ def line(custom_id: str, text: str, *depends_on: str, model: str = "tiny", **bod
 def chained_lines() -> list[dict[str, Any]]:
     """Return a chain, each link with the answer of the one before, and lines of their own around it."""
     lines = [line("c0", "begin")]
-    lines += [line(f"c{n}", f"go on from {{{{c{n - 1}.output}}}}", f"c{n - 1}") for n in range(1, NUM_CHAINED)]
+    lines += [line(f"c{n}", f"go on from {{{{c{n - 1}.output}}}}", f"c{n - 1}") for n in range(1, NUM_CHAINED - 1)]
+    last, before = f"c{NUM_CHAINED - 1}", f"c{NUM_CHAINED - 2}"
+    lines.append(line(last, f"go on from {{{{{before}.output}}}}", before, ignore_eos=True, max_tokens=30))
     lines += [line(f"x{n}", f"question {n}") for n in range(NUM_LINES - NUM_CHAINED)]
     return lines
 
@@ -71,12 +73,13 @@ def num_ended(gateway: GatewayProcess, batch_id: str) -> int:
     return len(gateway.get(f"/v1/mlxr/batches/{batch_id}/ends")["data"])
 
 
-def test_every_line_ends_once_although_the_worker_and_the_gateway_are_killed(home: Path) -> None:
+def test_every_line_ends_once_although_the_worker_and_the_gateway_are_killed(home: Path, tmp_path: Path) -> None:
     path = written(home, chained_lines())
     config = {"batches": {"parallel": 4}}
-    gateway = GatewayProcess(home, config=config, fake_options=FAKE)
+    gateway = GatewayProcess(home, config=config, fake_options=FAKE | {"gates": str(tmp_path)})
     try:
         undisturbed = results_of(gateway, begun(gateway, path))
+        (tmp_path / "token-25").touch()  # only the chain's last link gets so far: the batch does not end before
         batch_id = begun(gateway, path)
         wait_until(lambda: num_ended(gateway, batch_id) >= NUM_LINES // 5, "some lines have ended")
         (worker,) = gateway.workers()

@@ -62,6 +62,15 @@ def converters(gateway: GatewayProcess) -> list[psutil.Process]:
     return running_children("backends.converting.convert", pid=gateway.pid)
 
 
+def begun(gateway: GatewayProcess, path: str, body: dict[str, Any]) -> tuple[list[Any], psutil.Process]:
+    """Begin a conversion; its process stands still, so that it does not end before what is to become of it."""
+    events = events_of(gateway, path, body, until="converting")
+    wait_until(lambda: converters(gateway), "a converter runs")
+    (converter,) = converters(gateway)
+    converter.suspend()
+    return events, converter
+
+
 def half_made(home: Path) -> list[Path]:
     return list((home / "data" / "models").glob(f"{SCRATCH_PREFIX}*"))
 
@@ -108,7 +117,7 @@ def test_a_pull_for_both_engines_makes_the_form_that_no_repository_has(home: Pat
 def test_it_goes_on_without_its_client_is_listed_and_cancelled(home: Path, hub: StubHub) -> None:
     gateway = serve(home, hub)
     try:
-        number = events_of(gateway, PULL, {"reference": REPO, "engine": "both"}, until="converting")[0]["id"]
+        number = begun(gateway, PULL, {"reference": REPO, "engine": "both"})[0][0]["id"]
         (listed,) = gateway.get(PULLS)["pulls"]
         assert listed["state"] == "running"
         assert listed["step"] in STEPS
@@ -124,7 +133,7 @@ def test_it_goes_on_without_its_client_is_listed_and_cancelled(home: Path, hub: 
 def test_a_paused_conversion_is_done_anew(home: Path, hub: StubHub) -> None:
     gateway = serve(home, hub)
     try:
-        number = events_of(gateway, PULL, {"reference": REPO, "engine": "both"}, until="converting")[0]["id"]
+        number = begun(gateway, PULL, {"reference": REPO, "engine": "both"})[0][0]["id"]
         assert gateway.post(f"{PULLS}/{number}/pause", {}).json()["state"] == "paused"
         assert half_made(home) == []
         gateway.post(f"{PULLS}/{number}/resume", {})
@@ -181,11 +190,18 @@ def gateway(home: Path, hub: StubHub) -> Iterator[GatewayProcess]:
 
 
 def test_a_conversion_is_followed_by_all_who_ask(gateway: GatewayProcess) -> None:
-    begun = events_of(gateway, CONVERT, {"model": "tiny", "bits": 8}, until="converting")
-    assert begun[0] | {"path": None} == {"type": "started", "model": "tiny", "path": None, "is_joined": False}
-    events = events_of(gateway, CONVERT, {"model": "tiny", "bits": 8})
-    assert events[0]["is_joined"]
-    assert (events[-1]["type"], events[-1]["path"]) == ("done", begun[0]["path"])
+    begun_events, converter = begun(gateway, CONVERT, {"model": "tiny", "bits": 8})
+    started = begun_events[0]
+    assert started | {"path": None} == {"type": "started", "model": "tiny", "path": None, "is_joined": False}
+    with (
+        gateway.client() as client,
+        client.stream("POST", CONVERT, json={"model": "tiny", "bits": 8}) as response,
+    ):
+        lines = map(json.loads, sse_events(response.iter_lines()))
+        assert next(lines)["is_joined"]
+        converter.resume()
+        events = list(lines)
+    assert (events[-1]["type"], events[-1]["path"]) == ("done", started["path"])
     assert events[-1]["report"]["parity"]["agreement"] > 0.5
     refused = gateway.post(CONVERT, {"model": "tiny"})
     assert (refused.status_code, "--as NAME" in refused.json()["error"]["message"]) == (409, True)
@@ -193,7 +209,7 @@ def test_a_conversion_is_followed_by_all_who_ask(gateway: GatewayProcess) -> Non
 
 def test_a_conversion_is_cancelled_and_leaves_nothing(gateway: GatewayProcess, home: Path) -> None:
     assert gateway.post(f"{CONVERT}/cancel", {"model": "tiny"}).status_code == 404
-    events_of(gateway, CONVERT, {"model": "tiny"}, until="converting")
+    begun(gateway, CONVERT, {"model": "tiny"})
     assert gateway.post(f"{CONVERT}/cancel", {"model": "tiny"}).json() == {"model": "tiny", "cancelled": 1}
     assert half_made(home) == []
     assert engines_of(gateway, "tiny") == {"gguf"}
@@ -204,10 +220,7 @@ def test_a_pull_s_conversion_waits_for_one_that_was_asked_for(
 ) -> None:
     other = write_gguf(tmp_path / "other-F32.gguf", name="other", seed=1)
     hub.repos["tester/Other-GGUF"] = {other.name: other.read_bytes()}
-    events_of(gateway, CONVERT, {"model": "tiny"}, until="converting")
-    wait_until(lambda: converters(gateway), "a converter runs")
-    (first,) = converters(gateway)
-    first.suspend()
+    _, first = begun(gateway, CONVERT, {"model": "tiny"})
     steps, running = [], []
     with (
         gateway.client() as client,

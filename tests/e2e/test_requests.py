@@ -14,7 +14,10 @@ import openai
 import pytest
 from openai._constants import INITIAL_RETRY_DELAY
 
+from registry.scan import register_path
+from registry.store import Registry
 from router.config import LimitsConfig
+from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess, run_cli, sse_events
 from tests.support.plain_http import answer_on
 from tests.support.waiting import WITHIN_S, wait_until
@@ -32,10 +35,14 @@ LONG_CHAT: dict[str, Any] = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_request_cancelled_by_its_id_ends_with_an_error_and_frees_its_place(
-    start_gateway: StartGateway, engine: str
+    start_gateway: StartGateway, home: Path, tooled: tuple[Path, Path], engine: str
 ) -> None:
+    with Registry(Paths.under(home).registry_db) as registry:
+        for path in tooled:
+            register_path(registry, path, name="tooled")
     gateway = start_gateway({"generation": {"parallel": 8}})
-    body = LONG_CHAT | {"model": f"tiny@{engine}", "n": 8}
+    # Some 8,000 tokens each: the answers cannot end while one of their tokens is read and one request is sent.
+    body = LONG_CHAT | {"model": f"tooled@{engine}", "n": 8, "max_tokens": None}
     warm = gateway.post("/v1/chat/completions", body | {"stream": False, "max_tokens": 1})
     assert warm.status_code == 200
     with gateway.client() as client, client.stream("POST", "/v1/chat/completions", json=body) as response:
