@@ -59,6 +59,8 @@ def _playwright() -> Any:
 
 
 _REFUSAL = "Failed to load resource"
+_SCREENSHOTS: Final = "MLXR_TESTS_SCREENSHOTS"
+"""Names a folder for pictures, of which docs/web.md shows some."""
 
 
 class Visit:
@@ -116,6 +118,11 @@ class Visit:
             for violation in found["violations"]
             for node in violation["nodes"]
         ]
+
+    def picture(self, name: str) -> None:
+        """Write a picture of what is shown, where that is wanted."""
+        if folder := os.environ.get(_SCREENSHOTS):
+            self.page.screenshot(path=Path(folder, f"{name}.png"))
 
     def close(self) -> None:
         """Close the window."""

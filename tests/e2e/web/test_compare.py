@@ -303,6 +303,8 @@ def test_every_state_is_accessible(visit: Callable[..., Visit], look: str) -> No
     page = open_pair(opened)
     page.locator(".side-of summary").first.click()
     assert opened.accessibility() == []
+    opened.picture(f"compare-begin-{look}")
     ask_both(page, "show-rich")
+    opened.picture(f"compare-{look}")
     assert opened.accessibility() == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,8 +1,6 @@
 """Comparing both real engines on the bundled model."""
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +13,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
-
-SCREENSHOTS = "MLXR_TESTS_SCREENSHOTS"
-"""Names a folder for the picture that docs/web.md shows."""
 
 
 def test_both_engines_answer_one_after_the_other(browser: "Browser", real_gateway: GatewayProcess) -> None:
@@ -39,10 +34,10 @@ def test_both_engines_answer_one_after_the_other(browser: "Browser", real_gatewa
     page.locator(".column .markdown").first.wait_for()
     first_s = time.monotonic() - began
     page.locator(".column").nth(1).locator(".swaps .unload").wait_for()
-    if folder := os.environ.get(SCREENSHOTS):
-        page.screenshot(path=Path(folder, "compare-light.png"))
     page.locator(".outcome").wait_for()
     second_s = time.monotonic() - began
+    page.locator(".setup").scroll_into_view_if_needed()
+    opened.picture("compare-real")
     swaps = page.locator(".column").nth(1).locator(".swaps").inner_text()
     print(f"first text {first_s:.2f} s after the page was asked for, both answers {second_s:.2f} s after; {swaps!r}")
     unload, load = real_gateway.status()["swaps"][-2:]

@@ -32,6 +32,24 @@ def press(page: "Page", label: str) -> None:
     page.keyboard.press("Enter")
 
 
+def go_to(page: "Page", name: str) -> None:
+    """Open another page by its link at the side."""
+    tab_to(page, f".pages a[href='/ui/{name}']")
+    page.keyboard.press("Enter")
+    page.locator(f".pages a[href='/ui/{name}'][aria-current='page']").wait_for()
+
+
+def press_word(page: "Page", word: str) -> None:
+    """Press a button by what stands on it."""
+    for _ in range(MAX_TABS):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.matches('button, summary') && document.activeElement.innerText")
+        if focused and focused.strip() == word:
+            page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"{word} is not reached by {MAX_TABS} tabs")
+
+
 def test_load_chat_stop_branch_compare_and_delete(
     visit: Callable[..., Visit], gateway: GatewayProcess, gates: Path
 ) -> None:

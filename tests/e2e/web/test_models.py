@@ -78,11 +78,13 @@ def unfold(page: "Page", name: str, *parts: str) -> "Locator":
 def test_all_of_it_is_accessible(visit: Callable[..., Visit], look: str) -> None:
     opened = visit(**LOOKS[look])
     page = open_models(opened)
+    opened.picture(f"models-{look}")
     found = unfold(
         page, "tiny", "Memory", "Settings", "Other names", "Adapters", "Make an MLX form", "Verify", "Delete"
     )
     found.get_by_label("temperature").wait_for()
     found.get_by_text("Largest context").wait_for()
+    opened.picture(f"models-more-{look}")
     page.fill("#get", "tiny")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Pull tester/Tiny-GGUF, Q8_0").wait_for()

@@ -71,6 +71,7 @@ def test_the_machine_is_accessible_while_it_works(visit: Callable[..., Visit], g
     )
     page.get_by_role("button", name="Cancel").wait_for()
     page.locator(".state.generating").first.wait_for()
+    opened.picture(f"machine-{look}")
     assert opened.accessibility() == []
     assert is_narrow_enough(page)
     page.get_by_role("button", name="Cancel").click()
@@ -137,6 +138,7 @@ def test_the_history_is_accessible(visit: Callable[..., Visit], measured: list[A
     page.get_by_role("button", name="Show the run").first.click()
     page.get_by_text(f"Kept as {measured[0]['bench_id']}").wait_for()
     page.get_by_text("would serve").wait_for()
+    opened.picture(f"history-{look}")
     assert opened.accessibility() == []
     assert is_narrow_enough(page)
 
@@ -212,8 +214,10 @@ def test_an_answer_that_comes_late_replaces_none_that_was_asked_for_later(visit:
 def test_the_settings_are_accessible(visit: Callable[..., Visit], look: str) -> None:
     opened = visit(**LOOKS[look])
     page = open_page(opened, "settings", ".part")
+    opened.picture(f"settings-{look}")
     page.get_by_label("Keys with this").fill("s")
     page.locator(".field").nth(100).wait_for()
+    opened.picture(f"settings-keys-{look}")
     assert opened.accessibility() == []
     assert is_narrow_enough(page)
 

@@ -10,7 +10,7 @@ import { Tally } from "./blind.js";
 import { attachments, Prompt } from "./prompt.js";
 import { RoundView } from "./round.js";
 import { Setup } from "./setup.js";
-import { isBlind, resume, rounds, ticks } from "./state.js";
+import { isBlind, resume, rounds, running, ticks } from "./state.js";
 
 export function ComparePage() {
   const hasOptions = useSignal(false);
@@ -32,7 +32,7 @@ export function ComparePage() {
 
 function Rounds() {
   const list = rounds.value;
-  const element = useFollowing([ticks.value, list]);
+  const element = useFollowing([ticks.value, list, running.value]);
   return html`<div class="log" ref=${element} tabindex="0" role="log" aria-live="off" aria-label=${texts.compare.log}>
     <${Setup} />
     ${list.length === 0 && html`<p class="empty">${texts.compare.empty}</p>`}

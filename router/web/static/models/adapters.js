@@ -43,7 +43,7 @@ export function Adapters({ name }) {
         <${Act} act=${() => change(`${PATH}/forget`, { name: each.name, engine: each.engine })} label=${words.forgetOf(each.reference, each.engine)}>${words.forget}<//>
       </li>`,
     )}</ul>
-    <form class="row wrap" onSubmit=${add}>
+    <form class="row wrap ends" onSubmit=${add}>
       <label class="grow">${words.path}<input name="path" type="text" required pattern="/.*" placeholder="/" autocomplete="off" spellcheck=${false} /></label>
       <label>${words.name}<input name="name" type="text" maxlength="128" autocomplete="off" spellcheck=${false} /></label>
       <label>${words.scale}<input name="scale" type="number" step="any" placeholder="1" /></label>

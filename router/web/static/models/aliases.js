@@ -31,7 +31,7 @@ export function Aliases({ model }) {
       (alias) => html`<li class="row"><code class="grow">${alias}</code>
         <${Act} act=${() => change(`${PATH}/remove`, alias)} label=${texts.aliases.removeOf(alias)}>${texts.aliases.remove}<//></li>`,
     )}</ul>
-    <form class="row wrap" onSubmit=${add}>
+    <form class="row wrap ends" onSubmit=${add}>
       <label>${texts.aliases.label}<input type="text" required maxlength="256" autocomplete="off" spellcheck=${false} value=${text.value} onInput=${(/** @type {any} */ event) => (text.value = event.target.value)} /></label>
       <button type="submit" disabled=${text.value.trim() === ""}>${texts.aliases.add}</button>
     </form>

@@ -44,7 +44,7 @@ export function Convert({ name }) {
   const isRunning = step.value !== null || told?.state === "running";
   const share = step.value?.share ?? told?.share;
   return html`
-    <form class="row wrap" onSubmit=${begin}>
+    <form class="row wrap ends" onSubmit=${begin}>
       <label>${words.bits}<select name="bits">${BITS.map((each) => html`<option value=${each} selected=${each === 4}>${words.bit(each)}</option>`)}<option value="">${words.float}</option></select></label>
       <label class="inline"><input name="force" type="checkbox" /> ${words.force}</label>
       <button type="submit" disabled=${isRunning}>${words.begin}</button>
