@@ -6,6 +6,7 @@ engine is the fake one, whose tokens are bytes; its summaries are what it is tol
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import anthropic
@@ -16,9 +17,10 @@ import pytest
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
-from tests.support import tiny_model
+from tests.support import npm, tiny_model
 from tests.support.coding_agent import CodingAgent
 from tests.support.gateway_process import GatewayProcess
+from tests.support.python_clients import SCRIPTS, PythonClients
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +222,34 @@ def ollama_body(chat: dict[str, Any]) -> dict[str, Any]:
             said["tool_name"] = names[message["tool_call_id"]]
         messages.append(said)
     return {"messages": messages, "tools": chat["tools"]}
+
+
+@pytest.fixture(scope="module")
+def bodies_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rounds = range(30, NUM_ROUNDS + 1, 30)
+    chat = [CodingAgent(60).chat(num_rounds) for num_rounds in rounds]
+    bodies = {
+        "chat": chat,
+        "responses": [CodingAgent(61).responses(num_rounds) for num_rounds in rounds],
+        "ollama": [ollama_body(each) for each in chat],
+        "anthropic": [CodingAgent(62).anthropic(num_rounds) for num_rounds in rounds],
+    }
+    file = tmp_path_factory.mktemp("bodies") / "bodies.json"
+    file.write_text(json.dumps(bodies))
+    return file
+
+
+TEXTS: Final = ["Done."] * 10
+
+
+def test_clients_of_other_versions(gateway: GatewayProcess, python_clients: PythonClients, bodies_file: Path) -> None:
+    results = python_clients.results_of("winding_client.py", gateway.url, MODEL, str(bodies_file))
+    assert results == dict.fromkeys(("chat", "responses", "ollama", "litellm"), TEXTS)
+
+
+def test_clients_on_node(gateway: GatewayProcess, node_folder: Path, bodies_file: Path) -> None:
+    results = npm.results_of(node_folder, SCRIPTS / "winding_client.mjs", gateway.url, MODEL, str(bodies_file))
+    assert results == dict.fromkeys(("chat", "responses", "ollama", "anthropic"), TEXTS) | {"sdk": ["Done."]}
 
 
 def test_with_the_setting_off_each_client_gets_the_numbers(

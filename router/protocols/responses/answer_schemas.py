@@ -309,8 +309,12 @@ class ResponseQueued(_StateEvent, frozen=True, tag="response.queued"):
 
 
 class ResponseInProgress(_StateEvent, frozen=True, kw_only=True, tag="response.in_progress"):
-    """It runs; again for how far the prompt is, where `return_progress` asks for it."""
+    """It runs; again where its conversation was wound, and for how far the prompt is if `return_progress` asks for it.
 
+    OpenAI's client on Node breaks on events that it does not know.
+    """
+
+    context_wound: ContextUse | UnsetType = UNSET
     prompt_progress: PromptProgress | UnsetType = UNSET
 
 
@@ -404,12 +408,6 @@ class CustomInputDone(_InItemEvent, frozen=True, kw_only=True, tag="response.cus
     input: str
 
 
-class ContextWound(_Event, frozen=True, kw_only=True, tag="context_wound"):
-    """The conversation was wound before this answer; OpenAI's clients pass it over."""
-
-    context: ContextUse
-
-
 StateEvent = (
     ResponseCreated | ResponseQueued | ResponseInProgress | ResponseCompleted | ResponseIncomplete | ResponseFailed
 )
@@ -427,5 +425,4 @@ StreamEvent = (
     | ArgumentsDone
     | CustomInputDelta
     | CustomInputDone
-    | ContextWound
 )

@@ -151,8 +151,8 @@ class ResponseEncoder:
         self._tell(answers.ResponseInProgress, response)
 
     def _on_wound(self, event: ContextEvent) -> None:
-        context = shown_context(event.facts)
-        self._events.write(answers.ContextWound(sequence_number=self._events.number, context=context))
+        response = self._head.response("in_progress", [])
+        self._tell(answers.ResponseInProgress, response, context_wound=shown_context(event.facts))
         for item in compaction_items(self._head, self._generation):
             self._items.add_whole(item)
 

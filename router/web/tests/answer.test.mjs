@@ -57,7 +57,7 @@ test("events that come again after a reconnection change nothing", () => {
 
 test("that older turns were summarised is told by the answer that did it", () => {
   const wound = { turns: 12, tokens_before: 900, tokens_after: 300, ms: 12.5 };
-  const told = (ms) => after([{ sequence_number: 0, type: "context_wound", context: { wound: { ...wound, ms } } }]).wound;
+  const told = (ms) => after([{ sequence_number: 0, type: "response.in_progress", response: { id: "r" }, context_wound: { wound: { ...wound, ms } } }]).wound;
   assert.deepEqual(told(12.5), wound);
   assert.equal(told(0), null);
 });

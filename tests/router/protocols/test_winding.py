@@ -100,9 +100,10 @@ async def test_a_threshold_compacts_what_the_context_would_hold(front: FakeFront
     stream = await front.client.post(
         "/v1/responses", json={"model": "m", "input": sent, "max_output_tokens": 16, "stream": True, **managed}
     )
-    kinds = [event["type"] for event in events_of(stream)]
-    assert "context_wound" in kinds
-    assert kinds.index("context_wound") < kinds.index("response.output_item.added")
+    events = events_of(stream)
+    told = next(number for number, event in enumerate(events) if "context_wound" in event)
+    assert events[told + 1]["type"] == "response.output_item.added"
+    assert events[told + 1]["item"]["type"] == "compaction"
 
 
 @with_front(llamacpp=ENGINE)

@@ -67,7 +67,7 @@ export function applyEvent(answer, event, now) {
   answer.sequence = event.sequence_number;
   if (event.timings) answer.timings = event.timings;
   // What an earlier answer told already is not news.
-  if (event.type === "context_wound" && event.context.wound?.ms) answer.wound = event.context.wound;
+  if (event.context_wound?.wound?.ms) answer.wound = event.context_wound.wound;
   if (event.response) applyResponse(answer, event.response, event.prompt_progress, now);
   else if (event.item) applyItem(answer, event, now);
   else if (typeof event.delta === "string") applyDelta(answer, event, now);
