@@ -170,7 +170,7 @@ def _asked_again(worker: ManagedWorker) -> ModelRequest:
     assert target is not None
     adapter = None if target.adapter is None else target.adapter.name
     asked = worker.asked or ModelRequest(target.model, load=target.load, adapter=adapter)
-    return replace(asked, engine=EngineSetting(str(target.engine)), size=None)
+    return replace(asked, engine=EngineSetting(str(target.engine)), size=None, worker_id=None)
 
 
 async def follow_sleep(

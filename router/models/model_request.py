@@ -20,6 +20,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
         adapter: What is to be laid over the model, or None.
         size: How much work it is, about; None = it does not say.
         min_context: Tokens that the context is to hold at least; None = it does not say. `load` has what it is to be.
+        worker_id: The one of several workers that is to serve it; None = whichever.
         image_param: Its field that has a picture, for errors; None = it has none.
     """
 
@@ -32,6 +33,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     size: RequestSize | None = None
     image_param: str | None = None
     min_context: int | None = None
+    worker_id: int | None = None
 
     @property
     def has_images(self) -> bool:

@@ -14,8 +14,11 @@ take no interactive request's place.
     - a request larger than the batch: when none of those that it would count run.
 A request that does not fit blocks those of its class behind it, so that it cannot starve.
 
-Worker: the one that served the request's session last, if it has room; else the one with the fewest sequences, and
-among these the one with the lowest id.
+A request that names its worker waits for that one, and keeps it from those of its class behind it; the other workers
+go on taking them.
+
+Worker: the one that is named; else the one that served the request's session last, if it has room; else the one with
+the fewest sequences, and among these the one with the lowest id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +60,7 @@ def dispatches_for(
     loads = [_Load(worker) for worker in workers]
     new_affinity: dict[str, int] = {}
     blocked: set[Priority] = set()
+    kept: set[tuple[Priority, int]] = set()
     dispatches = []
     for request in requests:
         if request.priority in blocked and request.num_sequences > 0:
@@ -64,9 +68,15 @@ def dispatches_for(
         has_aged = request.priority is Priority.BACKGROUND and request.is_urgent(limits, now)
         session_id = request.session_id
         last_id = None if session_id is None else new_affinity.get(session_id, affinity.get(session_id))
-        load = _choice([load for load in loads if load.has_room(request, has_aged=has_aged)], last_id)
+        candidates = [load for load in loads if request.worker_id in {None, load.worker_id}]
+        if request.num_sequences > 0:
+            candidates = [load for load in candidates if (request.priority, load.worker_id) not in kept]
+        load = _choice([load for load in candidates if load.has_room(request, has_aged=has_aged)], last_id)
         if load is None:
-            blocked.add(request.priority)
+            if request.worker_id is None:
+                blocked.add(request.priority)
+            else:
+                kept.add((request.priority, request.worker_id))
             continue
         load.add(request)
         if session_id is not None:

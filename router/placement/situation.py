@@ -47,6 +47,7 @@ class WaitingRequest(msgspec.Struct, frozen=True):
         num_sequences: Places in the batch it takes, >= 0.
         arrived_at: Monotonic seconds.
         session_id: The conversation it belongs to, or None.
+        worker_id: The worker that is to serve it; None = whichever.
     """
 
     ticket_id: int
@@ -55,6 +56,7 @@ class WaitingRequest(msgspec.Struct, frozen=True):
     arrived_at: float
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
+    worker_id: int | None = None
 
     def urgent_at(self, limits: PlacementLimits) -> float:
         """Return when it became or becomes urgent: interactive requests are from the start, background ones age."""

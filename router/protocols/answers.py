@@ -10,7 +10,10 @@ from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError
+from router.models.targets import Choice, EngineReason
+from router.status import WorkerRef
 
 _encode = msgspec.json.Encoder().encode
 
@@ -85,10 +88,20 @@ class ContextUse(AnswerBody, frozen=True, kw_only=True):
 
 
 class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
-    """What only mlxr tells; pictures in the prompt's order, the context where the API has no timings."""
+    """What only mlxr tells; pictures in the prompt's order, and what `timings` have, where the API has no timings."""
 
     images: list[SeenImage] | UnsetType = UNSET
     context: ContextUse | UnsetType = UNSET
+    engine: EngineKind | UnsetType = UNSET
+    engine_reason: EngineReason | UnsetType = UNSET
+    worker: WorkerRef | UnsetType = UNSET
+
+
+def told_of_engine(choice: Choice | None, worker: WorkerRef | None) -> MlxrAnswer | UnsetType:
+    """Return who served an answer of an API that has no timings; UNSET where nobody did."""
+    if choice is None or worker is None:
+        return UNSET
+    return MlxrAnswer(engine=choice.target.engine.kind, engine_reason=choice.reason, worker=worker)
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

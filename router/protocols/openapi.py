@@ -27,6 +27,7 @@ from router.http.headers import (
     SESSION_HEADER,
     STRICT_HEADER,
     TIMEOUT_HEADER,
+    WORKER_HEADER,
 )
 from router.protocols.endpoint import JSON, Answer, Api, Endpoint, Parameter
 from router.protocols.fields.json_types import JSONObject
@@ -57,6 +58,7 @@ REQUEST_HEADERS: Final = (
         type=Annotated[str, Meta(min_length=1, max_length=MAX_SESSION_CHARS)],
         what="The conversation that it belongs to.",
     ),
+    Parameter(name=WORKER_HEADER, type=Annotated[int, Meta(ge=1)], what="The worker that is to serve it, of several."),
     Parameter(name=TIMEOUT_HEADER, type=Annotated[float, Meta(gt=0)], what="Seconds that it may take."),
     Parameter(name=IMAGE_SIDE_HEADER, type=Side, what="Pixels that the longer side of images is shrunk to."),
     Parameter(name=STRICT_HEADER, type=bool, what="Whether to refuse it for fields that nobody knows."),

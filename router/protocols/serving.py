@@ -13,6 +13,7 @@ import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.types import ASGIApp
+from msgspec.structs import replace
 
 from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
@@ -40,7 +41,7 @@ from router.requests.accounting import account_of
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.generation import Generation
-from router.requests.headers import RequestHeaders, read_headers
+from router.requests.headers import NO_HEADERS, RequestHeaders, read_headers
 from router.requests.inspector import Inspector
 from router.requests.keeping import PromptKeeper
 from router.requests.leased import RequestFacts
@@ -199,7 +200,7 @@ class RequestService:
             await self.while_wanted(arrival, answering()),
             client=client_of(arrival.request),
             fingerprint=arrival.fingerprint,
-            timeout_s=arrival.headers.timeout_s,
+            headers=arrival.headers,
         )
 
     async def while_wanted(self, arrival: Arrival, reading: Awaitable[ResultT]) -> ResultT:
@@ -213,26 +214,29 @@ class RequestService:
         *,
         client: str,
         fingerprint: bytes | None = None,
-        timeout_s: float | None = None,
+        headers: RequestHeaders = NO_HEADERS,
     ) -> RunningRequest:
         """Take a request in; also one that nobody sent by HTTP.
 
         Args:
             client: Who asks, for the list of running requests.
             fingerprint: What only the same request has; None = it cannot be taken over.
-            timeout_s: Its own limit for the whole request, or None.
+            headers: Its limit for the whole request, and the worker that it names.
         """
-        self.models.note_use(answering.wanted.model_request.model)
+        wanted = answering.wanted
+        if headers.worker_id is not None:
+            wanted = replace(wanted, model_request=replace(wanted.model_request, worker_id=headers.worker_id))
+        self.models.note_use(wanted.model_request.model)
         facts = RequestFacts(
             request_id=answering.answer_id,
             protocol=answering.protocol,
             client=client,
             fingerprint=fingerprint,
-            timeout_s=timeout_s,
+            timeout_s=headers.timeout_s,
             ignored=ignored_fields(),
             sent_id=sent_request_id(),
         )
-        generation = Generation(self.supervisor, answering.wanted, keeper=self.keeper_for(answering.wanted))
+        generation = Generation(self.supervisor, wanted, keeper=self.keeper_for(wanted))
         self.inspector.on_started(answering.answer_id, generation)
         running = self.requests.start(
             facts, generation, answering.encoder(generation), self.config.limits, answering.on_over
@@ -273,7 +277,7 @@ class RequestService:
         """Return vectors, as long as their client is there.
 
         Args:
-            arrival: The request; its headers' priority and time limit hold.
+            arrival: The request; its headers' priority, time limit and worker hold.
             answer_id: By which the request is listed and can be cancelled.
 
         Raises:
@@ -283,7 +287,10 @@ class RequestService:
         """
         refuse_winding(arrival.headers)
         if arrival.headers.priority is not None:
-            wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
+            wanted = replace(wanted, priority=arrival.headers.priority)
+        if arrival.headers.worker_id is not None:
+            asked = replace(wanted.model_request, worker_id=arrival.headers.worker_id)
+            wanted = replace(wanted, model_request=asked)
         client, timeout_s = client_of(arrival.request), arrival.headers.timeout_s
         facts = RequestFacts(
             request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s, sent_id=sent_request_id()
@@ -333,7 +340,7 @@ def headers_of(connection: ASGIConnection[Any, Any, Any, Any]) -> RequestHeaders
         InvalidRequestError: One has a value that it cannot have.
     """
     headers, priority = read_headers(connection.headers), caller_of(connection.scope).priority
-    return headers if priority is None else msgspec.structs.replace(headers, priority=priority)
+    return headers if priority is None else replace(headers, priority=priority)
 
 
 def client_of(request: Request[Any, Any, Any]) -> str:

@@ -13,9 +13,11 @@ from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling, Priority
 from router.errors import ClientDisconnectedError, DeadlineExceededError, EngineCrashedError, RequestCancelledError
 from router.models.model_request import ModelRequest
+from router.models.targets import Choice
 from router.requests.failures import raise_failure
 from router.requests.leased import LeasedRequest, RequestFacts
 from router.sleep.awake import AwakeTimer
+from router.status import WorkerRef
 from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
 
@@ -43,6 +45,8 @@ class Embeddings(msgspec.Struct, frozen=True):
 
     Attributes:
         vectors: Per input, little-endian float32 of L2 length 1.
+        worker: Which one made them.
+        choice: The model and engine that did.
     """
 
     vectors: list[bytes]
@@ -50,6 +54,8 @@ class Embeddings(msgspec.Struct, frozen=True):
     pooling: Pooling
     load_ms: float = 0.0
     queue_ms: float = 0.0
+    worker: WorkerRef | None = None
+    choice: Choice | None = None
 
 
 class RunningEmbedding(LeasedRequest[TaskStream]):
@@ -132,7 +138,7 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
         try:
             return await self._once()
         except EngineCrashedError:
-            if self._error is not None:
+            if self._error is not None or self.wanted.model_request.worker_id is not None:
                 raise
             return await self._once()
 
@@ -146,7 +152,7 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
             used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
             self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))
             vectors, num_tokens = await self._vectors(self._stream)
-            return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms)
+            return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms, lease.worker, lease.choice)
         finally:
             self._give_back()
             self._stream = None

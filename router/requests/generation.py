@@ -79,7 +79,8 @@ class Generation(LeasedRequest[RequestStream]):
     """A running request. Read it with `next` until None, then or earlier `close` it; `events` does both.
 
     A reader that is cancelled in `next` leaves the request as it is: whoever calls `next` after it goes on where it
-    was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew. Whoever has
+    was. A worker that dies before it gave any output is replaced, once, unseen, unless the request names it; progress
+    then begins anew. Whoever has
     passed nothing on of what was read may `begin_again` after a death, if that once is not spent.
 
     Args:
@@ -171,7 +172,8 @@ class Generation(LeasedRequest[RequestStream]):
         return self._restart()
 
     def _restart(self) -> bool:
-        if self.has_begun_again or self._error is not None or not self._num_open:
+        is_over = self.has_begun_again or self._error is not None or not self._num_open
+        if is_over or self.request.model_request.worker_id is not None:
             return False
         self.has_begun_again = True
         self.has_output = False

@@ -23,10 +23,12 @@ from router.http.headers import (
     SESSION_HEADER,
     SPECULATION_HEADER,
     TIMEOUT_HEADER,
+    WORKER_HEADER,
 )
 from router.models.load_settings import AS_CONFIGURED
 
 MAX_SESSION_CHARS: Final = 512
+MAX_WORKER_DIGITS: Final = 9
 
 LOAD_KEYS: Final = sorted(
     (name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header),
@@ -45,6 +47,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
         image_side_px: What the longer side of pictures is to be shrunk to, pixels.
         speculation: Whether tokens are drafted; comes before what the model was loaded with.
         context: What becomes of the conversation where it fills the context; comes before the model's setting.
+        worker_id: The one of several workers that is to serve it.
     """
 
     engine: EngineSetting | None = None
@@ -55,6 +58,10 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     image_side_px: int | None = None
     speculation: SpeculationMode | None = None
     context: ContextMode | None = None
+    worker_id: int | None = None
+
+
+NO_HEADERS: Final = RequestHeaders()
 
 
 def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
@@ -72,6 +79,7 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         image_side_px=_image_side(headers.get(IMAGE_SIDE_HEADER)),
         speculation=_speculation(headers.get(SPECULATION_HEADER)),
         context=_context(headers.get(CONTEXT_HEADER)),
+        worker_id=_worker_id(headers.get(WORKER_HEADER)),
     )
 
 
@@ -164,6 +172,16 @@ def _context(text: str | None) -> ContextMode | None:
         message = f"{CONTEXT_HEADER}: {text!r:.40} is not known; send {' or '.join(typing.get_args(ContextMode))}"
         raise InvalidRequestError(message, CONTEXT_HEADER) from None
     return mode
+
+
+def _worker_id(text: str | None) -> int | None:
+    if text is None:
+        return None
+    number = text.strip()
+    if not number.isascii() or not number.isdecimal() or len(number) > MAX_WORKER_DIGITS:
+        message = f"{WORKER_HEADER}: {text!r:.40} is no worker's number; `mlxr ps` and `timings.worker` have them"
+        raise InvalidRequestError(message, WORKER_HEADER)
+    return int(number)
 
 
 def _timeout_s(text: str | None) -> float | None:

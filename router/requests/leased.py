@@ -10,6 +10,7 @@ from router.errors import RouterError
 from router.http.caller import current_caller
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
+from router.status import WorkerRef
 from router.workers.streams import RequestStream, TaskStream
 from router.workers.supervisor import Supervisor
 from router.workers.waiting import Lease, Ticket
@@ -45,10 +46,12 @@ class LeasedRequest(Generic[_StreamT]):
 
     Attributes:
         choice: The model and engine that serve it, once they do.
+        worker: Which worker does, or did last.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.choice: Choice | None = None
+        self.worker: WorkerRef | None = None
         self._supervisor = supervisor
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
@@ -84,6 +87,7 @@ class LeasedRequest(Generic[_StreamT]):
         self._ticket = None
         self._lease = lease = granted.result()
         self.choice = lease.choice
+        self.worker = lease.worker
         return lease
 
     def _give_back(self) -> None:

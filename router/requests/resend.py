@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from router.http.headers import (
+    CONTEXT_HEADER,
     ENGINE_HEADER,
     IMAGE_SIDE_HEADER,
     LOAD_HEADER,
@@ -18,11 +19,13 @@ from router.http.headers import (
     SPECULATION_HEADER,
     STRICT_HEADER,
     TIMEOUT_HEADER,
+    WORKER_HEADER,
 )
 
 _OWN: Final = (
     *(ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, PROGRESS_HEADER),
     *(TIMEOUT_HEADER, SESSION_HEADER, STRICT_HEADER, IMAGE_SIDE_HEADER, SPECULATION_HEADER),
+    *(CONTEXT_HEADER, WORKER_HEADER),
 )
 RELEVANT_HEADERS: Final = ("authorization", "x-api-key", *(name.lower() for name in _OWN))
 """Those that say who asks and how to answer. Others differ when a client tries again, such as its count of retries."""

@@ -37,6 +37,17 @@ class Ready(msgspec.Struct, frozen=True):
     reasons: list[str]
 
 
+class WorkerRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worker, by its number in this gateway's life and its process.
+
+    Attributes:
+        pid: Null = it is no process of this machine.
+    """
+
+    id: int
+    pid: int | None
+
+
 class ShownImages(msgspec.Struct, frozen=True):
     """How large a model is shown pictures, by their longer side.
 

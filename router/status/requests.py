@@ -2,6 +2,7 @@
 
 import msgspec
 
+from router.status import WorkerRef
 from router.status.contexts import ContextFill
 
 
@@ -17,6 +18,7 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
         age_s: Seconds since then.
         prompt_tokens_cached: Those that had not to be computed.
         output_tokens: Of each of its sequences so far.
+        worker: That serves it, or did last; null = none has yet.
         context: How full its context is; null = its conversation is not wound where that is full, or not known yet.
     """
 
@@ -35,6 +37,7 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens_done: int | None
     prompt_tokens_cached: int | None
     output_tokens: list[int]
+    worker: WorkerRef | None = None
     context: ContextFill | None = None
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.config import Config
-from router.errors import QueueFullError, RouterError, UnavailableError
+from router.errors import InvalidRequestError, QueueFullError, RouterError, UnavailableError
+from router.http.headers import WORKER_HEADER
 from router.models.load_settings import config_for
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice
+from router.models.targets import Choice, Target
 from router.placement.dispatching import has_free_place
 from router.placement.lifecycle import WorkerState
+from router.status import WorkerRef
 from router.workers.fleet import Fleet
 from router.workers.messages import Message, Release
 from router.workers.residency import ManagedWorker
@@ -58,8 +60,41 @@ class Leasing:
         self.queue = WaitingQueue()
         self.affinity = SessionAffinity()
 
+    def check_worker(self, model_request: ModelRequest, target: Target) -> None:
+        """Let a request pass that names no worker, or one that has or gets what it means.
+
+        Raises:
+            InvalidRequestError: There is no such worker, or it has another model.
+        """
+        if model_request.worker_id is None:
+            return
+        worker = self._fleet.get(model_request.worker_id)
+        if worker is None or worker.target != target or worker.has_died or worker.state is WorkerState.STOPPING:
+            raise InvalidRequestError(self._why_not(model_request.worker_id, worker, target), WORKER_HEADER)
+
+    def on_worker_gone(self, worker_id: int) -> None:
+        """Forget a worker's sessions, and refuse those that wait for it alone."""
+        self.affinity.on_worker_gone(worker_id)
+        for ticket in self.queue:
+            if ticket.model_request.worker_id == worker_id:
+                words = self._why_not(worker_id, None, ticket.choice.target)
+                self.queue.fail(ticket, InvalidRequestError(words, WORKER_HEADER))
+
+    def _why_not(self, worker_id: int, worker: ManagedWorker | None, target: Target) -> str:
+        what = f"'{target.label}' on {target.engine}, loaded as this request wants it"
+        having = [each.worker_id for each in self._fleet if each.target == target and each.state.is_resident]
+        ways = f"; send {' or '.join(map(str, having))}, or" if having else ";"
+        is_other = worker is not None and worker.target is not None and worker.target != target
+        why = f"worker {worker_id} has not {what}" if is_other else f"there is no worker {worker_id} with {what}"
+        return f"{WORKER_HEADER}: {why}{ways} leave the header out"
+
     def admit(self, ticket: Ticket, config: Config) -> None:
-        """Queue a ticket, or give its client a QueueFullError."""
+        """Queue a ticket, or give its client a QueueFullError, or what `check_worker` raises."""
+        try:
+            self.check_worker(ticket.model_request, ticket.choice.target)
+        except InvalidRequestError as exc:
+            ticket.lease.set_exception(exc)
+            return
         is_full = self.queue.num_waiting(ticket.priority) >= _max_waiting(ticket.priority, config)
         if is_full and not self._can_serve_at_once(ticket):
             retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(ticket, config))
@@ -89,7 +124,14 @@ class Leasing:
             self._post(Release(worker.worker_id, ticket.priority, ticket.num_sequences))
 
         ticket.lease.set_result(
-            Lease(worker.client, ticket.choice, queue_ms=waited_ms - load_ms, load_ms=load_ms, release=release)
+            Lease(
+                worker.client,
+                ticket.choice,
+                WorkerRef(worker.worker_id, worker.pid),
+                queue_ms=waited_ms - load_ms,
+                load_ms=load_ms,
+                release=release,
+            )
         )
 
     def take_back(self, message: Release) -> None:
@@ -103,6 +145,7 @@ class Leasing:
         for ticket in self.queue:
             try:
                 ticket.choice = resolve(ticket.model_request)
+                self.check_worker(ticket.model_request, ticket.choice.target)
             except (RouterError, RegistryError) as exc:
                 self.queue.fail(ticket, exc)
 
@@ -123,8 +166,11 @@ class Leasing:
     def _can_serve_at_once(self, ticket: Ticket) -> bool:
         """Tell whether a place is left, after everybody of its class who waits for the same target."""
         target = ticket.choice.target
+        named = ticket.model_request.worker_id
         ready = [
-            worker for worker in self._fleet.placed if worker.target == target and worker.state is WorkerState.READY
+            worker
+            for worker in self._fleet.placed
+            if worker.target == target and worker.state is WorkerState.READY and named in {None, worker.worker_id}
         ]
         if ticket.num_sequences == 0:
             return bool(ready)

@@ -148,6 +148,7 @@ class Supervisor(Looks):
 
         Raises:
             QueueFullError: Too many wait already.
+            InvalidRequestError: It names a worker that has not what it means.
             RouterError: The request cannot be met, the load failed, the wait was too long, or the server shuts down.
             RegistryError: The model is unknown.
         """
@@ -174,6 +175,7 @@ class Supervisor(Looks):
             raise ShuttingDownError
         choice = self._resolve(model_request)
         self._faults.check(choice.target)
+        self._leasing.check_worker(model_request, choice.target)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(
             next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
@@ -337,7 +339,7 @@ class Supervisor(Looks):
     def _on_worker_gone(self, worker: ManagedWorker, message: WorkerGone) -> None:
         was_expected = worker.state is WorkerState.STOPPING
         self._fleet.remove(worker, message.swap)
-        self._leasing.affinity.on_worker_gone(worker.worker_id)
+        self._leasing.on_worker_gone(worker.worker_id)
         if not was_expected:
             self._faults.on_death(worker, message.error or "")
         self._stops.on_worker_gone(worker.worker_id, message.swap)

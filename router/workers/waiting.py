@@ -14,6 +14,7 @@ from router.errors import RouterError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.placement.situation import WaitingRequest
+from router.status import WorkerRef
 from router.workers.base import WorkerLink
 
 MAX_RETRY_AFTER_S = 60.0
@@ -26,14 +27,23 @@ class Lease:
 
     Attributes:
         choice: What it serves, and why it is this engine.
+        worker: Which one it is.
         queue_ms: Time the request waited without its model being loaded.
     """
 
     def __init__(
-        self, client: WorkerLink, choice: Choice, *, queue_ms: float, load_ms: float, release: Callable[[], None]
+        self,
+        client: WorkerLink,
+        choice: Choice,
+        worker: WorkerRef,
+        *,
+        queue_ms: float,
+        load_ms: float,
+        release: Callable[[], None],
     ) -> None:
         self.client = client
         self.choice = choice
+        self.worker = worker
         self.queue_ms = queue_ms
         self.load_ms = load_ms
         self._release: Callable[[], None] | None = release
@@ -142,6 +152,7 @@ class WaitingQueue:
                 ticket.arrived_at,
                 ticket.priority,
                 ticket.session_id,
+                ticket.model_request.worker_id,
             )
             for ticket in self._tickets.values()
         ]

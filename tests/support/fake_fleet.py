@@ -204,13 +204,14 @@ class FakeFleet:
         num_choices: int = 1,
         wants_progress: bool = False,
         keeper: PromptKeeper | None = None,
+        worker_id: int | None = None,
         **spec: Any,
     ) -> Generation:
         model, _, engine = reference.partition("@")
         return Generation(
             self.supervisor,
             GenerationRequest(
-                model_request=ModelRequest(model, EngineSetting(engine) if engine else None),
+                model_request=ModelRequest(model, EngineSetting(engine) if engine else None, worker_id=worker_id),
                 prompts=tuple[Prompt, ...](TextPrompt(prompt) for prompt in prompts),
                 spec=SequenceSpec(SamplingParams(temperature=0.0), max_tokens, **spec),
                 prompt_param="prompt",

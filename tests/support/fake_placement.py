@@ -23,6 +23,7 @@ class SimulatedRequest:
         service_s: How long it runs.
         dispatched_at: When a worker took it.
         worker_id: Which.
+        named: The worker that it wants alone.
         ended_at: When it was done, cut or withdrawn.
     """
 
@@ -34,6 +35,7 @@ class SimulatedRequest:
     service_s: float
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
+    named: int | None = None
     dispatched_at: float | None = None
     worker_id: int | None = None
     ended_at: float | None = None
@@ -51,7 +53,13 @@ class SimulatedRequest:
     @property
     def as_waiting(self) -> WaitingRequest:
         return WaitingRequest(
-            self.ticket_id, self.target, self.num_sequences, self.arrived_at, self.priority, self.session_id
+            self.ticket_id,
+            self.target,
+            self.num_sequences,
+            self.arrived_at,
+            self.priority,
+            self.session_id,
+            self.named,
         )
 
 
@@ -121,9 +129,12 @@ class SimulatedFleet:
         service_s: float = 1.0,
         priority: Priority = Priority.INTERACTIVE,
         session_id: str | None = None,
+        named: int | None = None,
     ) -> SimulatedRequest:
         number, num_ahead = len(self.requests), len(self.waiting)
-        request = SimulatedRequest(number, target, num_sequences, self.now, num_ahead, service_s, priority, session_id)
+        request = SimulatedRequest(
+            number, target, num_sequences, self.now, num_ahead, service_s, priority, session_id, named
+        )
         self.requests.append(request)
         self.waiting.append(request)
         self.settle()
@@ -210,8 +221,9 @@ class SimulatedFleet:
         assert worker.state is WorkerState.READY
         assert not worker.is_unwanted
         assert worker.target == request.target
+        assert request.named in {None, worker.worker_id}
         if request.num_sequences > 0:
-            self._check_order(request)
+            self._check_order(request, worker)
         self.waiting.remove(request)
         others = list(worker.running)
         worker.take(request, self.now)
@@ -220,13 +232,16 @@ class SimulatedFleet:
         if request.session_id is not None:
             self.affinity[request.session_id] = worker.worker_id
 
-    def _check_order(self, request: SimulatedRequest) -> None:
+    def _check_order(self, request: SimulatedRequest, worker: SimulatedWorker) -> None:
         older = [
             other
             for other in self.waiting
-            if other.target == request.target and other.priority is request.priority and other.num_sequences > 0
+            if other.target == request.target
+            and other.priority is request.priority
+            and other.num_sequences > 0
+            and other.named in {None, worker.worker_id}
         ]
-        assert older[0] is request, "first come, first served in its class"
+        assert older[0] is request, "first come, first served in its class, of those that the worker may serve"
 
     def _check_places(self, request: SimulatedRequest, worker: SimulatedWorker, others: list[SimulatedRequest]) -> None:
         """Each class has as many places as the batch; only what is larger than that may have more, alone."""
@@ -269,6 +284,9 @@ class SimulatedFleet:
         for request in worker.running:
             request.end(fate, self.now)
         self.workers.remove(worker)
+        for request in [request for request in self.waiting if request.named == worker.worker_id]:
+            self.waiting.remove(request)
+            request.end("refused", self.now)
         self.affinity = {session: home for session, home in self.affinity.items() if home != worker.worker_id}
 
     # ---- as placement sees it ---------------------------------------------------------------------------------------

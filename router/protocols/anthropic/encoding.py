@@ -20,7 +20,7 @@ from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
 from router.protocols.fields.carried import carried_of
-from router.protocols.fields.context import shown_context, with_context
+from router.protocols.fields.context import shown_context, told_without_timings
 from router.protocols.images.seen import seen_images
 from router.requests.collected import CollectedOutput
 from router.requests.context import ContextEvent, ContextFacts
@@ -99,7 +99,7 @@ def message_of(head: AnthropicHead, output: CollectedOutput, generation: Generat
     return msgspec.structs.replace(
         head.message(content, end.usage, head.stop(end)),
         context_management=head.applied,
-        mlxr=with_context(seen_images([end]), generation.context),
+        mlxr=told_without_timings(seen_images([end]), generation),
     )
 
 
@@ -142,7 +142,7 @@ class AnthropicStream:
             self._head.stop(end),
             _usage(end.usage),
             context_management=self._head.applied,
-            mlxr=with_context(seen_images([end]), self._generation.context),
+            mlxr=told_without_timings(seen_images([end]), self._generation),
         )
         return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 

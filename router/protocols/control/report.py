@@ -155,7 +155,7 @@ async def _ask(serving: RequestService, arrival: Arrival, wanted: GenerationRequ
         return WholeAnswer(1, lambda outputs: _attempt(generation, outputs))
 
     answering = Answering(answer_id=report_id, protocol="mlxr", wanted=wanted, encoder=encoder)
-    running = serving.start(answering, client=client_of(arrival.request), timeout_s=arrival.headers.timeout_s)
+    running = serving.start(answering, client=client_of(arrival.request), headers=arrival.headers)
     return msgspec.json.decode(await whole_answer(running.follow()), type=_Attempt)
 
 

@@ -23,7 +23,7 @@ from router.memory.monitor import MemoryMonitor
 from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, Target
+from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 from router.protocols.control.memory_status import memory_status
 from router.protocols.serving import RequestService
@@ -259,15 +259,13 @@ def request_status(serving: RequestService, running: RunningRequest | RunningEmb
     """Return what is known of a request now."""
     if isinstance(running, RunningEmbedding):
         state = "prefill" if running.is_embedding else _waiting_state(serving, running.waits_for)
-        status = _status_of(running, running.wanted.model_request, running.choice, state, running.wanted.priority)
+        status = _status_of(running, running, running.wanted.model_request, state, running.wanted.priority)
         return replace(status, prompt_tokens_done=running.num_tokens_done if running.is_embedding else None)
     generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]
     return replace(
-        _status_of(
-            running, request.model_request, generation.choice, _phase(serving, generation), request.spec.priority
-        ),
+        _status_of(running, generation, request.model_request, _phase(serving, generation), request.spec.priority),
         session=request.spec.session_id,
         is_client_gone=not running.has_reader,
         prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
@@ -280,8 +278,8 @@ def request_status(serving: RequestService, running: RunningRequest | RunningEmb
 
 def _status_of(
     running: RunningRequest | RunningEmbedding,
+    leased: Generation | RunningEmbedding,
     model_request: ModelRequest,
-    choice: Choice | None,
     state: str,
     priority: Priority,
 ) -> RequestStatus:
@@ -290,7 +288,7 @@ def _status_of(
         id=running.facts.request_id,
         protocol=running.facts.protocol,
         model=model_request.label,
-        engine=None if choice is None else str(choice.target.engine),
+        engine=None if leased.choice is None else str(leased.choice.target.engine),
         state=state,
         priority=priority.value,
         session=None,
@@ -298,6 +296,7 @@ def _status_of(
         is_client_gone=False,
         started_at=round(running.started_at, 3),
         age_s=round(time.monotonic() - running.arrived_at, 3),
+        worker=leased.worker,
         prompt_tokens=None,
         prompt_tokens_done=None,
         prompt_tokens_cached=None,

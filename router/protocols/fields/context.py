@@ -1,12 +1,13 @@
-"""What answers of all protocols say of their model's context. Pure."""
+"""What answers of all protocols say of their model's context, and what those without timings tell. Pure."""
 
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import ContextUse, MlxrAnswer, WoundShown, shared_fields
+from router.protocols.answers import ContextUse, MlxrAnswer, WoundShown, shared_fields, told_of_engine
 from router.requests.context import ContextFacts
+from router.requests.generation import Generation
 
 CONTEXT_WOUND: Final = "context_wound"
 """The event of a stream that tells of a wind."""
@@ -23,11 +24,14 @@ def context_of(facts: ContextFacts | None) -> ContextUse | UnsetType:
     return UNSET if facts is None else shown_context(facts)
 
 
-def with_context(seen: MlxrAnswer | UnsetType, facts: ContextFacts | None) -> MlxrAnswer | UnsetType:
-    """Return what only mlxr tells, with the context: for the APIs that have no timings."""
-    if facts is None:
-        return seen
-    return msgspec.structs.replace(MlxrAnswer() if seen is UNSET else seen, context=shown_context(facts))
+def told_without_timings(seen: MlxrAnswer | UnsetType, generation: Generation) -> MlxrAnswer | UnsetType:
+    """Return what only mlxr tells of an answer of an API that has no timings."""
+    told = told_of_engine(generation.choice, generation.worker)
+    if seen is not UNSET:
+        told = msgspec.structs.replace(MlxrAnswer() if told is UNSET else told, images=seen.images)
+    if generation.context is None:
+        return told
+    return msgspec.structs.replace(MlxrAnswer() if told is UNSET else told, context=shown_context(generation.context))
 
 
 def wound_header(facts: ContextFacts | None) -> bytes | None:

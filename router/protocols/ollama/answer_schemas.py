@@ -102,6 +102,7 @@ class EmbedAnswer(AnswerBody, frozen=True, kw_only=True):
     total_duration: int | UnsetType = UNSET
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class EmbeddingAnswer(AnswerBody, frozen=True):

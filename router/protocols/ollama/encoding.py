@@ -14,7 +14,7 @@ from msgspec import UNSET
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.http.streaming import NDJSON
-from router.protocols.fields.context import shown_context, with_context
+from router.protocols.fields.context import shown_context, told_without_timings
 from router.protocols.fields.logprobs import position_logprobs
 from router.protocols.images.seen import seen_images
 from router.protocols.ollama.answer_schemas import (
@@ -98,7 +98,7 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
             prompt_eval_duration=nanoseconds(timings.prefill_ms),
             eval_count=usage.num_output_tokens,
             eval_duration=nanoseconds(timings.decode_ms),
-            mlxr=with_context(seen_images([end]), generation.context),
+            mlxr=told_without_timings(seen_images([end]), generation),
             **context,
         )
 

@@ -23,6 +23,7 @@ from router.http.headers import REQUEST_ID_HEADER
 from router.http.page import PAGE_PATH, is_navigation
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.models.targets import Purpose
+from router.protocols.answers import told_of_engine
 from router.protocols.endpoint import TEXT, Answer, Stream
 from router.protocols.fields.mlxr import wished_side
 from router.protocols.fields.support import decode_body
@@ -99,6 +100,7 @@ async def embed(request: AnyRequest, serving: ServingPart) -> ASGIApp:
         total_duration=nanoseconds((time.monotonic() - started_at) * 1000),
         load_duration=max(1, nanoseconds(result.queue_ms + result.load_ms)),
         prompt_eval_count=result.num_tokens,
+        mlxr=told_of_engine(result.choice, result.worker),
     )
     return json_reply(answer, headers=headers)
 

@@ -291,6 +291,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         predicted_per_second=_ratio(num_decoded * 1000, predicted_ms),
         engine=None if choice is None else choice.target.engine.kind,
         engine_reason=None if choice is None else choice.reason,
+        worker=generation.worker,
         load_ms=round(generation.load_ms, 3),
         queue_ms=round(generation.queue_ms + queue_ms, 3),
         threads=_threads_of(ends),

@@ -18,6 +18,7 @@ from router.protocols.answers import AnswerBody, CachedTokens, ContextUse, Delet
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.codex_models import CodexModel
+from router.status import WorkerRef
 
 _ObjectT = TypeVar("_ObjectT")
 _ChoiceT = TypeVar("_ChoiceT")
@@ -37,6 +38,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     """llama-server's figures and mlxr's; milliseconds and tokens; a rate is null where there is nothing to divide.
 
     Attributes:
+        worker: Which one computed it; null = none has it yet.
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
         draft_n: Tokens that were drafted; absent where none were.
         draft_n_accepted: Those of them that were drawn.
@@ -56,6 +58,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     predicted_per_second: float | None
     engine: EngineKind | None
     engine_reason: EngineReason | None
+    worker: WorkerRef | None = None
     load_ms: float
     queue_ms: float
     threads: list[ThreadsFrom] | UnsetType = UNSET
@@ -286,6 +289,7 @@ class Embeddings(AnswerBody, frozen=True, kw_only=True, tag_field="object", tag=
     model: str
     usage: EmbeddingUsage
     pooling: Pooling
+    mlxr: MlxrAnswer | UnsetType = UNSET
 
 
 class ModelForm(AnswerBody, frozen=True, kw_only=True):

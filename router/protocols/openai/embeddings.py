@@ -16,6 +16,7 @@ from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.models.targets import Purpose
+from router.protocols.answers import told_of_engine
 from router.protocols.fields.ranges import ModelReference, TokenId
 from router.protocols.fields.support import decode_body, refuse_with_hint, refused
 from router.protocols.fields.vectors import encoded, numbers_of
@@ -107,6 +108,7 @@ async def embeddings_body(request: EmbeddingRequest, result: Embeddings) -> byte
         model=request.model,
         usage=EmbeddingUsage(result.num_tokens, result.num_tokens),
         pooling=result.pooling,
+        mlxr=told_of_engine(result.choice, result.worker),
     )
     return msgspec.json.encode(answer)
 

@@ -212,9 +212,7 @@ async def start_in_background(
     """
     if not has_room(jobs):
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
-    running = serving.start(
-        await response_answering(conversations, head), client="background", timeout_s=arrival.headers.timeout_s
-    )
+    running = serving.start(await response_answering(conversations, head), client="background", headers=arrival.headers)
     encoder = encoder_of(running)
     keep(conversations, head, encoder.live_body)
     return BackgroundResponse(jobs, running, encoder)

@@ -188,7 +188,7 @@ class ResponsesSocket:
         )
         client = self._socket.scope.get("client")
         running = self._serving.start(
-            answering, client=f"{client[0]}:{client[1]}" if client else "unix", timeout_s=headers.timeout_s
+            answering, client=f"{client[0]}:{client[1]}" if client else "unix", headers=headers
         )
         reading = chunks_of(running)
         try:

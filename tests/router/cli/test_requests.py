@@ -11,7 +11,7 @@ def listed(**fields: Any) -> dict[str, Any]:
     scheduling = {"state": "queued", "priority": "interactive", "session": None, "started_at": 1.0, "age_s": 2.51}
     sender = {"protocol": "openai", "client": "127.0.0.1:5", "is_client_gone": False}
     counts: dict[str, Any] = dict.fromkeys(("prompt_tokens", "prompt_tokens_done", "prompt_tokens_cached"))
-    counts |= {"output_tokens": [], "context": None}
+    counts |= {"output_tokens": [], "context": None, "worker": None}
     return {"id": "chatcmpl-1", "model": "m", "engine": None} | scheduling | sender | counts | fields
 
 
@@ -26,13 +26,15 @@ def test_requests_are_listed_with_or_without_the_verb(mlxr: Mlxr, stub: StubGate
     assert mlxr("requests").out == "No request runs or waits.\n"
     counts = {"prompt_tokens": 20, "prompt_tokens_done": 20, "prompt_tokens_cached": 4, "output_tokens": [3, 5]}
     fill = {"used": 28, "limit": 64, "id": "ctx_1", "turns": 3, "narrative_tokens": 9, "left_out": False}
-    running = listed(engine="mlx", state="decode", session="a\x1b", context=fill, **counts)
+    worker = {"id": 12, "pid": 4711}
+    running = listed(engine="mlx", worker=worker, state="decode", session="a\x1b", context=fill, **counts)
     document = {"requests": [listed(), running]}
     stub.answers[PATH] = (200, json.dumps(document))
     out = mlxr("requests").out
     assert mlxr("requests", "list").out == out
     _, waiting, decoding = out.splitlines()
-    assert waiting.split() == ["chatcmpl-1", "m", "-", "queued", "interactive", "-", "2.5", "s", *"----", "127.0.0.1:5"]
+    assert waiting.split() == ["chatcmpl-1", *"m--", "queued", "interactive", *"-", "2.5", "s", *"----", "127.0.0.1:5"]
+    assert decoding.split()[2:4] == ["mlx", "12"]
     assert "20/20" in decoding
     assert "3+5" in decoding
     assert "28/64 ctx_1" in decoding

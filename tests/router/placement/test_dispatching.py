@@ -13,9 +13,15 @@ INTERACTIVE, BACKGROUND = Priority.INTERACTIVE, Priority.BACKGROUND
 
 
 def request(
-    ticket_id: int, priority: Priority = INTERACTIVE, *, num: int = 1, at: float = 0.0, session_id: str | None = None
+    ticket_id: int,
+    priority: Priority = INTERACTIVE,
+    *,
+    num: int = 1,
+    at: float = 0.0,
+    session_id: str | None = None,
+    named: int | None = None,
 ) -> WaitingRequest:
-    return WaitingRequest(ticket_id, TARGET, num, at, priority, session_id)
+    return WaitingRequest(ticket_id, TARGET, num, at, priority, session_id, named)
 
 
 def worker(worker_id: int = 1, num_interactive: int = 0, num_background: int = 0) -> PlacedWorker:
@@ -77,6 +83,17 @@ def test_a_session_goes_home_if_there_is_room_and_else_to_the_least_loaded() -> 
     assert served(queue, worker(5, 2), worker(6), affinity={"a": 5}) == [(1, 5), (2, 5)]
     assert served(queue, worker(5, 3), worker(6), affinity={"a": 5}) == [(1, 5), (2, 6)]
     assert served(queue, worker(5), worker(6), affinity={"a": 99}) == [(1, 5), (2, 5)], "a new home holds at once"
+
+
+def test_a_request_that_names_its_worker_gets_that_one_whatever_its_session_and_the_others_load() -> None:
+    queue = [request(1, named=5, session_id="a"), request(2, session_id="a")]
+    assert served(queue, worker(5, 3), worker(6), affinity={"a": 6}) == [(1, 5), (2, 6)]
+
+
+def test_a_request_whose_worker_is_full_keeps_only_that_one_from_its_class() -> None:
+    queue = [request(1, named=5), request(2), request(3, named=5), request(4, BACKGROUND), request(5, num=0, named=5)]
+    assert served(queue, worker(5, 4), worker(6)) == [(2, 6), (5, 5), (4, 6)]
+    assert served([request(1, named=9), request(2)], worker(5)) == [(2, 5)], "one that is not ready yet"
 
 
 def test_a_place_is_free_when_those_ahead_leave_one() -> None:

@@ -103,6 +103,14 @@ class FleetMachine(RuleBasedStateMachine):
             wanted, num_sequences=num_sequences, service_s=service_s, priority=priority, session_id=session_id
         )
 
+    @rule(index=st.integers(0, 2), num_sequences=st.sampled_from([1, 2, 9, 0]), priority=st.sampled_from(Priority))
+    def submit_to_one(self, index: int, num_sequences: int, priority: Priority) -> None:
+        """Somebody wants one of the workers."""
+        if index < len(self.fleet.workers):
+            worker = self.fleet.workers[index]
+            if worker.state is not WorkerState.STOPPING:
+                self.fleet.submit(worker.target, num_sequences=num_sequences, priority=priority, named=worker.worker_id)
+
     @rule(duration_s=st.floats(0.01, 12.0))
     def advance(self, duration_s: float) -> None:
         self.fleet.advance(duration_s)

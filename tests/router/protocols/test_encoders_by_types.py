@@ -29,6 +29,7 @@ from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder
 from router.requests.request import GenerationRequest
+from router.status import WorkerRef
 from tests.support.api_answers import check_answer, endpoint_of
 
 OPENAI_OPTIONS = StreamOptions(includes_usage=True, has_progress=True, has_timings=True)
@@ -58,6 +59,7 @@ class Served:
     """What encoders read of a generation."""
 
     choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
+    worker = WorkerRef(3, 4711)
     queue_ms = 2.0
     load_ms = 5.0
     context = None

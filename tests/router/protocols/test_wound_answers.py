@@ -32,6 +32,7 @@ from router.requests.generation import Generation, GenerationEvent, OutputEvent,
 from router.requests.keeping import KeptRequest
 from router.requests.register import AnswerEncoder
 from router.requests.request import GenerationRequest
+from router.status import WorkerRef
 from tests.support.api_answers import check_answer, endpoint_of
 
 SENT: list[PromptMessage] = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
@@ -63,6 +64,7 @@ class Served:
     """What encoders read of a generation whose conversation was wound."""
 
     choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
+    worker = WorkerRef(3, 4711)
     queue_ms = 2.0
     load_ms = 5.0
     request = WANTED
@@ -160,12 +162,12 @@ def anthropic(*, is_stream: bool, tells_compaction: bool) -> AnswerEncoder:
 
 def test_a_message() -> None:
     whole = msgspec.json.decode(answered("/v1/messages", anthropic(is_stream=False, tells_compaction=False)))
-    assert whole["mlxr"] == {"context": TOLD}
+    assert whole["mlxr"]["context"] == TOLD
     assert [block["type"] for block in whole["content"]] == ["text"]
     stream = named_events(answered("/v1/messages", anthropic(is_stream=True, tells_compaction=False)))
     assert [name for name, _ in stream[:2]] == ["message_start", "context_wound"]
     assert stream[1][1] == {"type": "context_wound", "context": TOLD}
-    assert stream[-2][1]["mlxr"] == {"context": TOLD}
+    assert stream[-2][1]["mlxr"]["context"] == TOLD
 
 
 def test_a_message_that_is_to_have_a_compaction_block() -> None:
@@ -190,11 +192,11 @@ def test_a_message_that_is_to_have_a_compaction_block() -> None:
 def test_ollamas_lines(path: str, *, is_chat: bool) -> None:
     head = OllamaHead(model="m", is_chat=is_chat, started_at=0.0)
     whole = WholeAnswer(1, lambda outputs: whole_line(head, GENERATION, outputs[0]))
-    assert msgspec.json.decode(answered(path, whole))["mlxr"] == {"context": TOLD}
+    assert msgspec.json.decode(answered(path, whole))["mlxr"]["context"] == TOLD
     lines = [msgspec.json.decode(line) for line in answered(path, OllamaStream(head, GENERATION)).splitlines()]
     assert (lines[0]["done"], lines[0]["context_wound"]) == (False, TOLD)
     assert (lines[0]["message"]["content"] if is_chat else lines[0]["response"]) == ""
-    assert lines[-1]["mlxr"] == {"context": TOLD}
+    assert lines[-1]["mlxr"]["context"] == TOLD
 
 
 def head_of(history: list[dict[str, Any]] | None = None, **fields: Any) -> ResponseHead:

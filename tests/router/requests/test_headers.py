@@ -18,6 +18,7 @@ def test_what_they_say_is_read() -> None:
     assert read_headers(headers) == RequestHeaders(priority=Priority.BACKGROUND, session_id="talk 7", timeout_s=2.5)
     assert read_headers({"X-Mlxr-Priority": "interactive"}).priority is Priority.INTERACTIVE
     assert [read_headers({"X-Mlxr-Context": text}).context for text in (" Wind", "error")] == ["wind", "error"]
+    assert read_headers({"X-Mlxr-Worker": " 12 "}).worker_id == 12
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ def test_what_they_say_is_read() -> None:
         *(("X-Mlxr-Priority", value) for value in ("", "high", "1")),
         *(("X-Mlxr-Context", value) for value in ("", "auto", "truncate")),
         *(("X-Session-Id", value) for value in ("", "  ", "x" * 513)),
+        *(("X-Mlxr-Worker", value) for value in ("", "one", "-1", "1.5", "²", "1" * 10)),
         *(("X-Mlxr-Timeout", value) for value in ("", "0", "-1", "nan", "inf", "soon", "86401")),
     ],
 )

@@ -10,8 +10,9 @@ from backends.fake.engine import FakeOptions
 from backends.machine.current import current_platform
 from backends.wire.request import Priority
 from router.config import Config
-from router.errors import EngineCrashedError, RouterError
+from router.errors import EngineCrashedError, InvalidRequestError, RouterError
 from router.models.model_request import ModelRequest
+from router.status import WorkerRef
 from router.workers import faults
 from router.workers.client import WorkerClient
 from router.workers.waiting import Lease
@@ -113,6 +114,63 @@ async def test_a_session_goes_to_the_worker_that_served_it_last_while_that_lives
     await fleet.until(lambda: first not in {worker.pid for worker in fleet.ready}, "it is dead")
     assert await pid_for("b") != first
     release_all()
+
+
+@with_fleet(make_config(workers=2, parallel=1))
+async def test_a_request_that_names_its_worker_waits_for_that_one_and_says_who_served_it(fleet: FakeFleet) -> None:
+    await fleet.answer(max_tokens=1)
+    await all_ready(fleet)
+    second = fleet.ready[1]
+    for _ in range(3):
+        generation = fleet.generation(worker_id=second.worker_id)
+        async for _events in generation.events():
+            pass
+        assert generation.worker == WorkerRef(second.worker_id, second.pid)
+    fleet.hold("decode")
+    busy = asyncio.create_task(fleet.answer(max_tokens=40, worker_id=second.worker_id))
+    await fleet.until(lambda: second.use.num_running == 1, "it is taken")
+    waits = asyncio.create_task(fleet.answer(max_tokens=40, worker_id=second.worker_id))
+    await fleet.until(lambda: len(fleet.supervisor.waiting) == 1, "the next one waits for it")
+    fleet.let_go("decode")
+    assert await busy == await waits
+
+
+@with_fleet(TWO)
+async def test_a_worker_that_is_not_there_is_refused_by_its_number_with_those_that_are(fleet: FakeFleet) -> None:
+    what = "'m' on llamacpp, loaded as this request wants it"
+    text, error = await fleet.outcome(worker_id=7)
+    assert (text, str(error)) == (
+        "",
+        f"X-Mlxr-Worker: there is no worker 7 with {what}; leave the header out",
+    )
+    assert isinstance(error, InvalidRequestError)
+    assert error.param == "X-Mlxr-Worker"
+    await fleet.answer(max_tokens=1)
+    await all_ready(fleet)
+    _, error = await fleet.outcome(worker_id=7)
+    assert str(error).endswith("; send 1 or 2, or leave the header out")
+    _, error = await fleet.outcome("m@mlx", worker_id=1)
+    assert str(error).startswith("X-Mlxr-Worker: worker 1 has not 'm' on mlx"), "nothing is swapped for it"
+    assert len(fleet.ready) == 2
+
+
+@with_fleet(make_config(workers=2, parallel=1))
+async def test_who_waits_for_a_worker_that_dies_is_refused_and_who_had_it_is_not_moved(fleet: FakeFleet) -> None:
+    await fleet.answer(max_tokens=1)
+    await all_ready(fleet)
+    doomed = fleet.ready[1]
+    assert doomed.pid is not None
+    fleet.hold("decode")
+    busy = asyncio.create_task(fleet.outcome(max_tokens=40, worker_id=doomed.worker_id))
+    await fleet.until(lambda: doomed.use.num_running == 1, "it is taken")
+    waits = asyncio.create_task(fleet.outcome(max_tokens=40, worker_id=doomed.worker_id))
+    await fleet.until(lambda: len(fleet.supervisor.waiting) == 1, "the next one waits for it")
+    fleet.kill(doomed.pid)
+    _, of_busy = await busy
+    _, of_waiting = await waits
+    fleet.let_go("decode")
+    assert isinstance(of_busy, EngineCrashedError)
+    assert isinstance(of_waiting, InvalidRequestError)
 
 
 @with_fleet(make_config(workers=2, swap_max_wait_s=0.0))

@@ -9,6 +9,7 @@ from registry.engines import Engine, EngineKind
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
+from router.status import WorkerRef
 from router.workers.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue
 
 MLX, GGUF = (
@@ -128,6 +129,7 @@ def test_a_lease_is_given_back_once() -> None:
     lease = Lease(
         None,  # type: ignore[arg-type]  # not looked at
         Choice(MLX, EngineReason.REQUEST),
+        WorkerRef(1, 2),
         queue_ms=0,
         load_ms=0,
         release=lambda: released.append(1),

@@ -24,6 +24,8 @@ LOGPROBS = (PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xf
 
 
 class _Served:
+    choice = None
+    worker = None
     load_ms = 4.0
     context = None
     kept = None

@@ -16,6 +16,7 @@ from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, PromptEvent
 from router.requests.request import GenerationRequest
+from router.status import WorkerRef
 
 CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
@@ -23,7 +24,7 @@ END = SequenceEnd("stop", Usage(10, 4, 3), SequenceTimings(1.0, 12.0, 8.0))
 TIMINGS = (
     b'{"cache_n":4,"prompt_n":6,"prompt_ms":12.0,"prompt_per_token_ms":2.0,"prompt_per_second":500.0,'
     b'"predicted_n":3,"predicted_ms":8.0,"predicted_per_token_ms":4.0,"predicted_per_second":250.0,'
-    b'"engine":"mlx","engine_reason":"request","load_ms":5.0,"queue_ms":3.0}'
+    b'"engine":"mlx","engine_reason":"request","worker":{"id":3,"pid":4711},"load_ms":5.0,"queue_ms":3.0}'
 )
 HEAD = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m",'
 TEXT_HEAD = b'data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m",'
@@ -41,6 +42,7 @@ def served(**headers: Any) -> Generation:
 
     class Served:
         choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
+        worker = WorkerRef(3, 4711)
         queue_ms = 2.0
         load_ms = 5.0
         context = None

@@ -13,7 +13,7 @@ CHAT = "/v1/chat/completions"
 TIMING_KEYS = {
     *("cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second"),
     *("predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second"),
-    *("engine", "engine_reason", "load_ms", "queue_ms"),
+    *("engine", "engine_reason", "worker", "load_ms", "queue_ms"),
 }
 
 

@@ -22,6 +22,7 @@ from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, Re
 from router.protocols.responses.tools import read_tools
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 from router.requests.request import GenerationRequest
+from router.status import WorkerRef
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
@@ -65,6 +66,7 @@ class Written:
 def _served() -> Generation:
     class Served:
         choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
+        worker = WorkerRef(3, 4711)
         queue_ms = 2.0
         load_ms = 5.0
         context = None
