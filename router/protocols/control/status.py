@@ -125,7 +125,7 @@ def _contexts(serving: RequestService) -> list[RunningContext]:
 def fill_of(generation: Generation) -> ContextFill | None:
     """Return how full a request's context is; None where its conversation is not wound, or that is not known yet."""
     facts = generation.context
-    if facts is None:
+    if facts is None or not facts.used:
         return None
     fill = ContextFill(used=facts.used, limit=facts.limit, id=facts.context_id)
     wound = facts.wound
