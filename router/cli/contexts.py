@@ -136,7 +136,12 @@ def list_conversations(is_json: bool) -> None:
 
 @verb
 @argument("ids", nargs=-1, metavar="ID", help="Of conversations (conv_), stored responses (resp_), contexts (ctx_).")
-@option("--all", "is_all", is_flag=True, help="All conversations, and what was told of any.")
+@option(
+    "--all",
+    "is_all",
+    is_flag=True,
+    help="All conversations, and what was told of any; for the server's owner those of all keys.",
+)
 @option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask.")
 @json_option()
 def remove(ids: tuple[str, ...], is_all: bool, is_sure: bool, is_json: bool) -> None:

@@ -16,6 +16,10 @@ class Viewer(msgspec.Struct, frozen=True):
     key_id: str | None
     sees_all: bool
 
+    def has(self, owner: str | None) -> bool:
+        """Tell whether something of a key's is shown."""
+        return self.sees_all or owner == self.key_id
+
     @property
     def condition(self) -> str:
         """SQL, with one value, `key_id`."""

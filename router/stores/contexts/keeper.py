@@ -24,7 +24,7 @@ from router.stores.contexts.record import Beginnings, Wind, WindUse
 from router.stores.contexts.store import ContextStore
 from router.stores.forgotten import Forgotten
 from router.stores.scrubbing import Scrubbing
-from router.stores.viewer import current_viewer
+from router.stores.viewer import Viewer, current_viewer
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Contexts:
         self._clock = clock
         self._is_open = False
         self._forgotten_at: dict[str, float] = {}
+        self._emptied_at: dict[Viewer, float] = {}
         self.wound: Observers[Wind] = Observers()
 
     @cached_property
@@ -81,7 +82,7 @@ class Contexts:
     async def close(self) -> None:
         """Write what is to be written, leave nothing of what was deleted, and close the file."""
         if self._is_open:
-            self._scrubbing.end()
+            self._scrubbing.begin()  # behind all that was to be deleted
             await self._thread.close()
 
     async def longest(self, beginnings: Beginnings) -> Wind | None:
@@ -102,11 +103,16 @@ class Contexts:
             *(wind.narrative_tokens, wind.told_by, wind.ms, " left_out" if wind.is_left_out else ""),
         )
         self.wound.tell(wind)
-        begun_at = wind.created_at - wind.ms / 1000
-        is_forgotten = wind.kept_in is not None and self._forgotten_at.get(wind.kept_in, -math.inf) >= begun_at
-        if self._limits().max_bytes and not is_forgotten:
+        if self._limits().max_bytes and not self._is_forgotten(wind):
             self._thread.post(lambda store: store.put(wind), "a narrative was not stored")
             self._evict()
+
+    def _is_forgotten(self, wind: Wind) -> bool:
+        """Tell whether somebody has deleted what it tells of, while it was made."""
+        deleted_at = [at for viewer, at in self._emptied_at.items() if viewer.has(wind.owner)]
+        if wind.kept_in in self._forgotten_at:
+            deleted_at.append(self._forgotten_at[wind.kept_in])
+        return max(deleted_at, default=-math.inf) >= wind.created_at - wind.ms / 1000
 
     def note_use(self, use: WindUse) -> None:
         """Take note of what a model sees of a conversation that was wound; nobody waits for it."""
@@ -144,6 +150,7 @@ class Contexts:
     async def delete_all(self) -> int:
         """Forget all winds of the caller's, for an administrator everybody's; return how many there were."""
         viewer = current_viewer()
+        self._emptied_at[viewer] = self._clock()
         return self._gone(await self._read(lambda store: store.delete_all(viewer), 0))
 
     def on_forgotten(self, forgotten: Forgotten) -> None:

@@ -123,6 +123,29 @@ async def test_what_was_begun_before_something_of_its_conversation_was_deleted_i
 
 
 @on_contexts
+async def test_what_was_begun_before_all_was_deleted_is_not_kept(contexts: Contexts) -> None:
+    with acting_for(ANNE):
+        assert await contexts.delete_all() == 0
+    contexts.keep(wind("ctx_stale", 4, owner="anne", created_at=1002.0, ms=2000.0))
+    contexts.keep(wind("ctx_later", 4, owner="anne", created_at=1002.5, ms=2000.0))
+    contexts.keep(wind("ctx_other", 4, owner="bert", created_at=1002.0, ms=2000.0))
+    kept = await contexts.page(after=None, limit=9)
+    assert sorted(each.context_id for each in kept) == ["ctx_later", "ctx_other"]
+
+
+@on_contexts
+async def test_what_goes_by_age_takes_along_what_nothing_else_has_used(contexts: Contexts) -> None:
+    for name in ("a", "b", "c"):
+        contexts.keep(wind(f"ctx_{name}", 4, kept_in=None if name == "c" else "resp_1"))
+    contexts.note_use(WindUse(context_id="ctx_b", shown=b"[]", kept_in="resp_2"))
+    contexts.on_forgotten(Forgotten(["resp_1"], is_deleted=False))
+    kept = await contexts.page(after=None, limit=9)
+    assert sorted(each.context_id for each in kept) == ["ctx_b", "ctx_c"]
+    contexts.keep(wind("ctx_d", 4, kept_in="resp_1", created_at=1002.0, ms=2000.0))
+    assert (await contexts.get("ctx_d")).kept_in == "resp_1", "nobody has deleted anything"
+
+
+@on_contexts
 async def test_the_page_of_another_program_sees_none(contexts: Contexts) -> None:
     contexts.keep(wind("ctx_a", 4))
     with acting_for(Caller(name="owner", scope=Scope.ADMIN, is_foreign_page=True)):
