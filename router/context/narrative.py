@@ -5,12 +5,13 @@ one of them, whatever it says. The same narrative reads the same each time, whic
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, PromptMessage
+from backends.wire.prompts import ChatPrompt, PromptMessage, shown_content
 from router.context.turns import is_pinned
 
 HEADINGS: Final = ("Facts", "Decisions", "Names", "Open questions", "Files", "Numbers")
@@ -18,6 +19,10 @@ ACKNOWLEDGEMENT: Final = "I have read the summary and go on from there."
 """The assistant's, between the narrative and a message of the user: some templates want them to alternate."""
 _MARK_CHARS: Final = 16
 _BORDERS: Final = ("\n", ". ", " ")
+_LOOP: Final = re.compile(r"(.{8,80}?)\1{3,}", re.DOTALL)
+"""Words that an answer which ended at its limit went round in."""
+_MAX_LOOP_CHARS: Final = 16_384
+"""Of a text in which such words are looked for: that takes some 80 steps for each character."""
 _WORDS_PER_TOKEN: Final = 0.6
 _RULES: Final = f"""\
 You will go on with it later and see nothing of it but your summary, so keep all that may be needed.
@@ -121,23 +126,46 @@ def quoted(what: str, text: str) -> str:
     return f"<{mark}>\n{text}\n</{mark}>"
 
 
-def told_narrative(answer: str, *, is_cut: bool, num_tokens: int, max_tokens: int) -> str | None:
+def told_narrative(
+    answer: str, *, is_cut: bool, num_tokens: int, max_tokens: int, asked: ChatPrompt | None = None
+) -> str | None:
     """Return what is kept of a summariser's answer; None = it said nothing.
+
+    Small models repeat: what the assistant said before is no summary, and what is said again and again is kept once.
 
     Args:
         is_cut: Whether it ended at its limit: its last line then says half of something, a number perhaps, and goes.
         num_tokens: Of the answer, as far as is known.
         max_tokens: That the narrative may have; what is beyond goes, in whole lines.
+        asked: What the answer is to; None = no matter.
     """
     text = answer.strip()
-    if text == ACKNOWLEDGEMENT:  # small models repeat what they have said of the narrative before
+    if text in _said(asked):
         return None
     if num_tokens > max_tokens:
         text, is_cut = text[: max(1, len(text) * max_tokens // num_tokens)], True
     if is_cut:
         end = next((end for border in _BORDERS if (end := text.rfind(border)) > 0), len(text))
-        text = text[:end]
-    return text.strip() or None
+        text = _LOOP.sub(r"\1", text[:end]) if end <= _MAX_LOOP_CHARS else text[:end]
+    return _without_repeats(text).strip() or None
+
+
+def _said(asked: ChatPrompt | None) -> set[str]:
+    messages = [] if asked is None else asked.messages
+    texts = ((shown_content(message) or "").strip() for message in messages if message["role"] == "assistant")
+    return {ACKNOWLEDGEMENT, *texts} - {""}
+
+
+def _without_repeats(text: str) -> str:
+    seen: set[str] = set()
+    lines: list[str] = []
+    for line in text.splitlines():
+        words = line.strip()
+        is_new = words not in seen if words else lines[-1:] != [""]
+        if is_new:
+            lines.append(line if words else "")
+        seen.add(words)
+    return "\n".join(lines)
 
 
 def _plain(prompt: ChatPrompt, messages: list[PromptMessage]) -> ChatPrompt:

@@ -133,12 +133,12 @@ class Telling:
     async def _answer(self, asked: ChatPrompt, by: Summariser, context_length: int, priority: Priority) -> str | None:
         max_tokens = self._part.max_tokens
         said = await self._said(asked, by, max_tokens, priority)
-        narrative = _narrative(said, max_tokens)
+        narrative = _narrative(said, asked, max_tokens)
         if narrative is None and said.has_thought and said.is_cut:
             longer = min(max_tokens * _THINKING_FACTOR, context_length // 2)
-            narrative = _narrative(await self._said(asked, by, longer, priority), max_tokens)
+            narrative = _narrative(await self._said(asked, by, longer, priority), asked, max_tokens)
         return narrative
 
 
-def _narrative(said: Said, max_tokens: int) -> str | None:
-    return told_narrative(said.text, is_cut=said.is_cut, num_tokens=said.num_tokens, max_tokens=max_tokens)
+def _narrative(said: Said, asked: ChatPrompt, max_tokens: int) -> str | None:
+    return told_narrative(said.text, is_cut=said.is_cut, num_tokens=said.num_tokens, max_tokens=max_tokens, asked=asked)

@@ -134,10 +134,31 @@ def test_quoted_earlier_narratives_and_transcripts_are_data() -> None:
         ("One line. The port is 80", True, 8, "One line"),
         ("Port 80", True, 3, "Port"),
         ("80", True, 1, "80"),
-        ("\n".join(["0123456789"] * 100), False, 1000, "\n".join(["0123456789"] * 9)),
+        ("\n".join(f"line {at:05}" for at in range(100)), False, 1000, "\n".join(f"line {at:05}" for at in range(9))),
+        ("Facts\n\n" + "I am ready.\n\n" * 30 + "I am", True, 90, "Facts\n\nI am ready."),
+        ("- 8080\n- 8080\n- 80", True, 90, "- 8080"),
+        (
+            "The clerk said" + " that the clerk said" * 20 + " that the",
+            True,
+            90,
+            "The clerk said that the clerk said that",
+        ),
+        ("no no no no no no, the port is 8080", False, 9, "no no no no no no, the port is 8080"),
     ],
 )
 def test_of_an_answer_whole_lines_within_the_limit_are_kept(
     answer: str, *, is_cut: bool, num_tokens: int, told: str | None
 ) -> None:
     assert told_narrative(answer, is_cut=is_cut, num_tokens=num_tokens, max_tokens=100) == told
+
+
+def test_what_the_assistant_said_before_is_no_summary() -> None:
+    asked = asked_inline(ChatPrompt([SYSTEM, USER, SAID, USER, SAID]), 5, max_tokens=100)
+    assert told_narrative(" !\n", is_cut=False, num_tokens=1, max_tokens=100, asked=asked) is None
+    assert told_narrative("! Port 8080", is_cut=False, num_tokens=5, max_tokens=100, asked=asked) == "! Port 8080"
+
+
+@given(answer=st.text(max_size=300), is_cut=st.booleans())
+def test_what_is_kept_of_an_answer_is_kept_of_itself(*, answer: str, is_cut: bool) -> None:
+    told = told_narrative(answer, is_cut=is_cut, num_tokens=10, max_tokens=100)
+    assert told is None or told_narrative(told, is_cut=False, num_tokens=10, max_tokens=100) == told
