@@ -11,7 +11,7 @@ from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
-from router.protocols.answers import SeenImage
+from router.protocols.answers import ContextUse, SeenImage
 from router.protocols.openai.answer_schemas import (
     ChatChunk,
     ChatChunkChoice,
@@ -103,6 +103,8 @@ class ChatSession:
         with contextlib.closing(self._stream()) as stream:
             for chunk in stream:
                 timings = chunk.timings or timings
+                if chunk.context_wound and (line := wound_line(chunk.context_wound)):
+                    print(line, file=sys.stderr)
                 seen = (chunk.mlxr.images or seen) if chunk.mlxr else seen
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
@@ -199,6 +201,17 @@ def seen_lines(images: Sequence[Path], seen: Sequence[SeenImage], *, is_wordy: b
             what = f"{width}x{height}, shown as {seen_width}x{seen_height}, {image.tokens} tokens"
             lines.append(f"{shown(path.name)}: {what}" + (", cached" if image.cached else ""))
     return lines
+
+
+def wound_line(context: ContextUse) -> str | None:
+    """Write what became of older turns before an answer; None = an earlier one has told of it."""
+    wound = context.wound
+    if not wound or not wound.ms:
+        return None
+    what = "left out, because nobody could summarise them" if wound.left_out else "summarised"
+    tokens = f"{wound.tokens_before} to {wound.tokens_after} tokens"
+    shown = f"; mlxr context {context.id} shows what it sees" if context.id else ""
+    return f"mlxr: what the model sees of the first {wound.turns} messages was {what} ({tokens}){shown}"
 
 
 def stats_line(timings: Timings) -> str:

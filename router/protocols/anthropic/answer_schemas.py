@@ -10,7 +10,9 @@ from msgspec import UNSET, UnsetType
 from router.protocols.answers import AnswerBody, ContextUse, MlxrAnswer
 from router.protocols.fields.json_types import JSONObject
 
-StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+StopReason = Literal[
+    "end_turn", "max_tokens", "stop_sequence", "tool_use", "compaction", "model_context_window_exceeded"
+]
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------

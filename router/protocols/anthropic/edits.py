@@ -74,6 +74,12 @@ class Compact(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag=
     ] = None
 
 
+class Summarize(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="summarize"):
+    """Make the whole conversation shorter now, as the answer itself."""
+
+    instructions: Annotated[str, Meta(max_length=MAX_INSTRUCTIONS_CHARS)] | None = None
+
+
 Edit = ClearToolUses | ClearThinking | Compact
 
 

@@ -19,7 +19,7 @@ from router.http.streaming import SSE
 from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
-from router.protocols.fields.carried import carried_of
+from router.protocols.fields.carried import carried_as_sent, carried_of
 from router.protocols.fields.context import shown_context, told_without_timings
 from router.protocols.images.seen import seen_images
 from router.requests.collected import CollectedOutput
@@ -38,6 +38,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
         hides_thinking: Whether thinking is not to be shown.
         applied: What of the conversation was cleared; UNSET = the client did not ask for such.
         tells_compaction: Whether the client wants a block that stands for what was said before.
+        is_compaction: Whether it wants nothing else.
     """
 
     answer_id: str
@@ -47,6 +48,7 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
     hides_thinking: bool = False
     applied: answers.AppliedEdits | UnsetType = UNSET
     tells_compaction: bool = False
+    is_compaction: bool = False
 
     @staticmethod
     def new_id() -> str:
@@ -70,6 +72,8 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
 
     def stop(self, end: SequenceEnd) -> answers.Stop:
         """Return why an answer ended, in Anthropic's words."""
+        if self.is_compaction:
+            return answers.Stop("compaction", None)
         if end.reason == "tool_calls":
             return answers.Stop("tool_use", None)
         if end.reason == "length":
@@ -80,9 +84,19 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
             return answers.Stop("stop_sequence", end.stopped_by)
         return answers.Stop("end_turn", None)
 
+    def usage(self, end: SequenceEnd, generation: Generation) -> Usage:
+        """Return the tokens of an answer; of a compaction, those of the conversation and of what was told of it."""
+        kept = generation.kept
+        wound = None if kept is None else kept.wound
+        if not self.is_compaction or wound is None:
+            return end.usage
+        return Usage(wound.tokens_before, 0, wound.narrative_tokens)
+
     def compaction(self, generation: Generation) -> list[answers.AnswerCompaction]:
         """Return the block that the content begins with, if it begins with one."""
-        carried = carried_of(generation) if self.tells_compaction else None
+        carried = carried_of(generation) if self.tells_compaction or self.is_compaction else None
+        if carried is None and self.is_compaction:
+            carried = carried_as_sent(generation)
         if carried is None:
             return []
         return [answers.AnswerCompaction(content=carried.narrative, encrypted_content=carried.encoded())]
@@ -95,9 +109,11 @@ def message_of(head: AnthropicHead, output: CollectedOutput, generation: Generat
         EngineCrashedError: It has no end.
     """
     end = output.end
-    content = [*head.compaction(generation), *blocks_of(output, hides_thinking=head.hides_thinking)]
+    content: list[answers.AnswerBlock] = [*head.compaction(generation)]
+    if not head.is_compaction:
+        content += blocks_of(output, hides_thinking=head.hides_thinking)
     return msgspec.structs.replace(
-        head.message(content, end.usage, head.stop(end)),
+        head.message(content, head.usage(end, generation), head.stop(end)),
         context_management=head.applied,
         mlxr=told_without_timings(seen_images([end]), generation),
     )
@@ -140,7 +156,7 @@ class AnthropicStream:
             raise EngineCrashedError("the engine ended the request without an answer")
         delta = answers.MessageDelta(
             self._head.stop(end),
-            _usage(end.usage),
+            _usage(self._head.usage(end, self._generation)),
             context_management=self._head.applied,
             mlxr=told_without_timings(seen_images([end]), self._generation),
         )
@@ -155,7 +171,7 @@ class AnthropicStream:
             return []
         start = [] if self._is_started else self._start(_NOTHING if event.end is None else event.end.usage)
         self._end = event.end
-        return [*start, *self._writer.write(event.output)]
+        return start if self._head.is_compaction else [*start, *self._writer.write(event.output)]
 
     def _on_progress(self, event: ProgressEvent) -> list[answers.StreamEvent]:
         """Begin the message with the second event: the first only says how long the prompt is."""
@@ -170,11 +186,9 @@ class AnthropicStream:
         self._is_started = True
         shown = Usage(usage.num_prompt_tokens, usage.num_cached_tokens, 0)
         start = answers.MessageStart(self._head.message([], shown))
-        if self._wound is None:
-            return [start]
+        told = [] if self._wound is None else [answers.ContextWound(shown_context(self._wound))]
         blocks = [self._writer.write_compaction(block) for block in self._head.compaction(self._generation)]
-        told = answers.ContextWound(shown_context(self._wound))
-        return [start, told, *(event for events in blocks for event in events)]
+        return [start, *told, *(event for events in blocks for event in events)]
 
 
 def _usage(usage: Usage) -> answers.Usage:

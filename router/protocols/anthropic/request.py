@@ -18,7 +18,7 @@ from router.models.model_request import ModelRequest
 from router.protocols.anthropic.api import ThreadsUnsupportedError
 from router.protocols.anthropic.clearing import Clearing
 from router.protocols.anthropic.documents import has_documents, read_documents
-from router.protocols.anthropic.edits import Compact, Edit
+from router.protocols.anthropic.edits import Compact, Edit, Summarize
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.images import sent_images
 from router.protocols.anthropic.messages import PromptMessages, read_messages
@@ -76,6 +76,8 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
     model_request, images = await images_of(serving, body, model_request, headers)
     wanted = generation_for(body, chosen_model(serving, model_request), headers, images)
     edits, clearing = edits_of(body), Clearing(serving, wanted.model_request)
+    if body.compaction is not None:
+        wanted = _compacting(wanted, body.compaction)
     if edits:
         wanted = await _cleared(wanted, edits, clearing)
     head = AnthropicHead(
@@ -85,6 +87,7 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         stop_sequences=tuple(body.stop_sequences or ()),
         hides_thinking=_hides_thinking(body),
         tells_compaction=any(isinstance(edit, Compact) for edit in edits),
+        is_compaction=body.compaction is not None,
         applied=UNSET if body.context_management is None else clearing.shown,
     )
 
@@ -100,6 +103,22 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         protocol="anthropic",
         wanted=wanted,
         encoder=encoder,
+    )
+
+
+def _compacting(wanted: GenerationRequest, how: Summarize) -> GenerationRequest:
+    """Return a request of whose answer only the compaction counts: all of its conversation is told, the last too."""
+    (prompt,) = wanted.prompts
+    assert isinstance(prompt, ChatPrompt)
+    messages = prompt.messages
+    if prompt.continuation is not None:
+        messages = [*messages, {"role": "assistant", "content": prompt.continuation}]
+    spec = msgspec.structs.replace(wanted.spec, max_tokens=1, constraint=None, output=OutputSpec(splits_reasoning=True))
+    return msgspec.structs.replace(
+        wanted,
+        prompts=(msgspec.structs.replace(prompt, messages=messages, continuation=None),),
+        spec=spec,
+        context=ContextWish(mode="wind", threshold=1, instructions=how.instructions or None),
     )
 
 
@@ -239,6 +258,8 @@ def _constraint(request: _AnyBody) -> Constraint | None:
 
 
 def _check_honoured(request: _AnyBody) -> None:
+    if request.compaction is not None and request.context_management is not None:
+        raise InvalidRequestError("compaction and context_management contradict each other; send one", "compaction")
     for name, field in not_honoured(request):
         kind = ThreadsUnsupportedError if name == "thread" else UnsupportedFieldError
         raise kind(f"{name} is not supported: {field.hint}", name)

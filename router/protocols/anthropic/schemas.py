@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from router.protocols.anthropic.edits import ContextManagement
+from router.protocols.anthropic.edits import ContextManagement, Summarize
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.mlxr import MlxrFields
@@ -299,6 +299,9 @@ class _Prompting(msgspec.Struct, kw_only=True):
     workspace_id: Annotated[str | None, LABEL] = None
     mlxr: MlxrFields | None = None
     context_management: ContextManagement | None = None
+    compaction: Annotated[
+        Summarize | None, honoured("the answer is a compaction block alone; not beside context_management")
+    ] = None
     mcp_servers: Annotated[
         list[Refused] | None, refused("mlxr calls no servers; offer their tools as tools of your own", [])
     ] = None
@@ -323,8 +326,5 @@ class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
     container: Annotated[Refused, refused("there is no code execution here; leave it out")] = None
     inference_geo: Annotated[str | None, refused("answers are computed on this machine; leave it out")] = None
     diagnostics: Annotated[Refused, refused("why a prompt was not in the cache is not told; leave it out")] = None
-    compaction: Annotated[
-        Refused, refused("conversations are not shortened here; shorten them before you send them")
-    ] = None
     fallbacks: Annotated[list[Refused] | None, refused("only the model that is named answers; leave it out", [])] = None
     thread: Annotated[Refused, refused("conversations are not stored; send all of it in messages")] = None

@@ -112,6 +112,13 @@ def carried_of(generation: Generation) -> CarriedContext | None:
     return CarriedContext.of(shown.messages, sent.messages, context_id=kept.context_id, narrative=kept.narrative)
 
 
+def carried_as_sent(generation: Generation) -> CarriedContext:
+    """Return what stands for the conversation of a request that was short enough already: itself."""
+    (sent,) = generation.request.prompts
+    assert isinstance(sent, ChatPrompt)
+    return CarriedContext.of(sent.messages, sent.messages)
+
+
 def is_carried(encoded: str) -> bool:
     """Tell whether this server has made what a client carries."""
     return encoded.startswith(_PREFIX)

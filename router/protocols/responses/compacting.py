@@ -12,12 +12,11 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from backends.wire.prompts import ChatPrompt
 from router.models.targets import Purpose
 from router.protocols.answers import ReasoningTokens
 from router.protocols.choice import model_request_or_default
 from router.protocols.fields import ranges
-from router.protocols.fields.carried import CarriedContext, carried_of
+from router.protocols.fields.carried import carried_as_sent, carried_of
 from router.protocols.fields.json_types import Refused
 from router.protocols.fields.mlxr import MlxrFields
 from router.protocols.fields.support import LABEL, decode_body, neutral_only
@@ -83,9 +82,7 @@ async def compact_response(request: AnyRequest, serving: ServingPart, conversati
 def compacted(head: ResponseHead, generation: Generation) -> CompactedResponse:
     """Return a conversation in its shorter form; one of which nothing could be told is in it as it is."""
     users = [item for item in head.items.all if item["type"] == "message" and item["role"] == "user"]
-    (prompt,) = head.wanted.prompts
-    assert isinstance(prompt, ChatPrompt)
-    carried = carried_of(generation) or CarriedContext.of(prompt.messages, prompt.messages)
+    carried = carried_of(generation) or carried_as_sent(generation)
     output: list[MessageItem | CompactionItem] = [msgspec.convert(item, MessageItem) for item in users]
     return CompactedResponse(
         id=head.response_id,

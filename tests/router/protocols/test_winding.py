@@ -161,6 +161,37 @@ async def test_anthropics_compaction_block_is_sent_back(front: FakeFront, *, is_
     assert "wound" not in again.json()["mlxr"]["context"]
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+@with_front(llamacpp=ENGINE)
+async def test_a_conversation_is_compacted_instead_of_answered(front: FakeFront, *, is_stream: bool) -> None:
+    said = [*talk(6), {"role": "assistant", "content": "The port is 4711."}]
+    body = {"model": "m", "max_tokens": 500, "messages": said, "stream": is_stream}
+    asked = {**body, "compaction": {"type": "summarize", "instructions": "Heed the port."}}
+    answer = await front.client.post("/v1/messages", json=asked)
+    assert answer.status_code == 200, answer.text
+    if is_stream:
+        events = events_of(answer)
+        kinds = [event["type"] for event in events]
+        blocks = ["content_block_start", "content_block_delta", "content_block_stop"]
+        assert kinds == ["message_start", "context_wound", *blocks, "message_delta", "message_stop"]
+        block, end = {**events[3]["delta"], "type": "compaction"}, events[5]["delta"]
+    else:
+        (block,), end = answer.json()["content"], answer.json()
+        assert answer.json()["usage"]["output_tokens"] == len(NARRATIVE)
+    assert (block["content"], end["stop_reason"]) == (NARRATIVE, "compaction")
+    carried = carried_context(block["encrypted_content"], "x").put_behind([])
+    assert "4711" in str(carried)
+    after = [{"role": "assistant", "content": [block]}, {"role": "user", "content": "Go on."}]
+    again = await front.client.post("/v1/messages", json={**body, "messages": after, "stream": False})
+    assert again.status_code == 200, again.text
+    assert sum(again.json()["usage"][name] for name in ("input_tokens", "cache_read_input_tokens")) < 1000
+    both = asked | {"context_management": {"edits": []}}
+    refused = await front.client.post("/v1/messages", json=both)
+    assert refused.status_code == 400
+    counted = {name: value for name, value in asked.items() if name not in {"max_tokens", "stream"}}
+    assert (await front.client.post("/v1/messages/count_tokens", json=counted)).status_code == 200
+
+
 @with_front(llamacpp=ENGINE)
 async def test_a_whole_answer_says_it_in_its_header(front: FakeFront) -> None:
     body = {"model": "m", "messages": talk(6), "max_tokens": 16}

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.cli.asking.chat import stats_line
+from router.cli.asking.chat import stats_line, wound_line
 from router.cli.asking.images import data_uri, split_paths
-from router.protocols.answers import sse_event
+from router.protocols.answers import ContextUse, WoundShown, sse_event
 from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
@@ -301,3 +301,16 @@ def test_the_stats_line_leaves_out_what_was_not_measured() -> None:
         "prompt 12 tokens at 245.1/s, answer 64 tokens, 3 of the prompt cached, engine llamacpp, load 0.31 s, "
         "queue 0.00 s"
     )
+
+
+def test_that_older_turns_were_summarised_is_said_by_the_answer_that_did_it() -> None:
+    wound = WoundShown(
+        turns=12, tokens_before=900, tokens_after=300, narrative_tokens=40, by="m", ms=12.5, left_out=False
+    )
+    context = ContextUse(used=310, limit=1000, id="ctx_1", wound=wound)
+    assert wound_line(context) == (
+        "mlxr: what the model sees of the first 12 messages was summarised (900 to 300 tokens); "
+        "mlxr context ctx_1 shows what it sees"
+    )
+    earlier = msgspec.structs.replace(context, wound=msgspec.structs.replace(wound, ms=0.0))
+    assert wound_line(earlier) is None

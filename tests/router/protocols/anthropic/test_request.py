@@ -135,7 +135,6 @@ REFUSED: dict[str, Any] = {
     "speed": "fast",
     "inference_geo": "eu",
     "diagnostics": {"previous_message_id": None},
-    "compaction": {},
     "fallbacks": [{"model": "x"}],
     "thread": {"type": "create"},
 }
