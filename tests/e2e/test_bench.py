@@ -325,3 +325,26 @@ def test_a_run_that_is_not_there_is_a_404(fake: GatewayProcess) -> None:
     with fake.client() as client:
         assert client.get("/v1/mlxr/bench/b-none").status_code == 404
         assert client.get("/v1/mlxr/bench?limit=x").status_code == 400
+
+
+@pytest.mark.slow
+def test_a_long_talk_recalls_wound_what_it_forgets_cut(tmp_path: Path, make_home: Callable[[Path], Path]) -> None:
+    answers = [["Write at most", "{facts}"], ["What is the", "{fact}"], ["", "I see."]]
+    gateway = GatewayProcess(make_home(tmp_path / "home"), fake_options={"context_length": 65536, "answers": answers})
+    try:
+        contestants = ("--a", "llamacpp ctx=9000", "--b", "mlx ctx=9000")
+        record = measured(gateway, *contestants, "--scenarios", "long-talk-40", "--repeats", "1", "--no-quality")
+        left = gateway.get("/v1/mlxr/contexts")["contexts"]
+    finally:
+        assert gateway.stop() == 0
+    samples = [sample for sample in record["samples"] if sample["contestant"] == 0]
+    assert {sample["error"] for sample in samples} == {None}
+    assert {sample["talk"] for sample in samples} == {"wind", "truncated"}, "the context does not hold all of it"
+    recalls = {
+        way: [s["recall"] for s in samples if s["talk"] == way and s["turn"] is None] for way in ("wind", "truncated")
+    }
+    assert recalls["wind"] == ["right"] * 5
+    assert "missing" in recalls["truncated"]
+    assert any(sample["context_id"] for sample in samples if sample["talk"] == "wind")
+    assert max(sample["num_prompt_tokens"] for sample in samples) <= 9000
+    assert left == [], "what was told of talks is let go of"
