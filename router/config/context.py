@@ -15,7 +15,8 @@ class ContextConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         mode: `error` = a request that is too long is refused; `wind` = older turns are summarised; for models and
             requests that do not say.
-        wind_at: Share of the context from which a conversation is wound in the background, once an answer has ended.
+        wind_at: Share of the context from which a conversation is wound in the background, once an answer has ended;
+            sooner where the next answer would have too little room. 1 = only when it has to be.
         target: Share of the context that it takes afterwards.
         timeout_s: Longest wait for a summary; then the older turns are left out without one.
         summarizer: Name of the model that summarises; None = the conversation's own.

@@ -32,7 +32,7 @@ from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice
 from router.requests.asking import Reply, ask
-from router.requests.context import ContextFacts
+from router.requests.context import ContextFacts, answer_room
 from router.requests.context_wish import context_mode
 from router.requests.keeping import PromptKeeper
 from router.requests.register import RequestRegister, RunningRequest
@@ -48,6 +48,8 @@ _LONGEST_PAUSE_S: Final = 3600.0
 """How long a conversation that could not be told in the background is left alone."""
 
 _CHARS_PER_TOKEN: Final = 3
+_NEARLY: Final = 0.9
+"""Of what prompts may have beside an answer's room: from there on the next turn would have to wait for a wind."""
 
 _Key = tuple[str | None, str, bytes]
 """Owner, model and digest of a told beginning."""
@@ -157,7 +159,9 @@ class Winder:
     def wind_ahead(self, conversation: Conversation, shown: Wind | None, facts: ContextFacts, choice: Choice) -> None:
         """Have a conversation told on in the background that has filled its context, so that its next turn fits."""
         config = self._current.config.context
-        is_full = facts.used > config.wind_at * facts.limit
+        room = answer_room(conversation.request.spec.max_tokens, facts.limit)
+        full_at = min(config.wind_at * facts.limit, _NEARLY * (facts.limit - room))
+        is_full = config.wind_at < 1 and facts.used > full_at
         if not is_full and (shown is None or not shown.is_left_out):
             return
         _, until = self._pauses.get(self._root(conversation), (0.0, 0.0))

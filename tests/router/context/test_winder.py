@@ -53,6 +53,19 @@ async def test_a_talk_that_is_wound_ahead_loses_nothing_and_no_turn_waits(front:
     assert all(usage["prompt_tokens_details"]["cached_tokens"] > 0.6 * usage["prompt_tokens"] for usage in after_a_wind)
 
 
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True))
+async def test_who_wants_long_answers_is_wound_ahead_sooner(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(5)
+    question = [*talk.messages, {"role": "user", "content": "Go on."}]
+    assert (await talk.send(question, max_tokens=200)).json()["usage"]["total_tokens"] < 0.7 * LIMIT
+    await idle(front)
+    assert not await winds(front)
+    assert (await talk.send(question, max_tokens=3000)).status_code == 200
+    await idle(front)
+    assert len(await winds(front)) == 1
+
+
 @with_front(llamacpp=TELLING, config=winding())
 async def test_a_history_that_is_sent_again_is_not_told_again_and_its_cache_is_found(front: FakeFront) -> None:
     talk = Talk(front)
