@@ -13,7 +13,12 @@ INDEX: Final = "index.html"
 BUILD_COMMAND: Final = "scripts/web"
 """What builds the libraries."""
 
+ROOT: Final = b"/ui/"
+VERSION_SIGN: Final = "@"
+"""Begins the part of a file's address that changes with the files: `/ui/@3f0c.../app.js`."""
+
 _VENDOR: Final = "vendor/"
+_VERSION_CHARS: Final = 16
 _MEDIA_TYPES: Final = {
     "css": b"text/css; charset=utf-8",
     "html": b"text/html; charset=utf-8",
@@ -45,11 +50,37 @@ class Assets:
     def __init__(self, folder: Path = Path(__file__).parent) -> None:
         self._folder = folder
         self._kept: dict[str, tuple[tuple[int, int], Asset]] = {}
+        self._page: tuple[str, Asset] | None = None
 
     @property
     def has_libraries(self) -> bool:
         """Whether the libraries were built, without which the page does not run."""
         return (self._folder / _VENDOR / "preact.js").is_file()
+
+    def is_current(self, version: str) -> bool:
+        """Tell whether a version is the one that the page names."""
+        return self._page is not None and self._page[0] == version
+
+    def _version(self) -> str:
+        """Return another one when any file has changed: what a browser has under an address with it never grows old."""
+        digest = hashlib.sha256()
+        for folder in (self._folder / "static", self._folder / _VENDOR):
+            for path in sorted(folder.rglob("*.*")):
+                stat = path.stat()
+                digest.update(f"{path}\0{stat.st_mtime_ns}\0{stat.st_size}\0".encode())
+        return digest.hexdigest()[:_VERSION_CHARS]
+
+    def page(self) -> Asset | None:
+        """Return the page, which names its files by addresses with the version; theirs are relative to these."""
+        version = self._version()
+        if self._page is None or self._page[0] != version:
+            plain = self.find(INDEX)
+            if plain is None:
+                return None
+            root = ROOT + f"{VERSION_SIGN}{version}/".encode()
+            body = re.sub(rb'((?:href|src)=")' + ROOT, lambda match: match[1] + root, plain.body)
+            self._page = (version, _asset(body, plain.media_type))
+        return self._page[1]
 
     def find(self, name: str) -> Asset | None:
         """Return a file by its path below /ui/, or None.

@@ -17,6 +17,11 @@ PAGE_HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-    (b"cache-control", b"no-cache"),
 )
 """On everything below /ui/."""
+
+ASKED_AGAIN: Final = (b"cache-control", b"no-cache")
+"""A browser may keep it, and asks each time whether it has changed."""
+
+KEPT: Final = (b"cache-control", b"public, max-age=31536000, immutable")
+"""A browser never asks again: what changes has another address."""

@@ -88,3 +88,22 @@ def test_the_first_load_is_small(visit: Callable[..., Visit]) -> None:
     print(f"first load: {len(sizes)} requests, {num_bytes} bytes on the wire")
     assert len(sizes) > 10
     assert num_bytes < MAX_FIRST_LOAD_BYTES
+
+
+def test_a_page_that_is_opened_again_asks_for_none_of_its_files(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.open()
+    page.wait_for_load_state("load")
+    page.unroute("**/*")  # what is looked at by a test comes from no cache
+    page.reload()
+    page.wait_for_selector("#model option", state="attached")
+    page.goto(f"{opened.url}/ui/compare")
+    page.locator(".side-of").first.wait_for()
+    page.goto(f"{opened.url}/ui/")
+    page.wait_for_selector("#model option", state="attached")
+    sizes = page.evaluate(
+        """() => performance.getEntriesByType("resource").filter(({name}) => name.includes("/ui/"))
+            .map(({transferSize}) => transferSize)"""
+    )
+    assert len(sizes) > 50
+    assert sum(sizes) == 0

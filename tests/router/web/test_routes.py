@@ -22,7 +22,8 @@ OURS = Path(__file__).parents[3] / "router" / "web"
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "static").mkdir()
     (tmp_path / "vendor").mkdir()
-    (tmp_path / "static" / "index.html").write_text("<!doctype html>" + "x" * 500)
+    page = '<!doctype html><script type="module" src="/ui/app.js"></script>'
+    (tmp_path / "static" / "index.html").write_text(page + "x" * 500)
     (tmp_path / "static" / "app.js").write_text("run()")
     (tmp_path / "vendor" / "preact.js").write_text("preact")
     return tmp_path
@@ -49,6 +50,32 @@ async def test_what_is_known_is_not_sent_again(client: httpx.AsyncClient) -> Non
     again = await client.get("/ui/app.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
+
+
+async def test_what_the_page_names_is_never_asked_for_again_until_a_file_changes(
+    client: httpx.AsyncClient, folder: Path
+) -> None:
+    async def named() -> str:
+        page = await client.get("/ui/")
+        assert page.headers["cache-control"] == "no-cache"
+        (address,) = re.findall(r'src="(/ui/@[0-9a-f]{16}/app\.js)"', page.text)
+        return str(address)
+
+    before = await named()
+    assert await named() == before
+    file = await client.get(before)
+    assert (file.text, file.headers["cache-control"]) == ("run()", "public, max-age=31536000, immutable")
+    library = await client.get(before.replace("app.js", "vendor/preact.js"))
+    assert (library.text, "immutable" in library.headers["cache-control"]) == ("preact", True)
+    (folder / "static" / "app.js").write_text("run(anew)")
+    after = await named()
+    assert after != before
+    assert "immutable" in (await client.get(after)).headers["cache-control"]
+    for path in (before, "/ui/app.js", "/ui/@/app.js"):
+        old = await client.get(path)
+        assert (old.text, old.headers["cache-control"]) == ("run(anew)", "no-cache")
+    for path in (f"{after}.map", "/ui/@x/../index.js", "/ui/@app.js"):
+        assert (await client.get(path)).status_code == 404
 
 
 async def test_files_are_sent_smaller_to_whoever_takes_that(client: httpx.AsyncClient) -> None:

@@ -29,7 +29,7 @@ function library() {
   if (loading === null) {
     const style = document.createElement("link");
     style.rel = "stylesheet";
-    style.href = "/ui/vendor/uplot.css";
+    style.href = new URL("../vendor/uplot.css", import.meta.url).href;
     document.head.append(style);
     loading = import("../vendor/uplot.js").then(({ uPlot }) => uPlot);
   }

@@ -8,7 +8,7 @@ function katex() {
   if (loading === null) {
     const style = document.createElement("link");
     style.rel = "stylesheet";
-    style.href = "/ui/vendor/katex.css";
+    style.href = new URL("../vendor/katex.css", import.meta.url).href;
     document.head.append(style);
     loading = import("../vendor/katex.js");
   }
