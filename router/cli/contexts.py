@@ -67,7 +67,7 @@ def _print_list(listed: ContextList) -> None:
         ("ID", "MODEL", "TOLD", "TOKENS", "BY", "SESSION", "LAST USED"), [_row(each) for each in listed.contexts]
     )
     if listed.has_more:
-        print(f"The last {_LIMIT}; GET {_CONTEXTS} has more.")
+        print(f"The last {_LIMIT} of {listed.num_contexts}; GET {_CONTEXTS} has more.")
 
 
 def _row(entry: ContextEntry) -> tuple[object, ...]:

@@ -43,10 +43,16 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContextList(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of GET /v1/mlxr/contexts; the last used first."""
+    """Body of GET /v1/mlxr/contexts; the last used first.
+
+    Attributes:
+        num_contexts, num_bytes: Of all that the caller sees.
+    """
 
     contexts: list[ContextEntry]
     has_more: bool
+    num_contexts: int
+    num_bytes: int
 
 
 class ShownCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,8 @@ async def list_contexts(request: AnyRequest, contexts: ContextsPart) -> ASGIApp:
     limit = limit_in(given, most=_MAX_PAGE, default=50)
     winds = await contexts.page(after=given.get("after"), limit=limit + 1)
     entries = [ContextEntry(**_fields_of(each)) for each in winds[:limit]]
-    return json_reply(ContextList(contexts=entries, has_more=len(winds) > limit))
+    num, num_bytes = await contexts.sizes()
+    return json_reply(ContextList(contexts=entries, has_more=len(winds) > limit, num_contexts=num, num_bytes=num_bytes))
 
 
 @MLXR_API.delete(_ALL, DeletedContexts, scope=Scope.INFERENCE, is_private=True)

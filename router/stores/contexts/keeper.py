@@ -142,6 +142,11 @@ class Contexts:
         viewer = current_viewer()
         return await self._read(lambda store: store.page(viewer, after=after, limit=limit), [])
 
+    async def sizes(self) -> tuple[int, int]:
+        """Return how many winds the caller has, and what they take, bytes."""
+        viewer = current_viewer()
+        return await self._read(lambda store: store.sizes(viewer), (0, 0))
+
     async def delete(self, context_id: str) -> int:
         """Forget a wind of the caller's with all that tell the same; return how many there were; errors as in `get`."""
         await self.get(context_id)

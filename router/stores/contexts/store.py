@@ -103,6 +103,14 @@ class ContextStore(Store):
             behind = (after,)
         return self._winds(f"{where} ORDER BY used_at DESC, id DESC LIMIT ?", viewer.key_id, *behind, limit)
 
+    def sizes(self, viewer: Viewer) -> tuple[int, int]:
+        """Return how many there are of what a viewer sees, and what they take, bytes."""
+        ((num, num_bytes),) = self.rows(
+            f"SELECT count(*), coalesce(sum(num_bytes), 0) FROM {_ALL} WHERE {viewer.condition}",  # noqa: S608 - constants
+            viewer.key_id,
+        )
+        return num, num_bytes
+
     def delete(self, context_id: str) -> int:
         """Forget a wind with all that tell the same again: those before and behind it, whatever branch they are of.
 

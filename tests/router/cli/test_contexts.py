@@ -34,14 +34,14 @@ def entry(**fields: Any) -> dict[str, Any]:
 
 
 def test_contexts_are_listed(mlxr: Mlxr, stub: StubGateway) -> None:
-    stub.answers[f"{ALL}?limit=100"] = (200, '{"contexts": [], "has_more": false}')
+    stub.answers[f"{ALL}?limit=100"] = (200, '{"contexts": [], "has_more": false, "num_contexts": 0, "num_bytes": 0}')
     assert "mlxr models set NAME context=wind" in mlxr("context").out
-    document = {"contexts": [entry()], "has_more": True}
+    document = {"contexts": [entry()], "has_more": True, "num_contexts": 230, "num_bytes": 100}
     stub.answers[f"{ALL}?limit=100"] = (200, json.dumps(document))
     _, row, more = mlxr("context").out.splitlines()
     assert row.split()[:8] == ["ctx_1", "m", "24", "messages", "900", "to", "300", "m"]
     assert "talk\\x1b" in row
-    assert more.startswith("The last 100")
+    assert more.startswith("The last 100 of 230;")
     assert json.loads(mlxr("context", "--json").out) == document
 
 

@@ -283,13 +283,14 @@ export const texts = {
     of: (/** @type {string} */ num, /** @type {string} */ items, /** @type {string} */ size) => `${num} with ${items} items, ${size}`,
     responses: "Stored responses",
     answers: (/** @type {string} */ num, /** @type {string} */ size) => `${num}, ${size}`,
+    summaries: "Summaries of long conversations",
     files: "The database's files",
     save: "Save all conversations",
     load: "Take in a file…",
     imported: (/** @type {{num_imported: number, num_known: number, num_failed: number, problems: readonly {reason?: string}[]}} */ report) =>
       `${report.num_imported} were taken in, ${report.num_known} were here already, ${report.num_failed} could not be read.`,
     remove: "Delete all conversations",
-    removeHelp: "All conversations of this page's key go, with their branches and attachments, for good; those of others stay, unless it is an administrator's.",
+    removeHelp: "All conversations of this page's key go, with their branches and attachments, for good, and the summaries of all that have filled their context; those of others stay, unless it is an administrator's.",
     deleted: "All conversations are deleted.",
   },
   history: {

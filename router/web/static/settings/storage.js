@@ -16,19 +16,22 @@ import { startChat } from "../chat/state.js";
 /** @typedef {import("../core/server.js").Schemas} Schemas */
 
 const CONVERSATIONS = "/v1/mlxr/conversations";
+const CONTEXTS = "/v1/mlxr/contexts";
 
 export function Storage() {
   const words = texts.storage;
   const { data, error, refresh } = /** @type {import("../sheet/asked.js").Asked<Schemas["mlxr.ConversationSizes"]>} */ (useAsked(`${CONVERSATIONS}/sizes`));
+  const told = /** @type {import("../sheet/asked.js").Asked<Schemas["mlxr.ContextList"]>} */ (useAsked(`${CONTEXTS}?limit=1`));
+  const numTold = told.data?.num_contexts ?? 0;
   const isAsking = useSignal(false);
   const result = useSignal("");
   const remove = async () => {
-    await ask(CONVERSATIONS, { method: "DELETE" });
+    for (const path of [CONVERSATIONS, CONTEXTS]) await ask(path, { method: "DELETE" });
     isAsking.value = false;
     announce((result.value = words.deleted));
     startChat(); // its conversation is gone
     goTo(`${ROOT}settings`);
-    await Promise.all([refresh(), refreshEntries()]);
+    await Promise.all([refresh(), told.refresh(), refreshEntries()]);
   };
   const save = async () => download(await (await ask(`${CONVERSATIONS}/export`)).blob(), "conversations.jsonl");
   const weights = models.value?.flatMap(({ forms }) => forms.map((each) => each.weight_bytes ?? 0)).reduce((sum, each) => sum + each, 0);
@@ -39,10 +42,11 @@ export function Storage() {
       ${weights !== undefined && html`<dt>${words.models}</dt><dd>${bytes(weights)}</dd>`}
       ${data && html`<dt>${words.conversations}</dt><dd>${words.of(count(data.num_conversations), count(data.num_items), bytes(data.num_bytes))}</dd>
         <dt>${words.responses}</dt><dd>${words.answers(count(data.num_responses), bytes(data.response_bytes))}</dd>
+        ${numTold > 0 && html`<dt>${words.summaries}</dt><dd>${words.answers(count(numTold), bytes(told.data?.num_bytes ?? 0))}</dd>`}
         ${data.file_bytes != null && html`<dt>${words.files}</dt><dd>${bytes(data.file_bytes)}</dd>`}`}
     </dl>
     <div class="row wrap"><${Act} act=${save}>${words.save}<//><${Import} onDone=${(/** @type {string} */ text) => ((result.value = text), refresh(), refreshEntries())} />
-      <button type="button" class="danger" disabled=${data?.num_conversations === 0} onClick=${() => (isAsking.value = true)}>${words.remove}</button></div>
+      <button type="button" class="danger" disabled=${data?.num_conversations === 0 && numTold === 0} onClick=${() => (isAsking.value = true)}>${words.remove}</button></div>
     ${result.value && html`<p role="status">${result.value}</p>`}
     <${Dialog} title=${words.remove} isOpen=${isAsking.value} onClose=${() => (isAsking.value = false)}>
       <p>${words.removeHelp}</p>

@@ -12,13 +12,15 @@ SHOWN = shown_of(ChatPrompt([{"role": "user", "content": "hi"}]))
 
 @with_front()
 async def test_they_are_listed_the_last_used_first_and_page_by_page(front: FakeFront) -> None:
-    assert (await front.client.get(ALL)).json() == {"contexts": [], "has_more": False}
+    nothing = {"contexts": [], "has_more": False, "num_contexts": 0, "num_bytes": 0}
+    assert (await front.client.get(ALL)).json() == nothing
     contexts, now = front.services.contexts, 4e9
     for number in range(3):
         contexts.keep(wind(f"ctx_{number}", number, used_at=now + number))
     first = (await front.client.get(ALL, params={"limit": 2})).json()
     assert [each["id"] for each in first["contexts"]] == ["ctx_2", "ctx_1"]
-    assert first["has_more"]
+    assert (first["has_more"], first["num_contexts"]) == (True, 3)
+    assert first["num_bytes"] == 3 * first["contexts"][0]["num_bytes"]
     rest = (await front.client.get(ALL, params={"after": "ctx_1"})).json()
     assert ([each["id"] for each in rest["contexts"]], rest["has_more"]) == (["ctx_0"], False)
     missing = await front.client.get(ALL, params={"after": "ctx_9"})
