@@ -11,7 +11,9 @@ from router.config import ContextConfig
 from router.errors import ContextNotFoundError, OriginNotAllowedError
 from router.http.caller import Caller, Scope, acting_for
 from router.stores.contexts import Beginnings, Contexts, Wind, WindUse
+from router.stores.contexts.store import ContextStore
 from router.stores.forgotten import Forgotten
+from tests.support.waiting import until
 from tests.support.winds import SECRET, wind
 
 ANNE = Caller(key_id="anne", name="anne", scope=Scope.INFERENCE)
@@ -200,3 +202,24 @@ def test_a_file_that_cannot_be_used_costs_no_request(tmp_path: Path, caplog: pyt
     asyncio.run(main())
     assert "no earlier narrative was looked for" in caplog.text
     assert "a narrative was not stored" in caplog.text
+
+
+def test_what_was_deleted_before_a_server_was_killed_is_gone_with_the_next(tmp_path: Path) -> None:
+    path, killed = tmp_path / "contexts.sqlite3", tmp_path / "killed.sqlite3"
+    with ContextStore(killed) as store:
+        store.put(wind("ctx_a", 4, narrative=SECRET * 100))
+        store.put(wind("ctx_b", 5))
+        store.delete("ctx_a")
+        for ending in ("", "-wal"):
+            path.with_name(path.name + ending).write_bytes(killed.with_name(killed.name + ending).read_bytes())
+    assert SECRET.encode() in files_of(path)
+
+    async def main() -> None:
+        async with opened(path) as contexts:
+            running = asyncio.create_task(contexts.run())
+            await until(lambda: SECRET.encode() not in files_of(path), "nothing of it is left")
+            running.cancel()
+            await asyncio.wait([running])
+            assert (await contexts.get("ctx_b")).num_told == 5
+
+    asyncio.run(main())
