@@ -52,13 +52,13 @@ def message_of(events: list[Any]) -> dict[str, Any]:
             case "message_start":
                 message = event["message"]
             case "message_delta":
-                message |= event["delta"] | {"usage": event["usage"]}
+                message |= event["delta"] | {"usage": event["usage"], "mlxr": event["mlxr"]}
     return message | {"content": content_of(events)}
 
 
 def without_id(message: dict[str, Any]) -> dict[str, Any]:
     assert message["id"].startswith("msg_")
-    return {name: value for name, value in message.items() if name != "id"}
+    return {name: value for name, value in message.items() if name not in {"id", "mlxr"}}
 
 
 USAGE = {
@@ -87,12 +87,14 @@ async def test_a_whole_answer_to_the_letter_and_what_it_cost_the_second_time(fro
         "usage": USAGE,
     }
     assert without_id(response.json()) == expected
+    assert response.json()["mlxr"]["engine"] == "llamacpp"
     assert without_id((await send(front)).json()) == expected | {"usage": CACHED}
 
 
 @with_front(llamacpp=FakeOptions(answer_tokens=4))
 async def test_a_stream_to_the_letter(front: FakeFront) -> None:
     events = events_of(await send(front, stream=True))
+    assert events[-2].pop("mlxr")["engine"] == "llamacpp"
     message = without_id(events[0]["message"])
     assert message == {
         "type": "message",
@@ -133,6 +135,7 @@ async def test_a_stream_says_what_a_whole_answer_says(front: FakeFront, fields: 
         for block in message["content"]:
             block.pop("id", None)
     assert without_id(streamed) == without_id(whole)
+    assert streamed["mlxr"] == whole["mlxr"]
     assert whole["content"]
 
 

@@ -30,7 +30,7 @@ def timeless(line: dict[str, Any]) -> dict[str, Any]:
     """Return a line without what differs from run to run, once that has been looked at."""
     assert MOMENT.fullmatch(line["created_at"])
     assert all(isinstance(line[name], int) and line[name] >= 0 for name in TIMES & line.keys())
-    return {key: value for key, value in line.items() if key not in {"created_at", *TIMES}}
+    return {key: value for key, value in line.items() if key not in {"created_at", "mlxr", *TIMES}}
 
 
 async def post(front: FakeFront, path: str, **body: Any) -> httpx.Response:
@@ -61,6 +61,7 @@ async def test_a_chat_is_a_stream_of_lines_unless_one_is_wanted(front: FakeFront
         "eval_count": 4,
     }
     assert last.keys() >= TIMES
+    assert last["mlxr"]["engine"] == "llamacpp"
     # The second asked for the same prompt: all of it but one token was in the cache, and the time is of that one.
     expected = {**timeless(last), "message": {"role": "assistant", "content": text}}
     assert timeless(whole.json()) == {**expected, "prompt_cached_count": 20, "prompt_computed_count": 1}
@@ -168,7 +169,7 @@ async def test_a_prompt_that_is_too_long_is_an_error_unless_turns_may_go(front: 
 @with_front()
 async def test_embeddings_in_both_forms(front: FakeFront) -> None:
     many = (await post(front, "/api/embed", input=["a", "bc"])).json()
-    assert set(many) == {"model", "embeddings", "total_duration", "load_duration", "prompt_eval_count"}
+    assert set(many) == {"model", "embeddings", "total_duration", "load_duration", "prompt_eval_count", "mlxr"}
     assert (many["model"], many["prompt_eval_count"], len(many["embeddings"])) == ("m", 3, 2)
     one = (await post(front, "/api/embed", input="a")).json()
     old = (await post(front, "/api/embeddings", prompt="a")).json()
