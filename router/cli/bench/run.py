@@ -65,7 +65,8 @@ def run(
     Examples: `mlxr bench smollm2-135m-instruct`,
     `mlxr bench qwen3-4b --a llamacpp --b "llamacpp ctx=4096 kv=q8_0"`,
     `mlxr bench qwen3-4b --b http://127.0.0.1:8080#qwen3 --minutes 20`,
-    `mlxr bench qwen3-4b --prompts mine.jsonl --html report.html`.
+    `mlxr bench qwen3-4b --prompts mine.jsonl --html report.html`,
+    `mlxr bench qwen3-4b --scenarios long-talk-120 --repeats 3 --minutes 60`.
     """
     check_form(**form)
     who = tuple(text for text in (a, b, *c) if text is not None)
