@@ -36,6 +36,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_gguf: Path) -> Iterato
     assert server.gateway.stop() == 0
 
 
+@pytest.fixture(autouse=True)
+def nothing_told(server: KeyedServer) -> None:
+    """Begin without what another test had told, whichever came before."""
+    with server.client(kind="chief") as client:
+        assert client.delete(ALL).status_code == 200
+
+
 def ask(server: KeyedServer, kind: str, *, num: int = 20, path: str = "/v1/chat/completions", **body: Any) -> Any:
     """Send the beginning of the talk and a question; return what is told of the context."""
     messages = [*TALK[:num], {"role": "user", "content": "And then?"}]
@@ -93,8 +100,6 @@ def test_what_was_deleted_is_in_no_byte_and_is_told_anew(server: KeyedServer) ->
 
 
 def test_what_is_not_stored_is_told_once_and_is_in_no_file(server: KeyedServer) -> None:
-    with server.client(kind="chief") as client:
-        client.delete(ALL)
     wait_until(lambda: SECRET.encode() not in files_of(server), "nothing of it is left")
     first = ask(server, "bert", path="/v1/responses", store=False)
     again = ask(server, "bert", path="/v1/responses", store=False)
@@ -117,13 +122,10 @@ def test_the_command_line_shows_what_the_model_sees_and_deletes_it(server: Keyed
 
 
 def test_winds_are_told_to_their_own_key(server: KeyedServer) -> None:
-    with server.client(kind="bert") as bert, server.client(kind="anne") as anne, server.client(kind="chief") as chief:
-        chief.delete(ALL)
-        with bert.stream("GET", "/v1/mlxr/events") as stream:
-            lines = stream.iter_lines()
-            assert any(line == "event: snapshot" for line in lines)
-            anne.delete(ALL)
-            ask(server, "anne")
-            own = ask(server, "bert")["id"]
-            told = next(json.loads(line.removeprefix("data: ")) for line in lines if '"context_wound"' in line)
+    with server.client(kind="bert") as bert, bert.stream("GET", "/v1/mlxr/events") as stream:
+        lines = stream.iter_lines()
+        assert any(line == "event: snapshot" for line in lines)
+        ask(server, "anne")
+        own = ask(server, "bert")["id"]
+        told = next(json.loads(line.removeprefix("data: ")) for line in lines if '"context_wound"' in line)
     assert told["context"] == own
