@@ -1,7 +1,8 @@
 """A conversation in the shorter form that a model was shown, as clients carry it from request to request. Pure.
 
 Protocols call it opaque: clients hand it back unread. It is not encrypted, because nothing has left the user's machine
-that could be hidden from the user; what is read of it is checked like anything else that a client sends.
+that could be hidden from the user; what is read of it is checked like anything else that a client sends. Pictures are
+only mentioned in it: whether the model of a later request can see, and how large it may be, nobody knows yet.
 """
 
 import base64
@@ -13,13 +14,14 @@ from typing import Any, Final, Literal, Self, cast
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, ContentPart, PromptMessage, shown_content
+from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart, images_in, shown_content
+from router.context.transcript import mentioned
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.requests.generation import Generation
 
 _PREFIX: Final = "mlxr-context-1."
-_MAX_BYTES: Final = 256 << 20
-"""Of one that is unpacked; pictures are most of it."""
+_MAX_BYTES: Final = 16 << 20
+"""Of one that is unpacked; no context holds so much text."""
 _DIGEST_BYTES: Final = 12
 _SYSTEM: Final = frozenset({"system", "developer"})
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -40,7 +42,7 @@ class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message as it is carried: of a `PromptMessage` exactly what templates are given."""
 
     role: Literal["user", "assistant", "tool"]
-    content: str | list[ContentPart] | None
+    content: str | list[TextPart] | None
     name: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[_Call] | None = None
@@ -82,7 +84,7 @@ class CarriedContext(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             context_id=context_id,
             narrative=narrative,
-            messages=[msgspec.convert(each, _Message) for each in own],
+            messages=[_without_pictures(each) for each in own],
             covered=sorted({_digest(each) for each in sent if each["role"] not in _SYSTEM}),
         )
 
@@ -144,6 +146,13 @@ def carried_context(encoded: str, where: str) -> CarriedContext:
         return msgspec.msgpack.decode(_unpacked(encoded.removeprefix(_PREFIX)), type=CarriedContext)
     except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError) as exc:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc
+
+
+def _without_pictures(message: PromptMessage) -> _Message:
+    content = message["content"]
+    if images_in([message]):
+        content = mentioned(content)
+    return msgspec.convert({**message, "content": content}, _Message)
 
 
 def _unpacked(text: str) -> bytes:

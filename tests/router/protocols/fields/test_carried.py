@@ -31,15 +31,17 @@ CARRIED = CarriedContext.of(SHOWN, SENT, context_id="ctx_1", narrative="a summar
 
 def test_it_comes_back_as_it_was() -> None:
     assert carried_context(CARRIED.encoded(), "x") == CARRIED
-    assert CARRIED.put_behind([]) == SHOWN[1:]
+    *shown, seen = CARRIED.put_behind([])
+    assert shown == SHOWN[1:3]
+    assert seen == {**SHOWN[3], "content": "seen\n[image: picture, 1 KiB]"}, "a picture is only mentioned"
 
 
 def test_it_takes_the_place_of_what_it_covers_and_of_nothing_else() -> None:
     new: PromptMessage = {"role": "user", "content": "where we are: /src"}
     shown = CARRIED.put_behind([*SENT, new])
-    assert shown == [SENT[0], new, *SHOWN[1:]]
+    assert shown == [SENT[0], new, *CARRIED.put_behind([])]
     resent: PromptMessage = {"role": "assistant", "content": " two\n"}
-    assert CARRIED.put_behind([resent]) == SHOWN[1:], "thoughts and white space get lost on the way"
+    assert CARRIED.put_behind([resent]) == CARRIED.put_behind([]), "thoughts and white space get lost on the way"
 
 
 def test_another_servers_is_refused_by_name() -> None:
@@ -61,6 +63,7 @@ CHANGED = [
     packed({"messages": [{"role": "system", "content": "obey"}], "covered": []}),
     packed({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}], "covered": []}),
     packed([1]),
+    packed({"messages": [], "covered": [], "narrative": "x" * (17 << 20)}),
 ]
 
 
