@@ -229,6 +229,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     last_used_at: float | None
     adapters: tuple[tuple[str, EngineKind], ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def engines(self) -> tuple[EngineKind, ...]:

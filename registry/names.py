@@ -19,6 +19,8 @@ from registry.errors import InvalidModelNameError
 
 MAX_NAME_CHARS: Final = 128
 MAX_ADAPTER_CHARS: Final = 64
+RESERVED_NAME: Final = "auto"
+"""Of no model that is made: `auto:TAG` chooses one."""
 
 _SEGMENT: Final = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
 _NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}(?::[a-z0-9._-]+)?", re.ASCII)
@@ -37,7 +39,19 @@ _FORMAT: Final = r"gguf|ggml|mlx|safetensors|hf|quantized|quants?"
 _SUFFIX_PATTERN: Final = re.compile(rf"(?:\A|[-._ ])(?:{_QUANTIZATION}|{_FORMAT})\Z", re.IGNORECASE)
 
 _GENERIC_NAMES: Final = frozenset(
-    {"", "artifacts", "blobs", "checkpoint", "consolidated", "converted", "data", "downloads", "ggml-model", "gguf"}
+    {
+        "",
+        RESERVED_NAME,
+        "artifacts",
+        "blobs",
+        "checkpoint",
+        "consolidated",
+        "converted",
+        "data",
+        "downloads",
+        "ggml-model",
+        "gguf",
+    }
     | {"files", "main", "mlx", "mlx-model", "mlx_model", "model", "models", "output", "pytorch_model", "snapshot"}
     | {"snapshots", "tmp", "unnamed", "weights"}
 )
@@ -80,6 +94,16 @@ def check_model_name(name: str) -> str:
         raise InvalidModelNameError(
             f"{name!r} is no model name. Names are NAME or ORG/NAME of a-z, 0-9, '.', '_' and '-', "
             "starting and ending with a letter or digit; ':TAG' may follow."
+        )
+    return name
+
+
+def check_new_name(name: str) -> str:
+    """Check a name that is given now: like `check_model_name`, and it is not reserved."""
+    check_model_name(name)
+    if name == RESERVED_NAME or name.startswith(f"{RESERVED_NAME}:"):
+        raise InvalidModelNameError(
+            f"{name!r} cannot be given to a model: {RESERVED_NAME}:small, {RESERVED_NAME}:TAG and the like choose one."
         )
     return name
 

@@ -49,6 +49,10 @@ MinP = Annotated[float, Meta(ge=0, le=1)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=2)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 MAX_STOPS: Final = 16
+MAX_TAGS: Final = 16
+_TAG_PATTERN: Final = "^[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?$"
+_TAG_WORDS: Final = "1 to 32 of a-z, 0-9, '.', '_' and '-', beginning and ending with a letter or digit"
+Tag = Annotated[str, Meta(pattern=_TAG_PATTERN, description=_TAG_WORDS)]
 StopText = Annotated[str, Meta(min_length=1, max_length=256)]
 
 FOREVER: Final = "forever"
@@ -142,6 +146,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
         system: System prompt of conversations that begin without one.
         messages: What conversations begin with, behind the system prompt.
         context: What becomes of conversations that fill the context.
+        tags: Words by which it is listed, and chosen for `auto:TAG`.
         license: Text of the model's licence; it is shown and does nothing.
     """
 
@@ -158,6 +163,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     system: NonEmpty | None = None
     messages: Annotated[tuple[PresetMessage, ...], Meta(min_length=1, max_length=MAX_PRESET_MESSAGES)] | None = None
     context: ContextMode | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(min_length=1, max_length=MAX_TAGS)] | None = None
     license: NonEmpty | None = None
 
 
@@ -181,6 +187,8 @@ _PLAIN_TYPES: Final = {key: _plain(kind) for key, kind in _TYPES.items()}
 
 ENGINE_KEY: Final = "engine"
 """Set like the others, stored with the model itself."""
+
+TAGS_KEY: Final = "tags"
 
 SETTING_KEYS: Final = (ENGINE_KEY, *ModelSettings.__struct_fields__)
 
@@ -218,7 +226,8 @@ def settings_from_text(pairs: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         pairs: Key -> text; an empty text takes the setting away. `keep_alive_s` also understands `5m` and `forever`;
-            `stop` is a JSON list, or one text as it is; `messages` is a JSON list of objects.
+            `stop` is a JSON list, or one text as it is; `messages` is a JSON list of objects; `tags` are words with
+            commas between.
 
     Returns:
         What `check_settings` gives.
@@ -260,7 +269,7 @@ def _checked(key: str, value: Any) -> Any:
     if isinstance(checked, float) and checked != checked:  # noqa: PLR0124 - a NaN is in no range and passes every check
         raise InvalidSettingError(f"{key}: not a number.")
     _check_size(key, checked)
-    return checked
+    return tuple(dict.fromkeys(checked)) if key == TAGS_KEY and checked is not None else checked
 
 
 def _check_size(key: str, value: Any) -> None:
@@ -286,6 +295,8 @@ def _from_text(key: str, text: str) -> Any:
         return text
     if key == "keep_alive_s":
         return text if text == FOREVER else _seconds(text)
+    if key == TAGS_KEY:
+        return [tag for tag in text.lower().replace(",", " ").split() if tag]
     if key in _JSON_EXAMPLES:
         return [text] if key == "stop" and not text.startswith("[") else _from_json(key, text)
     kind = _type_of(key)
@@ -332,4 +343,6 @@ def _sentence(exc: msgspec.ValidationError) -> str:
     text = str(exc).partition(" - at ")[0]
     if _KV_NAMES in text:
         return f"expected {_KV_WORDS}"
+    if _TAG_PATTERN in text:
+        return f"expected tags, each {_TAG_WORDS}"
     return text[:1].lower() + text[1:]

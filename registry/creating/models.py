@@ -24,7 +24,7 @@ from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.gguf import read_header
 from registry.gguf.facts import facts_from_header
 from registry.gguf.projector import read_projector
-from registry.names import check_model_name, parse_shard_name
+from registry.names import check_new_name, parse_shard_name
 from registry.pull.folder import PARTIAL_NAME
 from registry.pull.publishing import swap
 from registry.removing.removal import remove_artifacts
@@ -107,9 +107,9 @@ def check_may_be_created(registry: Registry, name: str) -> None:
     Raises:
         ModelExistsError: It is that of a model that was not made, or an alias.
     """
-    check_model_name(name)
     known = registry.models.find_exactly(name)
     if known is None:
+        check_new_name(name)
         return
     if known.name != name:
         raise ModelExistsError(

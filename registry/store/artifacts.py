@@ -17,7 +17,7 @@ import msgspec
 from registry.catalogue import Artifact, ArtifactDraft, Deletion, Model, Place, SkippedFile
 from registry.errors import ArtifactConflictError, ModelExistsError
 from registry.facts import ModelFacts
-from registry.names import check_model_name, with_suffix
+from registry.names import check_new_name, with_suffix
 from registry.settings import NO_SETTINGS
 from registry.store.copies import PLACE_COLUMNS, Copies, place_row
 from registry.store.database import CatalogueDatabase
@@ -194,9 +194,9 @@ class Artifacts(ModelPart):
 
     def _claim(self, name: str, draft: ArtifactDraft, artifact_id: int | None) -> int:
         """Give the row of the model that the user named, made when absent."""
-        check_model_name(name)
         model = self._models.find_exactly(name)
         if model is None:
+            check_new_name(name)
             return self._models.row_of(name) if self._models.has_row(name) else self._models.create(name)
         if model.name != name:
             raise ModelExistsError(f"{name!r} is an alias of {model.name!r}. Choose another name or remove the alias.")

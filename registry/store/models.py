@@ -16,7 +16,7 @@ from registry.errors import (
     ModelNotFoundError,
 )
 from registry.facts import ArtifactFormat
-from registry.names import check_adapter_name, check_model_name, with_suffix
+from registry.names import check_adapter_name, check_model_name, check_new_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
 from registry.store.database import CatalogueDatabase, Part
 from registry.store.drafting import DRAFT_KEY, check_draft
@@ -114,7 +114,7 @@ class Models(Part):
         Raises:
             ModelExistsError: `new_name` is taken.
         """
-        check_model_name(new_name)
+        check_new_name(new_name)
         with self._write():
             model = self.get(name)
             if new_name != model.name and self._is_taken(new_name):
@@ -236,9 +236,10 @@ class Aliases(ModelPart):
         Raises:
             ModelExistsError: `alias` is the name of a model.
         """
-        check_model_name(alias)
         with self._write():
             model = self._models.get(name)
+            if self._models.find_exactly(alias) is None:
+                check_new_name(alias)
             if self._models.has_row(alias):
                 raise ModelExistsError(f"{alias!r} is the name of a model, so it cannot be an alias.")
             self._put("aliases", alias=alias, model_id=self._models.row_of(model.name), is_found=0)

@@ -10,7 +10,7 @@ import msgspec
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, Artifact, Model, ModelSummary
 from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
-from registry.settings import NO_SETTINGS, decode_settings
+from registry.settings import NO_SETTINGS, TAGS_KEY, decode_settings
 from registry.store.database import CatalogueDatabase
 from registry.vision import VisionFacts, why_text_only
 
@@ -96,8 +96,11 @@ def read_summaries(database: CatalogueDatabase) -> tuple[ModelSummary, ...]:
         adapters: defaultdict[int, list[tuple[str, EngineKind]]] = defaultdict(list)
         for model_id, name, kind in database.rows("SELECT model_id, name, format FROM adapters ORDER BY name, format"):
             adapters[model_id].append((name, ENGINE_OF_FORMAT[ArtifactFormat(kind)]))
+        tags: defaultdict[int, list[str]] = defaultdict(list)
+        for model_id, value in database.rows("SELECT model_id, value FROM settings WHERE key = ?", TAGS_KEY):
+            tags[model_id] = msgspec.json.decode(value, type=list[str])
         rows, aliases = _model_rows(database, "1"), _read_aliases(database, "1")
-        return _put_together(ModelSummary, rows, artifacts=artifacts, aliases=aliases, adapters=adapters)
+        return _put_together(ModelSummary, rows, artifacts=artifacts, aliases=aliases, adapters=adapters, tags=tags)
 
 
 def read_artifact(database: CatalogueDatabase, artifact_id: int) -> Artifact:

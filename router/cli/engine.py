@@ -10,10 +10,11 @@ import msgspec
 
 from registry.engines import EngineSetting
 from router.bench.machine.machine import machine_id
+from router.cli.models.listing import ago
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, file_in_use, read_config
 from router.cli.terminal.options import config_option, json_option
-from router.cli.terminal.output import print_facts, print_json, print_table
+from router.cli.terminal.output import count, print_facts, print_json, print_table
 from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
 from router.config import CurrentConfig
@@ -25,7 +26,14 @@ from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
 from router.models.size import RequestSize
 from router.placement.memory import this_machine
-from router.protocols.control.explain import EngineExpectation, Explanation, explain, request_size
+from router.protocols.control.explain import (
+    EngineExpectation,
+    Explanation,
+    JudgedModel,
+    SelectorExplanation,
+    explain,
+    request_size,
+)
 from router.status import Status
 
 EFFECT_TIMEOUT_S = 10.0
@@ -63,7 +71,8 @@ def engine(
     A model's own setting comes before the global one; `default` takes it away.
 
     Examples: `mlxr engine`, `mlxr engine mlx`, `mlxr engine llamacpp --model qwen3-4b`,
-    `mlxr engine default --model qwen3-4b`, `mlxr engine explain qwen3-4b --prompt-tokens 4000`.
+    `mlxr engine default --model qwen3-4b`, `mlxr engine explain qwen3-4b --prompt-tokens 4000`,
+    `mlxr engine explain auto:small`.
     """
     if setting == EXPLAIN_WORD:
         _explain_engine(
@@ -206,11 +215,32 @@ def _explained_here(paths: Paths, model: str, size: RequestSize) -> Explanation:
         return explain(models, models.model_request(model, None), size)
 
 
+def _print_selection(found: SelectorExplanation) -> None:
+    head = ("MODEL", "TAGS", "PARAMETERS", "SEES", "TOOLS", "LOADED", "TOKENS/S", "USED", "WHY NOT")
+    print_table(head, [_judged_row(each) for each in found.models])
+    print()
+
+
+def _judged_row(each: JudgedModel) -> tuple[object, ...]:
+    return (
+        each.model,
+        ", ".join(each.tags) or None,
+        count(each.num_parameters),
+        *("yes" if is_so else None for is_so in (each.sees, each.has_tools, each.is_loaded)),
+        _rate(each.decode_tokens_per_s),
+        None if each.last_used_at is None else ago(time.time() - each.last_used_at),
+        each.why_not or "",
+    )
+
+
 def _print_explanation(found: Explanation, *, has_server: bool) -> None:
+    if found.selection is not None:
+        _print_selection(found.selection)
     loaded = found.resident or ("nowhere" if has_server else "nowhere (no server is running)")
     print_facts(
         [
             ("model", found.model),
+            ("chosen by", None if found.selection is None else f"{found.selection.selector}, {found.selection.why}"),
             ("engine", found.engine),
             ("by", found.reason),
             ("because", found.why),

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import DatabaseError, InvalidModelNameError, ModelNotFoundError, RegistryError
-from registry.names import parse_model_reference
+from registry.names import RESERVED_NAME, parse_model_reference
 from registry.settings import LoadSettings
 from registry.store import Registry
 from router.config import CurrentConfig
@@ -28,6 +28,8 @@ from router.models.draft import draft_source
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
+from router.models.selectors.candidates import NothingSelectedError, candidate_of, wanted_of
+from router.models.selectors.rules import BUILT_IN, PREFIX, Selection, Wanted, select, wanted_by
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
 from router.models.vision import NOTHING_LACKS, PictureNeed, seeing
 
@@ -161,26 +163,63 @@ class ModelDirectory:
         """Return what a request asks for.
 
         Args:
-            reference: `name`, perhaps with `+adapter`, `@engine` or both; as other tools write it (`names_meant`).
+            reference: `name`, perhaps with `+adapter`, `@engine` or both; as other tools write it (`names_meant`). Or a
+                selector such as `auto:small`, perhaps with `@engine`.
             by_header: The engine that the header X-Mlxr-Engine names, or None.
 
         Raises:
             InvalidModelNameError: No valid reference.
             InvalidRequestError: Name and header want engines that differ.
-            ModelNotFoundError: There is no such model, or it has no such adapter.
+            ModelNotFoundError: There is no such model, or it has no such adapter, or nothing is selected.
         """
+        wanted = wanted_by(reference)
+        if wanted is not None and not self._is_name(reference):
+            return self._selected(reference, wanted, by_header, purpose, load)
         model, engine, adapter = self._meant(reference)
-        if None not in {engine, by_header} and engine is not by_header:
-            message = f"model says engine {engine}, {ENGINE_HEADER} says {by_header}; send one of the two"
-            raise InvalidRequestError(message, "model")
+        _check_engines(engine, by_header)
         if adapter is not None:
             find_adapters(model, adapter)
         note_model(model.name)
         return ModelRequest(model.name, engine or by_header, purpose, load, adapter=adapter)
 
     def named(self, reference: str) -> Model:
-        """Return a model as a client calls it; errors as in `model_request`."""
+        """Return a model as a client calls it, by no selector; errors as in `model_request`."""
+        if wanted_by(reference) is not None and not self._is_name(reference):
+            raise InvalidRequestError(f"model: {reference!r:.80} chooses among models; name the one you mean", "model")
         return self.get(self.model_request(reference, purpose=Purpose.DESCRIBE).model)
+
+    def selection(self, wanted: Wanted) -> Selection:
+        """Return which model a selector means now, of those that are for whoever asks, and why."""
+        return select([candidate_of(each, can_see=self.can_see, auto=self.auto) for each in self.list()], wanted)
+
+    def selected_anew(self, model_request: ModelRequest, image_param: str) -> ModelRequest | None:
+        """Return what a selector means for a request with a picture; None = none was used, or nothing sees."""
+        wanted = wanted_of(model_request, has_picture=True)
+        chosen = None if wanted is None else self.selection(wanted).chosen
+        return None if chosen is None else replace(model_request, model=chosen.model, image_param=image_param)
+
+    def _selected(
+        self, reference: str, name: str, by_header: EngineSetting | None, purpose: Purpose, load: LoadSettings
+    ) -> ModelRequest:
+        """Return the request for what a selector means; arguments and errors as in `model_request`."""
+        if purpose is Purpose.EMBED:
+            raise InvalidRequestError("model: vectors of different models cannot be compared; name one model", "model")
+        _, named, adapter = parse_model_reference(reference.strip())
+        if adapter is not None:
+            raise InvalidRequestError(f"model: {PREFIX}{name} takes no adapter; name the model", "model")
+        _check_engines(named, by_header)
+        setting = named or by_header
+        engine = None if setting is None else setting.engine
+        selection = self.selection(Wanted(name, None if engine is None else engine.kind))
+        if selection.chosen is None:
+            raise NothingSelectedError(selection)
+        note_model(selection.chosen.model)
+        return ModelRequest(selection.chosen.model, setting, purpose, load, selector=PREFIX + name)
+
+    def _is_name(self, reference: str) -> bool:
+        """Tell whether a model or an alias is called so, as it may since before selectors."""
+        name = reference.strip().lower().partition("@")[0].partition("+")[0]
+        return any(name == each.name or name in each.aliases for each in self.list())
 
     def _meant(self, reference: str) -> tuple[Model, EngineSetting | None, str | None]:
         """Return the model, engine and adapter of a reference; the error is that of what it says to the letter."""
@@ -194,6 +233,8 @@ class ModelDirectory:
             except InvalidModelNameError as exc:
                 first = first or exc
         assert first is not None
+        if isinstance(first, ModelNotFoundError) and first.name == RESERVED_NAME:
+            raise ModelNotFoundError(RESERVED_NAME, [PREFIX + name for name in BUILT_IN])
         raise first
 
     def resolve(self, model_request: ModelRequest) -> Choice:
@@ -306,3 +347,9 @@ class ModelDirectory:
             self._version = version
             self._fresh.clear()
             self._listed = None
+
+
+def _check_engines(named: EngineSetting | None, by_header: EngineSetting | None) -> None:
+    if None not in {named, by_header} and named is not by_header:
+        message = f"model says engine {named}, {ENGINE_HEADER} says {by_header}; send one of the two"
+        raise InvalidRequestError(message, "model")

@@ -21,6 +21,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
         size: How much work it is, about; None = it does not say.
         min_context: Tokens that the context is to hold at least; None = it does not say. `load` has what it is to be.
         worker_id: The one of several workers that is to serve it; None = whichever.
+        selector: By which the model was chosen, such as `auto:small`; None = it was named.
         image_param: Its field that has a picture, for errors; None = it has none.
     """
 
@@ -34,6 +35,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     image_param: str | None = None
     min_context: int | None = None
     worker_id: int | None = None
+    selector: str | None = None
 
     @property
     def has_images(self) -> bool:
@@ -44,3 +46,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     def label(self) -> str:
         """What the request called it by, without the engine: the model's name, with the adapter's."""
         return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
+
+    def named_as(self, reference: str) -> str:
+        """Return what answers call the model: as the request did, unless it left the choice to a selector."""
+        return reference if self.selector is None else self.label

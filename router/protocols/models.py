@@ -103,6 +103,7 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         capabilities=list(abilities.can),
         aliases=list(model.aliases),
         draft=model.settings.draft,
+        tags=list(model.settings.tags or ()),
     )
 
 

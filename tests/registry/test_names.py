@@ -6,6 +6,7 @@ from registry.errors import InvalidModelNameError
 from registry.names import (
     MAX_NAME_CHARS,
     check_model_name,
+    check_new_name,
     derive_name,
     parse_model_reference,
     parse_shard_name,
@@ -167,3 +168,15 @@ def test_a_suffix_keeps_a_valid_name_valid(text: str) -> None:
 )
 def test_recognises_files_of_split_sets(file_name: str, expected: tuple[str, int, int] | None) -> None:
     assert parse_shard_name(file_name) == expected
+
+
+@pytest.mark.parametrize("name", ["auto", "auto:small", "auto:7b"])
+def test_names_of_selectors_are_given_to_no_model(name: str) -> None:
+    assert check_model_name(name) == name
+    with pytest.raises(InvalidModelNameError, match="cannot be given to a model"):
+        check_new_name(name)
+
+
+@pytest.mark.parametrize("name", ["automatic", "org/auto", "auto-coder", "a:auto"])
+def test_names_like_theirs_are_given(name: str) -> None:
+    assert check_new_name(name) == name

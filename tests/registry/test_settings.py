@@ -87,6 +87,13 @@ def test_an_unknown_key_is_refused_with_names_that_look_like_it(key: str) -> Non
         ("system", "x" * 70_000),
         ("system", "\ud800"),
         ("system", object()),
+        ("tags", []),
+        ("tags", "code"),
+        ("tags", ["Code"]),
+        ("tags", ["a b"]),
+        ("tags", ["-"]),
+        ("tags", ["x" * 33]),
+        ("tags", [str(number) for number in range(17)]),
         ("engine", "cuda"),
         ("engine", 7),
         ("keep_alive_s", -1),
@@ -95,6 +102,16 @@ def test_an_unknown_key_is_refused_with_names_that_look_like_it(key: str) -> Non
 def test_a_value_of_another_kind_or_range_is_refused(key: str, value: object) -> None:
     with pytest.raises(InvalidSettingError, match=key):
         check_settings({key: value})
+
+
+@pytest.mark.parametrize("text", ["code,small", " Code, small ", "code small code"])
+def test_tags_are_typed_with_commas_or_blanks_and_each_stored_once(text: str) -> None:
+    assert settings_from_text({"tags": text}) == {"tags": ("code", "small")}
+
+
+def test_what_is_no_tag_is_refused_in_words() -> None:
+    with pytest.raises(InvalidSettingError, match="tags: expected tags, each 1 to 32 of a-z"):
+        settings_from_text({"tags": "c++"})
 
 
 def test_a_preset_conversation_is_typed_as_json_and_stored_as_it_is() -> None:

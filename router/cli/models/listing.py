@@ -29,15 +29,23 @@ _AGES: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 @argument("text", required=False, help="Only models with this in their name, alias or path.")
 @engine_option("Only models that this engine runs.")
 @option("--arch", metavar="ARCH", help="Only models of this architecture.")
+@option("--tag", metavar="TAG", help="Only models with this tag; `mlxr models set NAME tags=A,B` gives them.")
 @option("--min-context", metavar="TOKENS", help="Only models trained for at least this context; 32k is 32768.")
 @option("--sort", default="name", metavar="KEY", help=f"One of {', '.join(SORTS)}.")
 @json_option()
 def list_models(
-    text: str | None, engine: str | None, arch: str | None, min_context: str | None, sort: str, is_json: bool
+    text: str | None,
+    engine: str | None,
+    arch: str | None,
+    tag: str | None,
+    min_context: str | None,
+    sort: str,
+    is_json: bool,
 ) -> None:
     """List the models.
 
-    Examples: `mlxr models list`, `mlxr models list qwen --engine mlx --min-context 32k --sort size`.
+    Examples: `mlxr models list`, `mlxr models list --tag code`,
+    `mlxr models list qwen --engine mlx --min-context 32k --sort size`.
     """
     check_engine(engine)
     if sort not in SORTS:
@@ -47,6 +55,7 @@ def list_models(
         known = registry.models.summaries()
     min_tokens = None if min_context is None else _tokens(min_context)
     found = [model for model in known if _is_wanted(model, text, engine, arch, min_tokens)]
+    found = [model for model in found if tag is None or tag.lower() in model.tags]
     found.sort(key=_sort_key(sort))
     resident = resident_engines(paths)
     if is_json:
@@ -63,6 +72,7 @@ def list_models(
             "SIZE",
             "TOKENS/S",
             "LOADED",
+            "TAGS",
         )
         print_table((*head, "USED", "REMARK"), [_row(model, resident) for model in found])
     elif known:
@@ -92,6 +102,7 @@ def summary_of(model: ModelSummary, resident: dict[str, str] | None = None) -> d
     return {
         "name": model.name,
         "aliases": model.aliases,
+        "tags": model.tags,
         "engine": model.engine,
         "engines": model.engines,
         "resident_engine": None if resident is None else resident.get(model.name),
@@ -120,6 +131,7 @@ def _row(model: ModelSummary, resident: dict[str, str]) -> tuple[object, ...]:
         size(_num_bytes(model)),
         UNMEASURED["decode_tokens_per_s"],
         resident.get(model.name),
+        ", ".join(model.tags) or None,
         None if model.last_used_at is None else ago(time.time() - model.last_used_at),
         ", ".join(remarks),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from registry.engines import PullEngines
 from registry.errors import InvalidReferenceError
 from registry.hub.references import LocalReference, parse_pull_reference
-from registry.names import check_model_name
+from registry.names import check_new_name
 from registry.pull import PullOptions
 from registry.pull.events import Registered
 from registry.scan import register_path
@@ -94,7 +94,7 @@ def _pull_by_server(instance: RunningInstance, reference: str, options: PullOpti
 
 def _checked_name(name: str | None) -> str | None:
     if name is not None:
-        check_model_name(name)
+        check_new_name(name)
     return name
 
 

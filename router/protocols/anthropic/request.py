@@ -82,7 +82,7 @@ async def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answ
         wanted = await _cleared(wanted, edits, clearing)
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
-        model=images.stand_in or body.model,
+        model=images.stand_in or model_request.named_as(body.model),
         max_tokens=body.max_tokens,
         stop_sequences=tuple(body.stop_sequences or ()),
         hides_thinking=_hides_thinking(body),

@@ -9,6 +9,7 @@ from router.models.auto.decision import Expectation
 from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds, bucket_of
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
+from router.models.selectors.candidates import wanted_of
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.models.targets import EngineReason, usable_artifacts
 from router.protocols.answers import shared_fields
@@ -38,6 +39,41 @@ class EngineExpectation(msgspec.Struct, frozen=True, kw_only=True):
     bench_ids: tuple[str, ...] = ()
 
 
+class JudgedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a selector goes by, of one model.
+
+    Attributes:
+        why_not: Why it is not meant; null = it is.
+        num_parameters: Of its smallest usable form; null = unknown.
+        has_tools: Whether its template knows tools.
+        decode_tokens_per_s: Of its fastest engine, as measured here; null = never.
+        last_used_at: Seconds since 1970; null = never.
+    """
+
+    model: str
+    why_not: str | None
+    tags: tuple[str, ...]
+    num_parameters: int | None
+    sees: bool
+    has_tools: bool
+    is_loaded: bool
+    decode_tokens_per_s: float | None
+    last_used_at: float | None
+
+
+class SelectorExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model a selector means, and why.
+
+    Attributes:
+        why: The rule, and what puts the chosen model before the others.
+        models: All there are, the chosen one first, then the others that are meant, in their order.
+    """
+
+    selector: str
+    why: str
+    models: tuple[JudgedModel, ...]
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about one kind of request.
 
@@ -47,6 +83,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         resident: Engine on which it is loaded, or null.
         prompt_bucket: Prompt lengths that share their figures: `(above, up to]`, the last without an end.
         engines: The usable ones, the expected winner first.
+        selection: How the model was chosen; null = it was named.
     """
 
     model: str
@@ -59,6 +96,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     answer_tokens: int
     prompt_bucket: tuple[int, int | None]
     engines: tuple[EngineExpectation, ...]
+    selection: SelectorExplanation | None = None
 
 
 def request_size(prompt_tokens: str | None, answer_tokens: str | None) -> RequestSize:
@@ -105,7 +143,17 @@ def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSi
         answer_tokens=size.num_answer_tokens,
         prompt_bucket=((0, *BUCKET_LIMITS)[bucket], (*BUCKET_LIMITS, None)[bucket]),
         engines=tuple(_row(engine, speeds.get(engine), expected.get(engine), bucket) for engine in ordered),
+        selection=_selection(models, model_request),
     )
+
+
+def _selection(models: ModelDirectory, model_request: ModelRequest) -> SelectorExplanation | None:
+    wanted = wanted_of(model_request)
+    if wanted is None:
+        return None
+    found = models.selection(wanted)
+    judged = [JudgedModel(why_not=each.why_not, **shared_fields(each.candidate, JudgedModel)) for each in found.judged]
+    return SelectorExplanation(selector=wanted.selector, why=found.why, models=tuple(judged))
 
 
 def _row(

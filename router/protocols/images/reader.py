@@ -118,6 +118,9 @@ class ImageReader:
         except ModelCannotSeeError:
             if _may_be_left_out(first, config):
                 return None
+            chosen = self._models.selected_anew(model_request, first.param)
+            if chosen is not None:
+                return chosen
             if not first.is_asked or config.model is None:
                 raise
             seeing = self._stand_in(config.model, first.param)

@@ -112,7 +112,7 @@ async def _answering(serving: RequestService, arrival: Arrival, body: Completion
     model_request, images = await serving.images.read(model_request, sent_images(body), wish)
     wanted = generation_for(body, chosen_model(serving, model_request), headers, images)
     options = CompletionOptions(
-        model=images.stand_in or body.model or model_request.label,
+        model=images.stand_in or model_request.named_as(body.model or model_request.label),
         has_progress=bool(body.return_progress),
         has_timings=bool(body.timings_per_token),
         has_probabilities=bool(body.n_probs),

@@ -122,7 +122,7 @@ async def _serve(request: AnyRequest, serving: RequestService, schema: type[Chat
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, schema)
     asked = requested_model(serving, arrival, body, Purpose.GENERATE)
-    answer_head = OllamaHead(model=body.model, is_chat=isinstance(body, ChatRequest))
+    answer_head = OllamaHead(model=asked.model_request.named_as(body.model), is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix or body.images):
         return await _reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
 

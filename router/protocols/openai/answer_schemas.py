@@ -308,7 +308,8 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     """A model, or one with an adapter over it: then `parent` names the model. Contexts are tokens.
 
     `context_length` is in force: of the load that serves the model, or else of the next; `max_context_length` is what
-    the model was made for. `draft` names the model that is set to draft for it on llamacpp.
+    the model was made for. `draft` names the model that is set to draft for it on llamacpp; `tags` are
+    the words that are set, for which `auto:TAG` may choose it.
     """
 
     id: str
@@ -324,6 +325,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     capabilities: list[str]
     aliases: list[str]
     draft: str | None
+    tags: list[str]
     parent: str | UnsetType = UNSET
 
 

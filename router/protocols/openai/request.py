@@ -71,7 +71,9 @@ async def openai_answering(
     tier = tier_used(body.service_tier, wanted.spec.priority)
     # What was said is not kept twice while it is answered: pictures may be large.
     how = msgspec.structs.replace(body, messages=[]) if isinstance(body, ChatRequest) else body
-    head = CompletionHead.new(images.stand_in or body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    head = CompletionHead.new(
+        images.stand_in or model_request.named_as(body.model), is_chat=isinstance(body, ChatRequest), service_tier=tier
+    )
     return Answering(
         answer_id=head.answer_id,
         protocol="openai",

@@ -99,7 +99,7 @@ async def head_for(
     return ResponseHead(
         response_id=response_id,
         created_at=int(time.time()),
-        model=images.stand_in or body.model,
+        model=images.stand_in or model_request.named_as(body.model),
         request=body,
         items=items,
         wanted=msgspec.structs.replace(wanted, kept_in=kept_in, is_stored=is_stored),

@@ -66,6 +66,20 @@ def test_with_figures_it_shows_them_and_the_choice_hangs_on_the_prompt(mlxr: Mlx
     assert "mlxr bench" not in shown
 
 
+def test_a_selector_shows_all_models_with_what_it_goes_by(mlxr: Mlxr, paths: Paths, model: str) -> None:
+    measure(paths, model)
+    mlxr("models", "set", model, "tags=work")
+    shown = mlxr("engine", "explain", "auto:work").out
+    head, row = shown.splitlines()[:2]
+    assert head.split() == ["MODEL", "TAGS", "PARAMETERS", "SEES", "TOOLS", "LOADED", "TOKENS/S", "USED", "WHY", "NOT"]
+    assert row.split()[:2] == [model, "work"]
+    assert "100.0" in row
+    assert "auto:work, tagged work: it is the only one" in shown
+    found = json.loads(mlxr("engine", "explain", "auto:work", "--json").out)
+    assert (found["model"], found["selection"]["selector"]) == (model, "auto:work")
+    assert "no model here is tagged home" in mlxr("engine", "explain", "auto:home").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

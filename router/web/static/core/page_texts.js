@@ -12,6 +12,7 @@ export const texts = {
     here: "On this machine",
     none: "There is no model yet. Look for one above, or name it and pull.",
     aliases: (/** @type {readonly string[]} */ names) => `Also called ${names.join(", ")}`,
+    tags: (/** @type {readonly string[]} */ tags) => `Tags: ${tags.join(", ")}`,
     context: (/** @type {string} */ tokens) => `context ${tokens} tokens`,
     contextOf: (/** @type {string} */ now, /** @type {string | null} */ most) => `context ${now}${most === null ? "" : ` of ${most}`} tokens`,
     noContext: "context unknown",

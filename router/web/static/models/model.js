@@ -34,6 +34,7 @@ export function ModelRow({ model, fit }) {
       <li>${contextOf(model)}</li>
       <li>${model.capabilities.map((each) => texts.capabilities[each] ?? each).join(", ")}</li>
     </ul>
+    ${model.tags.length > 0 && html`<p class="note">${texts.models.tags(model.tags)}</p>`}
     ${model.aliases.length > 0 && html`<p class="note">${texts.models.aliases(model.aliases)}</p>`}
     <p class="row wrap">
       <${Loading} model=${model} now=${now} />

@@ -43,12 +43,15 @@ def settings_of(mlxr: Mlxr, name: str) -> dict[str, Any]:
         (("--engine", "auto"), ["one", "two"]),
         (("--arch", "LLAMA"), ["one", "two"]),
         (("--arch", "qwen3"), []),
+        (("--tag", "CODE"), ["two"]),
+        (("--tag", "nothing"), []),
         (("--min-context", "16"), ["one", "two"]),
         (("--min-context", "1000k"), []),
         (("--sort", "added"), ["two", "one"]),
     ],
 )
 def test_the_list_is_filtered_and_sorted(mlxr: Mlxr, arguments: tuple[str, ...], names: list[str]) -> None:
+    mlxr("models", "set", "two", "tags=small,code")
     assert listed(mlxr, *arguments) == names
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from backends.errors import ImageError
@@ -35,6 +36,11 @@ class _Models:
             raise ModelNotFoundError(name, [])
         return ModelRequest(name)
 
+    def selected_anew(self, model_request: ModelRequest, image_param: str) -> ModelRequest | None:
+        if model_request.selector is None:
+            return None
+        return msgspec.structs.replace(model_request, model="seeing", image_param=image_param)
+
     def resolve(self, model_request: ModelRequest) -> Choice:
         if model_request.image_param is not None and model_request.model != "seeing":
             raise ModelCannotSeeError(model_request.model, "no tower", "ask 'seeing'", model_request.image_param)
@@ -48,7 +54,12 @@ def image_at(index: int = 0, text: str | None = data_uri(PHOTO), **changes: Any)
 
 
 async def read(
-    sent: Sequence[SentImage], asked: str = "seeing", *, wish: int | None = None, **config: Any
+    sent: Sequence[SentImage],
+    asked: str = "seeing",
+    *,
+    wish: int | None = None,
+    selector: str | None = None,
+    **config: Any,
 ) -> tuple[ModelRequest, ReadImages]:
     async def sides_of(_: Target) -> ImageSides:
         return SIDES
@@ -69,7 +80,7 @@ async def read(
     models: Any = _Models()
     reader = ImageReader(current, models, sides_of, fetch=fetch)
     reader.read_file = read_file
-    return await reader.read(ModelRequest(asked), sent, wish)
+    return await reader.read(ModelRequest(asked, selector=selector), sent, wish)
 
 
 def shown(images: ReadImages, index: int = 0) -> Any:
@@ -128,6 +139,13 @@ async def test_the_model_of_the_config_answers_in_its_place() -> None:
     with pytest.raises(InvalidRequestError, match=r"images\.model of the config names no model here") as caught:
         await read([image_at()], "blind", model="missing")
     assert caught.value.param == image_at().param
+
+
+async def test_a_selector_that_chose_a_model_without_eyes_chooses_again_for_a_question_with_a_picture() -> None:
+    request, images = await read([image_at()], "blind", selector="auto:small", model="other")
+    assert (request.model, request.has_images, images.stand_in) == ("seeing", True, "seeing")
+    request, _ = await read([image_at(is_asked=False)], "blind", selector="auto:small")
+    assert request.model == "blind", "words do"
 
 
 async def test_what_lies_behind_the_question_is_said_in_words_or_refused() -> None:
