@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 CONTEXT_LENGTH: Final = 8192
 NUM_ROUNDS: Final = 150
-STEP: Final = 3
+STEP: Final = 5
 """Rounds between two requests."""
 MAX_TOKENS: Final = 16
 MODEL: Final = "agent"

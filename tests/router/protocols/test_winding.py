@@ -134,6 +134,28 @@ async def test_a_kept_conversation_has_the_wind_as_an_item(front: FakeFront) -> 
     assert [item["type"] for item in items].count("compaction") == 1
     markdown = (await front.client.get(f"/v1/mlxr/conversations/{key}/export?format=markdown")).text
     assert "*From here on the model saw a summary of the first" in markdown
+    exported = await front.client.get(f"/v1/mlxr/conversations/{key}/export?format=jsonl")
+    await front.client.delete(f"/v1/conversations/{key}")
+    report = (await front.client.post("/v1/mlxr/conversations/import", content=exported.content)).json()
+    assert (report["num_imported"], report["num_failed"]) == (1, 0), report
+    (back,) = (await front.client.get("/v1/mlxr/conversations")).json()["conversations"]
+    tree = (await front.client.get(f"/v1/mlxr/conversations/{back['id']}")).json()
+    assert [each["item"]["type"] for each in tree["items"]].count("compaction") == 1
+
+
+@with_front(llamacpp=ENGINE)
+async def test_auto_winds_where_that_is_the_models_setting_and_drops_turns_elsewhere(front: FakeFront) -> None:
+    sent = talk(6)
+    dropped = await respond(front, input=sent, truncation="auto")
+    assert "context" not in dropped["timings"]
+    setting = {"model": "m", "set": {"context": "wind"}}
+    (await front.client.patch("/v1/mlxr/models/settings", json=setting)).raise_for_status()
+    wound = await respond(front, input=sent, truncation="auto")
+    assert wound["timings"]["context"]["wound"]
+    plain = await respond(front, input=sent)
+    assert plain["timings"]["context"]["id"] == wound["timings"]["context"]["id"]
+    answer = await front.client.post("/v1/responses", json={"model": "m", "input": sent, "truncation": "disabled"})
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
