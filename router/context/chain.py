@@ -60,18 +60,24 @@ def _normalised(messages: list[PromptMessage]) -> Iterator[list[Any]]:
 
 def _content(content: str | list[ContentPart] | None) -> list[str | dict[str, str]]:
     """Return texts, those beside each other as one, and pictures by their digests."""
+    if not isinstance(content, list):
+        text = _without_reminders(content or "")
+        return [text] if text else []
     shown: list[str | dict[str, str]] = []
     texts: list[str] = []
-    for part in content if isinstance(content, list) else [content or ""]:
+    for part in content:
         if isinstance(part, ImagePart):
             shown += [*_joined(texts), {"image": hashlib.sha256(part.data).hexdigest()}]
             texts = []
         else:
-            texts.append(part if isinstance(part, str) else part.text)
+            texts.append(part.text)
     return [*shown, *_joined(texts)]
 
 
 def _joined(texts: list[str]) -> list[str]:
-    stripped = [_REMINDER.sub("", text).strip() for text in texts]
-    text = "\n".join(text for text in stripped if text)
+    text = "\n".join(filter(None, map(_without_reminders, texts)))
     return [text] if text else []
+
+
+def _without_reminders(text: str) -> str:
+    return (_REMINDER.sub("", text) if "<system-reminder>" in text else text).strip()

@@ -7,10 +7,12 @@ A gateway with the fake engine, at a set time per token of the prompt and per st
 is one talk (`router/bench/plan/talks.py`) whose client sends all that was said each time. The ratio is the p95 of the
 last 50 turns' times over that of turns 21 to 70. Turns follow each other at once unless there is a pause, so some wait
 for a wind that has had no time in the background; they are counted. With a small context these are more than 5 of 100,
-so that they are in both p95. pytest does not collect it.
+so that they are in both p95. The mean CPU time of gateway and worker stands beside it, which other programs on the
+machine move less. pytest does not collect it.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from registry.scan import register_path
@@ -57,13 +60,13 @@ def started(folder: Path, arguments: argparse.Namespace) -> GatewayProcess:
 
 
 class Turn:
-    """What a turn took, seconds, and what its answer says of the context."""
+    """What a turn took by the clock and of the server's CPU, seconds, and what its answer says of the context."""
 
-    def __init__(self, answer: httpx.Response, took_s: float) -> None:
+    def __init__(self, answer: httpx.Response, took_s: float, cpu_s: float) -> None:
         body = answer.json()
         if answer.status_code != httpx.codes.OK:
             sys.exit(f"a turn was refused: {body}")
-        self.took_s = took_s
+        self.took_s, self.cpu_s = took_s, cpu_s
         self.text: str = body["choices"][0]["message"]["content"] or ""
         self.num_prompt_tokens: int = body["usage"]["prompt_tokens"]
         context = body["timings"].get("context") or {}
@@ -71,19 +74,29 @@ class Turn:
         self.waited_ms: float = (context.get("wound") or {}).get("ms", 0.0)
 
 
-def hold(client: httpx.Client, seed: int, arguments: argparse.Namespace) -> list[Turn]:
+def cpu_s_of(gateway: GatewayProcess) -> float:
+    """Return the CPU time of the gateway and its workers so far."""
+    processes = [psutil.Process(gateway.pid), *gateway.workers()]
+    times = [process.cpu_times() for process in processes]
+    return sum(each.user + each.system for each in times)
+
+
+def hold(gateway: GatewayProcess, client: httpx.Client, seed: int, arguments: argparse.Namespace) -> list[Turn]:
     """Hold a talk."""
     headers = {"X-Mlxr-Context": "wind", "X-Mlxr-Load": f"context_length={arguments.context}"}
     messages = [{"role": "system", "content": f"Talk {seed}. {TALK_SYSTEM}"}]
     turns: list[Turn] = []
+    cpu_s = cpu_s_of(gateway)
     for text in talk_of(seed=seed, round_number=0, num_turns=arguments.turns).turns:
         messages.append({"role": "user", "content": text})
         body = {"model": MODEL, "messages": messages, "max_tokens": arguments.tokens, "temperature": 0}
         started_at = time.perf_counter()
         answer = client.post("/v1/chat/completions", json=body, headers=headers, timeout=TIMEOUT_S)
-        turns.append(Turn(answer, time.perf_counter() - started_at))
-        messages.append({"role": "assistant", "content": turns[-1].text})
+        took_s = time.perf_counter() - started_at
         time.sleep(arguments.pause)
+        before_s, cpu_s = cpu_s, cpu_s_of(gateway)
+        turns.append(Turn(answer, took_s, cpu_s - before_s))
+        messages.append({"role": "assistant", "content": turns[-1].text})
     return turns
 
 
@@ -97,25 +110,27 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0, help="between two turns, seconds")
     arguments = parser.parse_args()
     arguments.context = arguments.context or (2048 if arguments.bundled else 8192)
-    early: list[list[float]] = []
-    late: list[list[float]] = []
+    early: list[list[Turn]] = []
+    late: list[list[Turn]] = []
     with machine_watch(), tempfile.TemporaryDirectory() as folder:
         gateway = started(Path(folder), arguments)
         try:
             with gateway.client() as client:
-                hold(client, -1, argparse.Namespace(**{**vars(arguments), "turns": 2}))
+                hold(gateway, client, -1, argparse.Namespace(**{**vars(arguments), "turns": 2}))
                 for seed in range(arguments.rounds):
-                    turns = hold(client, seed, arguments)
+                    turns = hold(gateway, client, seed, arguments)
                     print_talk(seed, turns)
-                    times = [turn.took_s for turn in turns]
-                    early.append(times[EARLY])
-                    late.append(times[LATE])
+                    early.append(turns[EARLY])
+                    late.append(turns[LATE])
         finally:
             gateway.stop()
     last, first = f"turns {arguments.turns - 49} to {arguments.turns}", "turns 21 to 70"
     for name, share, target in (("median", 0.5, None), ("p95", 0.95, TARGET)):
-        ours, theirs = ([quantile(times, share) for times in part] for part in (late, early))
+        ours, theirs = ([quantile([turn.took_s for turn in turns], share) for turns in part] for part in (late, early))
         print_ratio(f"{name} of a turn, {last} / {first}", ours, theirs, at_most=target)
+
+    ours, theirs = ([statistics.mean(turn.cpu_s for turn in turns) for turns in part] for part in (late, early))
+    print_ratio(f"mean CPU time of a turn, {last} / {first}", ours, theirs)
 
 
 def print_talk(seed: int, turns: list[Turn]) -> None:
@@ -127,7 +142,12 @@ def print_talk(seed: int, turns: list[Turn]) -> None:
     for name, part in (("turns 21 to 70", turns[EARLY]), ("last 50 turns", turns[LATE])):
         times, prompts = [turn.took_s for turn in part], [turn.num_prompt_tokens for turn in part]
         p95 = quantile(times, 0.95)
-        print(f"talk {seed}: {name}: {shown(times, 's', 3)}, p95 {p95:.3f} s; prompts {shown(prompts, 'tokens', 0)}")
+        cpu_ms = 1000 * statistics.mean(turn.cpu_s for turn in part)
+        print(
+            f"talk {seed}: {name}: {shown(times, 's', 3)}, p95 {p95:.3f} s; prompts {shown(prompts, 'tokens', 0)};",
+            end=" ",
+        )
+        print(f"{cpu_ms:.1f} ms of CPU in the mean", flush=True)
 
 
 if __name__ == "__main__":
