@@ -9,13 +9,14 @@ from typing import Final
 
 import msgspec
 
+from backends.errors import PromptError
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Priority
 from router.context.narrative import asked_inline, asked_quoted, told_narrative
 from router.context.sizes import Ask, Sizes
 from router.context.summarising import Said, Summariser
 from router.context.transcript import transcripts_of
-from router.errors import ContextLengthExceededError
+from router.errors import ContextLengthExceededError, InvalidRequestError
 
 _MIN_PIECE_TOKENS: Final = 64
 """Of a piece that is told by itself."""
@@ -107,7 +108,7 @@ class Telling:
         asked = asked_inline(part.shown, part.told_end, max_tokens=part.max_tokens, instructions=part.instructions)
         try:
             narrative = await self._answer(asked, by, context_length, priority)
-        except ContextLengthExceededError:
+        except (InvalidRequestError, PromptError):  # too long after all, or the template does not take it like that
             narrative = None
         self._is_inline_tried = True
         if narrative is not None:

@@ -14,24 +14,21 @@ from functools import partial
 from typing import Any, Final
 
 from backends.wire.prompts import ChatPrompt
-from backends.wire.questions import Answer, CountTexts, Detokenize, Question, Text
 from backends.wire.request import Priority
 from router.conditions import Conditions
 from router.config import CurrentConfig
+from router.context.asking import Asking
 from router.context.conversation import Conversation
 from router.context.keeper import ConversationKeeper
 from router.context.plan import NoPlan
 from router.context.planning import Full, Planned, Standing, planned
-from router.context.sizes import Sizes
 from router.context.summarising import PROTOCOL, Said, Summariser, Summarising
 from router.context.telling import Part, Telling
 from router.context.token_ids import TokenIdsKeeper
-from router.context.winding import FAILURES, Chosen, Winding
+from router.context.winding import FAILURES, Winding
 from router.errors import ContextLengthExceededError
 from router.models.directory import ModelDirectory
-from router.models.model_request import ModelRequest
 from router.models.targets import Choice
-from router.requests.asking import Reply, ask
 from router.requests.context import ContextFacts, answer_room
 from router.requests.context_wish import context_mode
 from router.requests.keeping import PromptKeeper
@@ -47,7 +44,6 @@ _FIRST_PAUSE_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 3600.0
 """How long a conversation that could not be told in the background is left alone."""
 
-_CHARS_PER_TOKEN: Final = 3
 _NEARLY: Final = 0.9
 """Of what prompts may have beside an answer's room: from there on the next turn would have to wait for a wind."""
 
@@ -80,11 +76,12 @@ class Winder:
         self._contexts = contexts
         self._conditions = conditions
         self._clock = clock
-        self._sizes = Sizes()
+        self._asking = Asking(config, models, supervisor)
         self._summarising = Summarising(supervisor, requests, lambda: config.config)
         self._windings: dict[_Key, tuple[Winding, asyncio.Task[Wind | None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pauses: dict[_Key, tuple[float, float]] = {}
+        self._change = asyncio.Event()
         conditions.changed.add(lambda _change: self._wake())
 
     async def run(self) -> None:
@@ -111,7 +108,7 @@ class Winder:
             case (ChatPrompt(context_ids=[]),):
                 return ConversationKeeper(self, request)
             case (ChatPrompt(),):
-                return TokenIdsKeeper(partial(ConversationKeeper, self), self._text_of)
+                return TokenIdsKeeper(partial(ConversationKeeper, self), self._asking.text_of)
         return None
 
     # ---- for keepers ------------------------------------------------------------------------------------------------
@@ -173,6 +170,11 @@ class Winder:
     async def _wind_ahead(
         self, conversation: Conversation, shown: Wind | None, facts: ContextFacts, choice: Choice
     ) -> None:
+        while self._conditions.is_background_paused:
+            self._change.clear()
+            await self._change.wait()
+        if not self._asking.is_resident(choice):
+            return
         full = Full(
             context_length=facts.limit,
             num_tokens=facts.used,
@@ -194,11 +196,15 @@ class Winder:
             await self._warm(conversation, wind, choice)
 
     async def _warm(self, conversation: Conversation, wind: Wind, choice: Choice) -> None:
-        """Have the wound prompt evaluated, so that the next turn does not wait for that either."""
-        if self._conditions.is_background_paused:
+        """Have the wound prompt evaluated, so that the next turn does not wait for that either.
+
+        The model comes back for it where the one that told has taken its place, but never in the place of others'.
+        """
+        is_there = self._asking.is_resident(choice) or self._asking.has_told(wind)
+        if self._conditions.is_background_paused or not is_there:
             return
         try:
-            await self._summarising.warm(conversation.shown(wind), self._own(conversation, choice))
+            await self._summarising.warm(conversation.shown(wind), self._asking.own(conversation, choice))
         except FAILURES as exc:
             logger.info("a conversation with %s was wound, but not evaluated ahead: %s", conversation.model, exc)
 
@@ -245,9 +251,9 @@ class Winder:
         winding = Winding(
             conversation,
             made,
-            Telling(part, self._said, self._sizes),
-            choose=partial(self._choose, conversation, choice, made.full.context_length),
-            count=partial(self._count, conversation, choice),
+            Telling(part, self._said, self._asking.sizes),
+            choose=partial(self._asking.choose, conversation, choice, made.full.context_length),
+            count=partial(self._asking.count, conversation, choice),
             conditions=self._conditions,
             timeout_s=lambda: self._current.config.context.timeout_s,
             is_anybody_here=self._is_anybody_here,
@@ -275,6 +281,8 @@ class Winder:
         return task
 
     def _wake(self) -> None:
+        """Have all that stands still look at the conditions anew."""
+        self._change.set()
         for winding, _ in self._windings.values():
             winding.wake()
 
@@ -285,57 +293,8 @@ class Winder:
     def _root(self, conversation: Conversation) -> _Key:
         return self._key(conversation, conversation.root)
 
-    # ---- who is asked -----------------------------------------------------------------------------------------------
-
-    async def _choose(
-        self,
-        conversation: Conversation,
-        choice: Choice,
-        context_length: int,
-        priority: Priority,
-        *,
-        is_waited_for: bool,
-    ) -> Chosen | None:
-        """Return who tells: the summariser of the config where it is there or nobody waits, else the model itself."""
-        name = self._current.config.context.summarizer
-        if name is not None and name != conversation.model:
-            other = await self._other(conversation, name, priority)
-            if other is not None:
-                return other
-        resident = self._supervisor.resident_of(choice.target.model).engine
-        if not is_waited_for and resident is not choice.target.engine.kind:
-            return None
-        own = self._own(conversation, choice)
-        return Chosen(own, partial(self._ask, own.model_request, priority), context_length)
-
-    @staticmethod
-    def _own(conversation: Conversation, choice: Choice) -> Summariser:
-        return Summariser(
-            name=conversation.model,
-            model_request=conversation.asked_on(choice),
-            is_own=True,
-            owner=conversation.request.owner,
-            session_id=conversation.request.spec.session_id,
-        )
-
-    async def _other(self, conversation: Conversation, name: str, priority: Priority) -> Chosen | None:
-        """Return the config's summariser, loaded; None where it cannot be asked, or would have to be waited for."""
-        try:
-            model_request = self._models.model_request(name)
-            if priority is Priority.INTERACTIVE and self._supervisor.resident_of(model_request.model).engine is None:
-                return None
-            reply = await self._reply(model_request, priority, CountTexts([]))
-        except FAILURES as exc:
-            logger.warning("context.summarizer %s cannot be asked, the conversation's own model is: %s", name, exc)
-            return None
-        other = Summariser(
-            name=name,
-            model_request=model_request,
-            is_own=False,
-            owner=conversation.request.owner,
-            session_id=None,
-        )
-        return Chosen(other, partial(self._ask, model_request, priority), reply.model.context_length)
+    async def _said(self, asked: ChatPrompt, by: Summariser, max_tokens: int, priority: Priority) -> Said:
+        return await self._summarising.said(asked, by, max_tokens=max_tokens, priority=priority)
 
     def _is_anybody_here(self) -> bool:
         return any(not isinstance(each, RunningRequest) or each.facts.protocol != PROTOCOL for each in self._requests)
@@ -343,37 +302,11 @@ class Winder:
     async def _planned(
         self, conversation: Conversation, shown: Wind | None, full: Full, choice: Choice, priority: Priority
     ) -> Planned | NoPlan:
-        own = partial(self._ask, conversation.asked_on(choice), priority)
+        own = self._asking.ask_on(conversation, choice, priority)
         base = shown
         while base is not None and base.is_left_out:  # what nobody could tell then is told after all
             base = await self._contexts.longest(conversation.beginnings(before=base.num_told))
-        return await planned(conversation, Standing(shown=shown, base=base), full, self._sizes, own)
-
-    async def _count(self, conversation: Conversation, choice: Choice, text: str, priority: Priority) -> int:
-        """Return the tokens of a narrative, or about as many where its model cannot be asked now."""
-        try:
-            own = partial(self._ask, conversation.asked_on(choice), priority)
-            (num_tokens,) = await self._sizes.texts([text], own, conversation.model)
-        except FAILURES:
-            return len(text) // _CHARS_PER_TOKEN + 1
-        return num_tokens
-
-    async def _said(self, asked: ChatPrompt, by: Summariser, max_tokens: int, priority: Priority) -> Said:
-        return await self._summarising.said(asked, by, max_tokens=max_tokens, priority=priority)
-
-    async def _text_of(self, request: GenerationRequest, choice: Choice, token_ids: list[int]) -> str:
-        """Return the text of tokens, by the model that answers a request."""
-        model_request = Conversation(request).asked_on(choice)
-        text = await self._ask(model_request, request.spec.priority, Detokenize(token_ids))
-        assert isinstance(text, Text)
-        return text.text
-
-    async def _ask(self, model_request: ModelRequest, priority: Priority, question: Question) -> Answer:
-        return (await self._reply(model_request, priority, question)).answer
-
-    async def _reply(self, model_request: ModelRequest, priority: Priority, question: Question) -> Reply:
-        timeout_s = self._current.config.limits.stall_timeout_s
-        return await ask(self._supervisor, model_request, question, timeout_s=timeout_s, priority=priority)
+        return await planned(conversation, Standing(shown=shown, base=base), full, self._asking.sizes, own)
 
     def _target(self, conversation: Conversation, context_length: int) -> float:
         target, wish = self._current.config.context.target, conversation.request.context

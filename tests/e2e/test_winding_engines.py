@@ -1,5 +1,6 @@
 """Talks on both engines, with tiny models of random weights: what they summarise means nothing, and does no harm."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -74,7 +75,7 @@ def test_an_agents_rounds_with_tools_go_on(start_gateway: StartGateway, engine: 
     gateway = start_gateway({"context": {"mode": "wind"}})  # its instructions alone would fill the smaller context
     talk, agent = Talk(gateway, engine), CodingAgent(3)
     wounds = []
-    for num_rounds in (1, 25, 45):
+    for num_rounds in (1, 12, 16):
         body = agent.chat(num_rounds)
         wounds.append(talk.send(body.pop("messages"), **body)["timings"]["context"].get("wound"))
     assert wounds[-1] is not None
@@ -92,4 +93,4 @@ def test_an_answer_that_is_held_to_a_schema_keeps_to_it(start_gateway: StartGate
     question = {"role": "user", "content": "How many?"}
     answer = talk.send([*messages, question], response_format=wanted, max_tokens=64)
     assert answer["timings"]["context"]["wound"]
-    assert answer["choices"][0]["message"]["content"].replace(" ", "") in {'{"n":1}', '{"n":2}'}
+    assert json.loads(answer["choices"][0]["message"]["content"]) in [{"n": 1}, {"n": 2}]

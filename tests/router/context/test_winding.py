@@ -236,3 +236,53 @@ async def test_a_summariser_that_there_is_not_is_not_waited_for(front: FakeFront
     await idle(front)
     assert [wind.told_by for wind in await winds(front)] == ["m"]
     assert await talk.say(asked(0)) == code(0)
+
+
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True, summarizer=OTHER))
+async def test_another_model_that_is_killed_tells_all_the_same(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(8)
+    front.fleet.hold(IN_SUMMARY)
+    await talk.say("Go on.")
+    await front.fleet.until(lambda: summarising(front) == ["background"], "it is told ahead")
+    front.fleet.kill()
+    front.fleet.let_go(IN_SUMMARY)
+    await idle(front)
+    assert [wind.told_by for wind in await winds(front)] == [OTHER]
+    assert await talk.say(asked(0)) == code(0)
+
+
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True))
+async def test_a_model_that_others_have_taken_the_place_of_is_not_loaded_to_wind_ahead(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(8)
+    conditions = front.fleet.conditions
+    conditions.set_pressure(PressureLevel.CRITICAL, "test")
+    await talk.say("Go on.")
+    await front.fleet.until(lambda: front.services.winder.is_busy, "it is to be told ahead")
+    assert (await front.chat(model=OTHER)).status_code == 200
+    conditions.set_pressure(PressureLevel.NORMAL, "test")
+    await idle(front)
+    assert not await winds(front)
+    assert front.supervisor.resident_of("m").engine is None
+
+
+# ---- clients that wait -----------------------------------------------------------------------------------------------
+
+
+@with_front(llamacpp=TELLING, config=winding(), keepalive_s=0.05)
+async def test_a_stream_is_kept_alive_while_it_waits_and_told_before_its_answer(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(ENOUGH)
+    front.fleet.hold(IN_SUMMARY)
+    body = {"model": "m", "messages": [*talk.messages, {"role": "user", "content": asked(0)}], "stream": True}
+    is_held, text = True, ""
+    async with front.client.stream("POST", "/v1/chat/completions", json=body) as response:
+        async for part in response.aiter_text():
+            text += part
+            if is_held and text.count(": keep-alive") > 2:
+                assert "data:" not in text
+                front.fleet.let_go(IN_SUMMARY)
+                is_held = False
+    assert text.index("context_wound") < text.index(code(0)[:1] + '"')
+    assert text.rstrip().endswith("data: [DONE]")
