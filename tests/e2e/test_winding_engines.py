@@ -91,6 +91,6 @@ def test_an_answer_that_is_held_to_a_schema_keeps_to_it(start_gateway: StartGate
     schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     question = {"role": "user", "content": "How many?"}
-    answer = talk.send([*messages, question], response_format=wanted, max_tokens=64)
+    answer = talk.send([*messages, question], response_format=wanted, max_tokens=300)
     assert answer["timings"]["context"]["wound"]
     assert json.loads(answer["choices"][0]["message"]["content"]) in [{"n": 1}, {"n": 2}]
