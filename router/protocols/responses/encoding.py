@@ -15,9 +15,10 @@ from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.fields.context import shown_context
 from router.protocols.openai.answer_schemas import PromptProgress
-from router.protocols.responses import answer_schemas as answers
-from router.protocols.responses.answer_schemas import OutputItem, Response, StateEvent
+from router.protocols.responses import event_schemas
+from router.protocols.responses.answer_schemas import OutputItem, Response
 from router.protocols.responses.compaction import compaction_items
+from router.protocols.responses.event_schemas import StateEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
@@ -27,10 +28,10 @@ from router.requests.generation import Generation, GenerationEvent, OutputEvent,
 
 # A response that was cancelled has no event of its own in the API; its object says so.
 _LAST_EVENTS: Final[dict[str, type[StateEvent]]] = {
-    "completed": answers.ResponseCompleted,
-    "incomplete": answers.ResponseIncomplete,
-    "failed": answers.ResponseFailed,
-    "cancelled": answers.ResponseFailed,
+    "completed": event_schemas.ResponseCompleted,
+    "incomplete": event_schemas.ResponseIncomplete,
+    "failed": event_schemas.ResponseFailed,
+    "cancelled": event_schemas.ResponseFailed,
 }
 
 
@@ -137,8 +138,8 @@ class ResponseEncoder:
     def queued(self) -> bytes:
         """Return the first events of a response that is to run in the background."""
         response = self._head.response("queued", [])
-        self._tell(answers.ResponseCreated, response)
-        self._tell(answers.ResponseQueued, response)
+        self._tell(event_schemas.ResponseCreated, response)
+        self._tell(event_schemas.ResponseQueued, response)
         return self._events.taken()
 
     def _begin(self) -> None:
@@ -147,19 +148,19 @@ class ResponseEncoder:
         self.has_begun = True
         response = self._head.response("in_progress", [])
         if not self._events.number:
-            self._tell(answers.ResponseCreated, response)
-        self._tell(answers.ResponseInProgress, response)
+            self._tell(event_schemas.ResponseCreated, response)
+        self._tell(event_schemas.ResponseInProgress, response)
 
     def _on_wound(self, event: ContextEvent) -> None:
         response = self._head.response("in_progress", [])
-        self._tell(answers.ResponseInProgress, response, context_wound=shown_context(event.facts))
+        self._tell(event_schemas.ResponseInProgress, response, context_wound=shown_context(event.facts))
         for item in compaction_items(self._head, self._generation):
             self._items.add_whole(item)
 
     def _tell_progress(self, progress: Iterable[PromptProgress]) -> None:
         for each in progress:
             response = self._head.response("in_progress", [])
-            self._tell(answers.ResponseInProgress, response, prompt_progress=each)
+            self._tell(event_schemas.ResponseInProgress, response, prompt_progress=each)
 
     def _tell(self, kind: type[StateEvent], response: Response, **beside: Any) -> None:
         self._events.write(kind(sequence_number=self._events.number, response=response, **beside))

@@ -16,8 +16,10 @@ from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
 from router.protocols.openai.answer_schemas import Timings
 from router.protocols.responses import answer_schemas as answers
-from router.protocols.responses.answer_schemas import ItemStatus, OutputItem, StreamEvent
+from router.protocols.responses import event_schemas
+from router.protocols.responses.answer_schemas import ItemStatus, OutputItem
 from router.protocols.responses.custom_input import CustomInput
+from router.protocols.responses.event_schemas import StreamEvent
 from router.protocols.responses.items import encoded_reasoning, fresh_id
 from router.protocols.responses.tools import ClientTools
 
@@ -140,17 +142,17 @@ class OutputItems:
         if not isinstance(self._open, answers.ReasoningItem):
             self._begin(answers.ReasoningItem(id=fresh_id("rs"), summary=[], content=[], status="in_progress"))
             self._events.write(
-                answers.ContentPartAdded(**self._place, content_index=0, part=answers.ReasoningContent(""))
+                event_schemas.ContentPartAdded(**self._place, content_index=0, part=answers.ReasoningContent(""))
             )
         self._texts.append(text)
-        self._events.write(answers.ReasoningTextDelta(**self._place, delta=text, content_index=0))
+        self._events.write(event_schemas.ReasoningTextDelta(**self._place, delta=text, content_index=0))
 
     def _add_text(self, text: str) -> None:
         if not isinstance(self._open, answers.MessageItem):
             self._open_message()
         self._texts.append(text)
         self._events.write(
-            answers.OutputTextDelta(
+            event_schemas.OutputTextDelta(
                 **self._place, delta=text, content_index=0, logprobs=self._new_logprobs(), timings=self._timings()
             )
         )
@@ -165,7 +167,7 @@ class OutputItems:
             self._add_custom_input(self._custom.add(call.arguments))
         else:
             self._texts.append(call.arguments)
-            self._events.write(answers.ArgumentsDelta(**self._place, delta=call.arguments))
+            self._events.write(event_schemas.ArgumentsDelta(**self._place, delta=call.arguments))
 
     def _new_call(self, call_id: str, name: str) -> answers.FunctionCallItem | answers.CustomCallItem:
         tool = self._tools.called(name)
@@ -181,12 +183,12 @@ class OutputItems:
 
     def _add_custom_input(self, text: str) -> None:
         if text:
-            self._events.write(answers.CustomInputDelta(**self._place, delta=text))
+            self._events.write(event_schemas.CustomInputDelta(**self._place, delta=text))
 
     def _open_message(self) -> None:
         self._begin(answers.MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
         part = answers.OutputTextContent(text="", annotations=[], logprobs=[])
-        self._events.write(answers.ContentPartAdded(**self._place, content_index=0, part=part))
+        self._events.write(event_schemas.ContentPartAdded(**self._place, content_index=0, part=part))
 
     def _new_logprobs(self) -> list[PositionLogprob]:
         """Return those of the tokens that have brought text since the last time."""
@@ -200,7 +202,7 @@ class OutputItems:
         self._close("completed")
         self._open = item
         number, index = self._events.number, len(self.items)
-        self._events.write(answers.OutputItemAdded(sequence_number=number, output_index=index, item=item))
+        self._events.write(event_schemas.OutputItemAdded(sequence_number=number, output_index=index, item=item))
 
     def _close(self, status: ItemStatus) -> None:
         if self._open is None:
@@ -210,20 +212,22 @@ class OutputItems:
             self._add_custom_input(self._custom.finish())
         match item := self._written(self._open, status):
             case answers.FunctionCallItem(name=name, arguments=arguments):
-                write(answers.ArgumentsDone(**self._place, name=name, arguments=arguments))
+                write(event_schemas.ArgumentsDone(**self._place, name=name, arguments=arguments))
             case answers.CustomCallItem(input=text):
-                write(answers.CustomInputDone(**self._place, input=text))
+                write(event_schemas.CustomInputDone(**self._place, input=text))
             case answers.ReasoningItem(content=[part]):
-                write(answers.ReasoningTextDone(**self._place, content_index=0, text=part.text))
-                write(answers.ContentPartDone(**self._place, content_index=0, part=part))
+                write(event_schemas.ReasoningTextDone(**self._place, content_index=0, text=part.text))
+                write(event_schemas.ContentPartDone(**self._place, content_index=0, part=part))
             case answers.MessageItem(content=[answers.OutputTextContent() as part]):
                 write(
-                    answers.OutputTextDone(
+                    event_schemas.OutputTextDone(
                         **self._place, content_index=0, text=part.text, logprobs=list(self._logprobs)
                     )
                 )
-                write(answers.ContentPartDone(**self._place, content_index=0, part=part))
-        write(answers.OutputItemDone(sequence_number=self._events.number, output_index=len(self.items), item=item))
+                write(event_schemas.ContentPartDone(**self._place, content_index=0, part=part))
+        write(
+            event_schemas.OutputItemDone(sequence_number=self._events.number, output_index=len(self.items), item=item)
+        )
         self.items.append(item)
         self._open = self._call_index = None
         self._texts, self._logprobs = [], []

@@ -29,7 +29,7 @@ from router.protocols.openai.progress import (
 )
 from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
 from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
-from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
+from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response
 from router.protocols.responses.answering import (
     chunks_of,
     images_of,
@@ -41,6 +41,7 @@ from router.protocols.responses.answering import (
 )
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items, request_items
+from router.protocols.responses.event_schemas import StreamEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest

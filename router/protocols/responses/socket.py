@@ -30,10 +30,11 @@ from router.protocols.answers import AnswerBody
 from router.protocols.endpoint import SCOPES
 from router.protocols.fields.support import decode_body
 from router.protocols.parts import ConversationsPart, ServingPart
-from router.protocols.responses.answer_schemas import Response, ResponseCompleted, ResponseCreated
+from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.answering import chunks_of, head_for, keep, response_answering
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import LocalConversation
+from router.protocols.responses.event_schemas import ResponseCompleted, ResponseCreated
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.turn import begin_answer

@@ -13,9 +13,10 @@ from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
-from router.protocols.responses.answer_schemas import MessageItem, OutputTextContent, StreamEvent
+from router.protocols.responses.answer_schemas import MessageItem, OutputTextContent
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.encoding import ResponseEncoder
+from router.protocols.responses.event_schemas import StreamEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest

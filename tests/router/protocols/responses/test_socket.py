@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from backends.fake.engine import FakeOptions
 from router.protocols.responses import socket as responses_socket
-from router.protocols.responses.answer_schemas import StreamEvent
+from router.protocols.responses.event_schemas import StreamEvent
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.metric_values import values
