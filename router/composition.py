@@ -113,6 +113,7 @@ class Composition:
             note_working_set=partial(remember_working_set, self.paths.working_set_file),
             saved_caches_dir=self.paths.saved_caches_dir,
         )
+        models.is_avoided = supervisor.is_avoided
         return RequestService(self.config, models, supervisor, RequestRegister(), contexts=contexts, read_budget=read)
 
     def services(

@@ -169,8 +169,9 @@ def _set_model(paths: Paths, name: str, own: EngineSetting | None, *, is_json: b
     if engine is not None and engine.kind not in model.engines:
         has = ", ".join(model.engines) or "no engine"
         print(
-            f"mlxr: warning: {model.name} has no usable artifact for {engine} (it runs on {has}), so its requests will "
-            f"be refused; `mlxr models add PATH --name {model.name}` adds one.",
+            f"mlxr: warning: {model.name} has no usable artifact for {engine} (it runs on {has}), so "
+            "another engine serves its requests, unless engine_fallback in the config is refuse; "
+            f"`mlxr models add PATH --name {model.name}` adds one.",
             file=sys.stderr,
         )
     if is_json:

@@ -74,6 +74,10 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
+EngineFallback = Literal["refuse", "other", "upstream"]
+"""What serves a request where the engine that is set cannot: nothing, the other engine here, or an upstream."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Waiting: how many, how long, and when a worker counts as lost.
 
@@ -292,6 +296,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         engine: The global engine setting.
+        engine_fallback: What serves a request where the engine that is set has no usable files of the model, or fails
+            to load it: nothing, the other engine, or an upstream; None = nothing where the request named the engine,
+            else the other one.
         residency: How many models may be loaded at a time.
         standby: Whether a waiting worker per engine is kept, its libraries imported.
         server: The HTTP front.
@@ -317,6 +324,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     engine: EngineSetting = EngineSetting.AUTO
+    engine_fallback: EngineFallback | None = None
     residency: Literal["exclusive"] = "exclusive"
     standby: bool = False
     server: ServerConfig = ServerConfig()
@@ -339,3 +347,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hub: HubConfig = HubConfig()
     logging: LoggingConfig = LoggingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse what needs another key.
+
+        Raises:
+            ValueError: The fallback is to an upstream, and there are none.
+        """
+        if self.engine_fallback == "upstream":
+            raise ValueError(
+                "engine_fallback: upstream needs an upstream, and there are none; use other, refuse or null"
+            )

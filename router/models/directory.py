@@ -5,7 +5,7 @@ Reads only, but for the time of last use. Inference on known models goes on when
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -53,6 +53,9 @@ class ModelDirectory:
         auto: What `engine: auto` has learned; None = nothing.
         cannot_see: Engines that lack here what they need for pictures, with what it is.
         clock: Monotonic seconds.
+
+    Attributes:
+        is_avoided: Tells of a target whether its loads fail, so that another engine is to serve where one may.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class ModelDirectory:
         self._fresh: set[str] = set()
         self._noted_at: dict[str, float] = {}
         self._version: int | None = None
+        self._fallbacks: dict[str, EngineReason] = {}
+        self.is_avoided: Callable[[Target], bool] = lambda _target: False
 
     def artifact_of(self, target: Target) -> Artifact | None:
         """Return what a target loads, None when the registry has it no longer."""
@@ -244,7 +249,27 @@ class ModelDirectory:
             RouterError: The request cannot be met.
             RegistryError: The model is gone, or the registry cannot be read.
         """
-        model, param = self.get(model_request.model), model_request.image_param
+        model = self.get(model_request.model)
+        choice = self._chosen(model, model_request)
+        problem = self._why_not(model, choice)
+        if problem is None and not self.is_avoided(choice.target):
+            return choice
+        other = self._chosen(model, model_request, frozenset({choice.target.engine.kind}))
+        if other.target.engine != choice.target.engine and self._why_not(model, other) is None:
+            return other if not self.is_avoided(other.target) else choice
+        if problem is not None:
+            raise problem
+        return choice
+
+    def _chosen(
+        self, model: Model, model_request: ModelRequest, failing: Container[EngineKind] = frozenset()
+    ) -> Choice:
+        """Return what a request means, whatever has become of the files.
+
+        Args:
+            failing: Engines that cannot load the model now.
+        """
+        param = model_request.image_param
         choice = choose(
             model,
             requested=model_request.engine,
@@ -256,19 +281,28 @@ class ModelDirectory:
             picture=None if param is None else PictureNeed(param, self.model_that_sees, self._cannot_see),
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
             find_draft=lambda name: draft_source(name, self._draft_model(name), model.name),
+            fallback=self._current.config.engine_fallback,
+            failing=failing,
         )
-        for artifact in model.artifacts:
-            if artifact.id == choice.target.source.artifact_id:
-                self._check_files(
-                    artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
-                )
-        adapter = choice.target.adapter
-        if adapter is not None:
-            remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
-            self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
         return (
             choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
         )
+
+    def _why_not(self, model: Model, choice: Choice) -> ModelLoadFailedError | None:
+        """Return what is wrong with the files of a choice; None = they are as the registry has them."""
+        try:
+            for artifact in model.artifacts:
+                if artifact.id == choice.target.source.artifact_id:
+                    self._check_files(
+                        artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
+                    )
+            adapter = choice.target.adapter
+            if adapter is not None:
+                remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
+                self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
+        except ModelLoadFailedError as exc:
+            return exc
+        return None
 
     def can_see(self, model: Model) -> bool:
         """Tell whether a model is shown the pictures of requests that name no engine."""
@@ -285,11 +319,21 @@ class ModelDirectory:
 
     def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""
+        self._tell_fallback(choice)
         if self.auto is None or choice.reason is not EngineReason.AUTO_MEASURED:
             return
         artifacts = usable_artifacts(self.get(model_request.model), model_request.purpose)
         decision = self.auto.decide(choice.target.model, artifacts, model_request.size)
         self.auto.note(choice.target.model, choice.target.engine.kind, model_request.size, decision)
+
+    def _tell_fallback(self, choice: Choice) -> None:
+        """Write into the log that another engine than the one that is set serves a model, once as long as it does."""
+        name, told = choice.target.model, self._fallbacks.get(choice.target.model)
+        if not choice.reason.is_fallback:
+            self._fallbacks.pop(name, None)
+        elif told is not choice.reason:
+            self._fallbacks[name] = choice.reason
+            logger.warning("%s serves '%s'; %s", choice.target.engine, choice.target.label, choice.reason.value)
 
     def _picked(
         self, model: str, artifacts: Mapping[EngineKind, Artifact], model_request: ModelRequest

@@ -13,12 +13,16 @@ The engine setting, first that is set wins:
     3. llamacpp, when it has a usable GGUF;
     4. whatever usable artifact it has.
 
+Where the engine that comes of this has no usable files, or failed to load the model lately, `engine_fallback` says what
+serves: nothing, or the other engine. Where it says nothing, that hangs on who named the engine: a request is refused,
+under a setting or `auto` the other engine serves.
+
 With an adapter, only the engines count for which there is one; with a picture, only those that can see the model's.
 """
 
 import enum
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Literal
 
 import msgspec
@@ -28,9 +32,11 @@ from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ModelKind
 from registry.settings import LOAD_SETTINGS, LoadSettings
+from router.config.schema import EngineFallback
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
 from router.models.draft import DraftSource, draft_source
+from router.models.fallback import OTHER, fallback_for
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
 from router.models.vision import PictureNeed, VisionSource, artifacts_that_see, check_vision, vision_source
 
@@ -58,6 +64,13 @@ class EngineReason(enum.StrEnum):
     AUTO_APPLE_SILICON = "auto: mlx on Apple Silicon"
     AUTO_GGUF = "auto: llamacpp has an artifact"
     AUTO_ONLY = "auto: the only engine with an artifact"
+    FALLBACK_NO_ARTIFACT = "fallback: the engine that is set has no usable artifact"
+    FALLBACK_LOAD_FAILED = "fallback: the other engine failed to load the model"
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether it is not the engine that is set, or that `auto` would pick."""
+        return self in {EngineReason.FALLBACK_NO_ARTIFACT, EngineReason.FALLBACK_LOAD_FAILED}
 
 
 class LocalArtifact(msgspec.Struct, frozen=True):
@@ -130,6 +143,8 @@ def choose(
     picture: PictureNeed | None = None,
     pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
     find_draft: Callable[[str], DraftSource] = lambda name: draft_source(name, None),
+    fallback: EngineFallback | None = None,
+    failing: Container[EngineKind] = frozenset(),
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -140,6 +155,8 @@ def choose(
         picture: What a request with a picture needs; None = it has none.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
         find_draft: Finds a draft model by its name.
+        fallback: The config's word on what serves where an engine cannot; None = it has none.
+        failing: Engines that cannot load the model now, which counts only where another one may serve.
 
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
@@ -151,16 +168,22 @@ def choose(
     """
     setting, reason = _setting(model, requested, global_setting)
     loaded_with = overlaid(load_settings_of(model.settings), load)
-    wanted = None if setting.engine is None else setting.engine.kind
+    falls_back = fallback_for(fallback, requested) == OTHER
+    named = None if setting.engine is None else setting.engine.kind
     by_engine = _artifacts_that_serve(model, purpose)
+    wanted = None if falls_back and named not in by_engine else named
     if picture is not None:
         by_engine = artifacts_that_see(model, by_engine, wanted, picture, loaded_with.vision)
     adapters = {} if adapter is None else find_adapters(model, adapter)
     if adapter is not None:
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
-    engine = setting.engine
-    if engine is None:
-        engine, reason = _auto(by_engine, pick_auto, is_apple_silicon=is_apple_silicon)
+    engine, reason = _engine_for(
+        (setting.engine, reason),
+        by_engine,
+        lambda those: _auto(those, pick_auto, is_apple_silicon=is_apple_silicon),
+        cannot=failing if falls_back else (),
+        fits=lambda artifact: falls_back and _can_load(model.name, artifact, load, loaded_with),
+    )
     artifact = by_engine.get(engine.kind)
     if artifact is None:
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
@@ -170,6 +193,46 @@ def choose(
     draft = None if draft_name is None else find_draft(draft_name)
     target = Target(model.name, engine, source, loaded_with, adapters.get(engine.kind), draft)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
+
+
+def _engine_for(
+    set_: tuple[Engine | None, EngineReason],
+    by_engine: Mapping[EngineKind, Artifact],
+    auto: Callable[[Mapping[EngineKind, Artifact]], tuple[Engine, EngineReason]],
+    *,
+    cannot: Container[EngineKind],
+    fits: Callable[[Artifact], bool],
+) -> tuple[Engine, EngineReason]:
+    """Return the engine and why it is that one; one without an artifact where nothing else may serve.
+
+    Args:
+        set_: The engine that is set, None for `auto`, and whose setting that is.
+        cannot: Engines that cannot load the model now.
+        fits: Tells whether an artifact may serve in the place of another engine's.
+    """
+    engine, reason = set_
+    if engine is None:
+        engine, reason = auto(by_engine)
+    if engine.kind in by_engine and engine.kind not in cannot:
+        return engine, reason
+    others = {
+        kind: artifact
+        for kind, artifact in by_engine.items()
+        if kind != engine.kind and kind not in cannot and fits(artifact)
+    }
+    if not others:
+        return engine, reason
+    is_there = engine.kind in by_engine
+    return auto(others)[0], EngineReason.FALLBACK_LOAD_FAILED if is_there else EngineReason.FALLBACK_NO_ARTIFACT
+
+
+def _can_load(name: str, artifact: Artifact, requested: LoadSettings, load: LoadSettings) -> bool:
+    """Tell whether an engine can do a load."""
+    try:
+        _check_load(name, artifact, requested=requested, load=load)
+    except (InvalidRequestError, ModelLoadFailedError):
+        return False
+    return True
 
 
 def _check_load(name: str, artifact: Artifact, *, requested: LoadSettings, load: LoadSettings) -> None:

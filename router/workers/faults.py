@@ -29,9 +29,15 @@ OPEN_S = 60.0
 CHECK_INTERVAL_S = 1.0
 """How often a worker that serves requests is looked at: whether it is silent, and how much memory it has."""
 TRIED_AGAIN = "The next request tries to load it again."
+MAX_AVOIDED_S = 3600.0
+"""Where others can serve, a target whose loads fail is left alone for OPEN_S, then twice as long, and so on to this."""
 MENDED = (
     f"Requests for it are refused for {OPEN_S:g} s, then one tries to load it again; "
     "see to its files and settings meanwhile (`mlxr models show`, `mlxr doctor`)."
+)
+FELL_BACK = (
+    "The other engine serves its requests meanwhile (`engine_fallback`), and now and then, at most once an hour in the "
+    "end, one tries to load it again; see to its files and settings (`mlxr models show`, `mlxr doctor`)."
 )
 KILL_SHARE = 1.25
 """Share of the memory limit over which a worker is not given the time to finish."""
@@ -73,6 +79,13 @@ class LoadBreaker:
         """Tell whether its last load failed."""
         return target in self._records
 
+    def is_avoided(self, target: Target, now: float) -> bool:
+        """Tell whether a target is left alone where something else can serve; each try costs two swaps."""
+        record = self._records.get(target)
+        if record is None:
+            return False
+        return now < record.failed_at + min(MAX_AVOIDED_S, OPEN_S * 2.0 ** min(record.num_failures - 1, 10))
+
     def on_failure(self, target: Target, words: str, now: float) -> None:
         """Count a failed load."""
         record = self._records.get(target)
@@ -88,16 +101,26 @@ class WorkerFaults:
     """Watches the workers and deals with what goes wrong.
 
     Args:
+        fall_back: Sends those that wait for a target, whose load has failed, to what else may serve them; returns
+            whether it did so with any of them.
         clock: Monotonic seconds.
 
     Attributes:
         version_clash: Why the server is to be restarted: workers are of another version than it; None = they are not.
     """
 
-    def __init__(self, fleet: Fleet, queue: WaitingQueue, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        queue: WaitingQueue,
+        *,
+        clock: Callable[[], float],
+        fall_back: Callable[[Target], bool] = lambda _target: False,
+    ) -> None:
         self._fleet = fleet
         self._queue = queue
         self._clock = clock
+        self._fall_back = fall_back
         self._breaker = LoadBreaker()
         self._faults: dict[Target, Fault] = {}
         self._replicas_again_at: float | None = None
@@ -117,6 +140,10 @@ class WorkerFaults:
         """
         if not self._fleet.has_serving(target):
             self._breaker.check(target, self._clock())
+
+    def is_avoided(self, target: Target) -> bool:
+        """Tell whether a target's loads fail, so that what else can serve is to do so."""
+        return self._breaker.is_avoided(target, self._clock()) and not self._fleet.has_serving(target)
 
     def num_workers(self, config: Config, now: float) -> int:
         """Return how many workers the resident model is to have.
@@ -182,6 +209,8 @@ class WorkerFaults:
             self._replicas_again_at = self._clock() + OPEN_S
         else:
             self._on_load_failure(worker.target, str(error))
+            if self._fall_back(worker.target):
+                self._faults[worker.target] = Fault(str(error), FELL_BACK)
             self._queue.fail_target(worker.target, error)
 
     def _on_load_failure(self, target: Target, words: str) -> None:

@@ -3,6 +3,7 @@
 Part of the supervisor's task. Not the decision who is served next (`placement`, `dispatching`).
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -18,9 +19,11 @@ from router.placement.dispatching import has_free_place
 from router.placement.lifecycle import WorkerState
 from router.status import WorkerRef
 from router.workers.fleet import Fleet
-from router.workers.messages import Message, Release
+from router.workers.messages import Message, Release, Submit
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import Lease, Ticket, WaitingQueue
+
+logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 4096
 """Sessions that are remembered; the one that was not used for longest goes first."""
@@ -148,6 +151,32 @@ class Leasing:
                 self.check_worker(ticket.model_request, ticket.choice.target)
             except (RouterError, RegistryError) as exc:
                 self.queue.fail(ticket, exc)
+
+    def fall_back(
+        self, target: Target, resolve: Callable[[ModelRequest], Choice], is_avoided: Callable[[Target], bool]
+    ) -> bool:
+        """Let those that wait for a target, whose load has failed, come in anew as what else may serve them.
+
+        Args:
+            is_avoided: Tells of what has failed as well, and is no way out.
+
+        Returns:
+            Whether there was any; the others go on waiting for the target.
+        """
+        waiting = [ticket for ticket in self.queue if ticket.choice.target == target]
+        num_moved = 0
+        for ticket in waiting:
+            try:
+                choice = resolve(ticket.model_request)
+            except (RouterError, RegistryError) as exc:
+                logger.debug("nothing else serves a request for '%s': %s", target.label, exc)
+                continue
+            is_way_out = choice.target != target and not is_avoided(choice.target)
+            if is_way_out and self.queue.take(ticket.ticket_id) is not None:
+                num_moved += 1
+                ticket.choice = choice
+                self._post(Submit(ticket))
+        return num_moved > 0
 
     def refuse_late(self, config: Config, now: float) -> None:
         """Turn away those that have waited for longer than the config allows."""

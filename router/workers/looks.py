@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from router.config import Config, CurrentConfig
 from router.models.auto.learning import Resident
-from router.models.targets import keep_alive_seconds
+from router.models.targets import Target, keep_alive_seconds
 from router.placement.keep_alive import expires_at
 from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import MemoryRelief, Swap
@@ -50,6 +50,10 @@ class Looks:
     def version_clash(self) -> str | None:
         """Why the server is to be restarted: its workers' files are of another version; None = they are not."""
         return self._faults.version_clash
+
+    def is_avoided(self, target: Target) -> bool:
+        """Tell whether a target's loads fail, so that what else can serve is to do so."""
+        return self._faults.is_avoided(target)
 
     @property
     def pids(self) -> list[int]:

@@ -118,7 +118,12 @@ class Supervisor(Looks):
             why_no_draft=why_no_draft,
         )
         self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
-        self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)
+        self._faults = WorkerFaults(
+            self._fleet,
+            self._leasing.queue,
+            clock=clock,
+            fall_back=lambda target: self._leasing.fall_back(target, resolve, self.is_avoided),
+        )
         self._stops = StopCommands(self._fleet, self._leasing.queue)
         self.swapped = self._fleet.swapped
         self.removed = self._fleet.removed

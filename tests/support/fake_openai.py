@@ -168,6 +168,7 @@ class FakeFront:
             user_home=database.parent,
             on_read=lambda: None,
         )
+        self.models.is_avoided = self.supervisor.is_avoided
         serving = RequestService(current, self.models, self.supervisor, RequestRegister())
         conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
         contexts = Contexts(database.with_name("contexts.sqlite3"), lambda: current.config.context)

@@ -11,7 +11,7 @@ from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.selectors.candidates import wanted_of
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
-from router.models.targets import EngineReason, usable_artifacts
+from router.models.targets import Choice, usable_artifacts
 from router.protocols.answers import shared_fields
 
 DEFAULT_PROMPT_TOKENS = 512
@@ -136,7 +136,7 @@ def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSi
         model=model.name,
         engine=str(choice.target.engine),
         reason=choice.reason.value,
-        why=decision.why if is_auto else _set_by(choice.reason),
+        why=decision.why if is_auto else _not_auto(choice),
         is_auto=is_auto,
         resident=auto.resident_of(model.name).engine,
         prompt_tokens=size.num_prompt_tokens,
@@ -169,8 +169,10 @@ def _total(expected: Expectation | None) -> float:
     return 0.0 if expected is None else expected.total_s
 
 
-def _set_by(reason: EngineReason) -> str:
-    return f"the engine is set ({reason.value}); `auto` would compare the figures below"
+def _not_auto(choice: Choice) -> str:
+    if choice.reason.is_fallback:
+        return f"{choice.target.engine} serves in its place (engine_fallback of the config)"
+    return f"the engine is set ({choice.reason.value}); `auto` would compare the figures below"
 
 
 def _tokens(text: str | None, name: str, default: int) -> int:

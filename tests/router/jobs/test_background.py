@@ -132,7 +132,7 @@ async def test_nothing_goes_on_from_one_that_runs(front: FakeFront) -> None:
 
 @with_front(llamacpp=FakeOptions(load_error="no such luck"))
 async def test_one_that_cannot_be_served_has_failed(front: FakeFront) -> None:
-    failed = await polled(front, (await begun(front))["id"])
+    failed = await polled(front, (await begun(front, model="m@llamacpp"))["id"])
     assert failed["status"] == "failed"
     assert "no such luck" in failed["error"]["message"]
 

@@ -11,6 +11,7 @@ from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
 from router.models.model_request import ModelRequest
+from router.models.targets import EngineReason
 from tests.registry.catalogue_builder import make_draft, make_facts
 
 
@@ -74,7 +75,50 @@ def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> N
     assert models.resolve(ModelRequest("m")).target.source.path == "/m/mlx"
     assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.source.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
+        models.resolve(ModelRequest("only-gguf", EngineSetting.MLX))
+    assert models.resolve(ModelRequest("only-gguf")).reason is EngineReason.FALLBACK_NO_ARTIFACT
+    current.take_over(Config(engine=EngineSetting.MLX, engine_fallback="refuse"))
+    with pytest.raises(EngineNotAvailableError):
         models.resolve(ModelRequest("only-gguf"))
+
+
+def test_files_that_are_gone_let_the_other_engine_serve(registry: Registry) -> None:
+    gone = {"/m/mlx"}
+    models = ModelDirectory(
+        registry,
+        current=CurrentConfig(Config(engine=EngineSetting.MLX)),
+        is_apple_silicon=False,
+        what_changed=lambda each: f"{each.path} is gone" if each.path in gone else None,
+    )
+    choice = models.resolve(ModelRequest("m"))
+    assert (choice.target.source.path, choice.reason) == ("/m/a.gguf", EngineReason.FALLBACK_LOAD_FAILED)
+    with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
+        models.resolve(ModelRequest("m", EngineSetting.MLX))
+    gone.add("/m/a.gguf")
+    models.forget()
+    with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
+        models.resolve(ModelRequest("m"))
+
+
+def test_an_engine_whose_loads_fail_is_passed_over_and_the_log_says_it_once(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = ModelDirectory(registry, current=CurrentConfig(Config(engine=EngineSetting.MLX)), is_apple_silicon=False)
+    avoided = {EngineKind.MLX}
+    models.is_avoided = lambda target: target.engine.kind in avoided
+    for _ in range(2):
+        choice = models.resolve(ModelRequest("m"))
+        models.note_choice(ModelRequest("m"), choice)
+        assert (choice.target.engine.kind, choice.reason) == (
+            EngineKind.LLAMACPP,
+            EngineReason.FALLBACK_LOAD_FAILED,
+        )
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "llamacpp serves 'm'; fallback: the other engine failed to load the model"
+    ]
+    assert models.resolve(ModelRequest("m", EngineSetting.MLX)).target.engine.kind is EngineKind.MLX
+    avoided.add(EngineKind.LLAMACPP)
+    assert models.resolve(ModelRequest("m")).reason is EngineReason.GLOBAL_SETTING, "what is set says why it fails"
 
 
 def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> None:

@@ -3,13 +3,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from registry.catalogue import Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
+from router.config.schema import EngineFallback
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.targets import EngineReason, Purpose, choose
+from router.models.targets import Choice, EngineReason, Purpose, choose
 from tests.registry.catalogue_builder import make_facts
 
 AUTO, MLX, LLAMACPP = EngineSetting.AUTO, EngineSetting.MLX, EngineSetting.LLAMACPP
@@ -91,6 +94,111 @@ def test_auto_passes_over_an_artifact_that_cannot_be_used() -> None:
     broken = artifact("mlx", status="missing", reason="/models/mlx is gone")
     choice = choose(model(artifact("llamacpp"), broken), requested=None, global_setting=AUTO, is_apple_silicon=True)
     assert choice.target.engine == Engine(EngineKind.LLAMACPP)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "requested", "own", "engine"),
+    [
+        (None, None, "mlx", "llamacpp"),
+        (None, AUTO, "mlx", "llamacpp"),
+        (None, None, None, "llamacpp"),
+        (None, MLX, None, None),
+        ("other", MLX, None, "llamacpp"),
+        ("other", None, "mlx", "llamacpp"),
+        ("refuse", None, "mlx", None),
+        ("refuse", None, None, None),
+    ],
+)
+@pytest.mark.parametrize("is_bad", [False, True])
+def test_what_serves_where_the_engine_that_is_set_has_no_usable_artifact(
+    fallback: EngineFallback | None,
+    requested: EngineSetting | None,
+    own: str | None,
+    engine: str | None,
+    *,
+    is_bad: bool,
+) -> None:
+    """The global setting is mlx."""
+    bad = [artifact("mlx", status="missing", reason="it is gone")] if is_bad else []
+
+    def chosen() -> Choice:
+        one = model(artifact("llamacpp"), *bad, engine=own)
+        return choose(one, requested=requested, global_setting=MLX, is_apple_silicon=True, fallback=fallback)
+
+    if engine is None:
+        with pytest.raises(EngineNotAvailableError):
+            chosen()
+        return
+    found = chosen()
+    assert found.target.source.path == f"/models/{engine}"
+    wanted = EngineReason.AUTO_GGUF if requested is AUTO else EngineReason.FALLBACK_NO_ARTIFACT
+    assert found.reason is wanted
+
+
+engines_of_models = st.lists(st.sampled_from(["mlx", "llamacpp"]), unique=True, min_size=1)
+any_setting = st.sampled_from(list(EngineSetting))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    engines_of_models,
+    st.none() | any_setting,
+    st.none() | any_setting,
+    any_setting,
+    st.sampled_from([None, "other", "refuse"]),
+    st.sets(st.sampled_from(list(EngineKind))),
+    st.booleans(),
+)
+def test_another_engine_serves_only_where_it_may_and_can_and_is_said_to(
+    engines: list[str],
+    requested: EngineSetting | None,
+    own: EngineSetting | None,
+    global_setting: EngineSetting,
+    fallback: EngineFallback | None,
+    failing: set[EngineKind],
+    is_apple_silicon: bool,  # noqa: FBT001 - drawn
+) -> None:
+    one = model(*(artifact(name) for name in engines), engine=own)
+
+    def chosen(failing: set[EngineKind], fallback: EngineFallback | None) -> Choice | None:
+        try:
+            return choose(
+                one,
+                requested=requested,
+                global_setting=global_setting,
+                is_apple_silicon=is_apple_silicon,
+                fallback=fallback,
+                failing=failing,
+            )
+        except EngineNotAvailableError:
+            return None
+
+    plain, found = chosen(set(), "refuse"), chosen(failing, fallback)
+    named = requested is not None and requested.engine is not None
+    may = fallback == "other" or (fallback is None and not named)
+    fit = [name for name in engines if EngineKind(name) not in failing]
+    if not may:
+        assert found == plain
+    elif plain is not None and plain.target.engine.kind not in failing:
+        assert found == plain, "nothing is changed that works"
+    elif fit:
+        assert found is not None
+        assert found.target.engine.kind in fit
+        is_there = plain is not None
+        assert found.reason is (EngineReason.FALLBACK_LOAD_FAILED if is_there else EngineReason.FALLBACK_NO_ARTIFACT)
+    else:
+        assert found == plain, "nothing else can serve, so that what is set tells why"
+
+
+def test_a_load_that_the_other_engine_cannot_do_is_no_way_out() -> None:
+    """Keys and values of mlx have one type, whatever serves."""
+    with pytest.raises(EngineNotAvailableError):
+        choose(
+            model(artifact("mlx"), settings=ModelSettings(kv_type="q8_0")),
+            requested=None,
+            global_setting=LLAMACPP,
+            is_apple_silicon=False,
+        )
 
 
 def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:

@@ -5,7 +5,7 @@ from registry.engines import Engine, EngineKind
 from registry.settings import LoadSettings
 from router.errors import UnavailableError
 from router.models.targets import LocalArtifact, Target
-from router.workers.faults import MAX_FAILURES, OPEN_S, LoadBreaker
+from router.workers.faults import MAX_AVOIDED_S, MAX_FAILURES, OPEN_S, LoadBreaker
 
 BAD, GOOD = (
     Target("bad", Engine(EngineKind.MLX), LocalArtifact(1, "/b")),
@@ -45,3 +45,18 @@ def test_a_success_forgets_the_failures() -> None:
     breaker.check(BAD, 101)
     breaker.on_failure(BAD, "again", 101)
     breaker.check(BAD, 101)
+
+
+def test_a_target_that_fails_is_left_alone_for_ever_longer_where_something_else_can_serve() -> None:
+    breaker, now = LoadBreaker(), 100.0
+    assert not breaker.is_avoided(BAD, now)
+    for number in range(20):
+        breaker.on_failure(BAD, "no tensor", now)
+        until = now + min(MAX_AVOIDED_S, OPEN_S * 2**number)
+        assert breaker.is_avoided(BAD, until - 0.1)
+        assert not breaker.is_avoided(BAD, until), "then one tries again"
+        now = until
+    assert not breaker.is_avoided(GOOD, now)
+    breaker.on_failure(BAD, "no tensor", now)
+    breaker.on_success(BAD)
+    assert not breaker.is_avoided(BAD, now)

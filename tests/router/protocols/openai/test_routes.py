@@ -136,12 +136,12 @@ async def test_a_body_that_is_no_json_object_is_a_400(front: FakeFront, body: by
 @with_front(llamacpp=FakeOptions(load_error="no tensor 'output'"))
 async def test_a_failed_load_gives_the_engines_words_then_the_breaker_answers(front: FakeFront) -> None:
     for stream in (False, True, False):
-        response = await front.chat(stream=stream)
+        response = await front.chat(model="m@llamacpp", stream=stream)
         assert response.status_code == 500
         error = error_of(response)
         assert error["code"] == "model_load_failed"
         assert "no tensor 'output'" in error["message"]
-    refused = await front.chat()
+    refused = await front.chat(model="m@llamacpp")
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
 
@@ -177,7 +177,8 @@ async def test_comments_keep_a_stream_alive_while_its_model_loads_and_its_prompt
 
 @with_front(keepalive_s=0.05, llamacpp=FakeOptions(load_error="bad"))
 async def test_an_error_after_a_keep_alive_is_a_chunk(front: FakeFront) -> None:
-    [error] = sse_objects(await front.stream_past(["load"], ": keep-alive\n\n", CHAT, STREAM))
+    asked = STREAM | {"model": "m@llamacpp"}
+    [error] = sse_objects(await front.stream_past(["load"], ": keep-alive\n\n", CHAT, asked))
     assert error["error"]["code"] == "model_load_failed"
 
 
