@@ -133,7 +133,7 @@ async def test_a_body_that_is_no_json_object_is_a_400(front: FakeFront, body: by
     assert (await front.client.get("/health")).status_code == 200
 
 
-@with_front(llamacpp=FakeOptions(load_error="no tensor 'output'"))
+@with_front(keepalive_s=600.0, llamacpp=FakeOptions(load_error="no tensor 'output'"))
 async def test_a_failed_load_gives_the_engines_words_then_the_breaker_answers(front: FakeFront) -> None:
     for stream in (False, True, False):
         response = await front.chat(model="m@llamacpp", stream=stream)
