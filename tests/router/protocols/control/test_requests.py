@@ -12,6 +12,7 @@ LIST = "/v1/mlxr/requests"
 KEYS = {
     *("id", "protocol", "model", "engine", "state", "priority", "session", "client", "is_client_gone"),
     *("started_at", "age_s", "prompt_tokens", "prompt_tokens_done", "prompt_tokens_cached", "output_tokens", "context"),
+    "worker",
 }
 
 
@@ -50,6 +51,7 @@ async def test_a_request_is_followed_from_the_load_to_its_end(front: FakeFront) 
     loading = await one_in(front, "loading")
     assert set(loading) == KEYS
     assert (loading["engine"], loading["prompt_tokens"], loading["output_tokens"]) == (None, None, [])
+    assert loading["worker"] is None
     assert (loading["priority"], loading["session"], loading["protocol"]) == ("background", "talk", "openai")
     assert loading["client"].startswith("127.0.0.1:")
     assert not loading["is_client_gone"]
@@ -61,6 +63,7 @@ async def test_a_request_is_followed_from_the_load_to_its_end(front: FakeFront) 
     assert decode["prompt_tokens"] == decode["prompt_tokens_done"] > 800
     assert decode["prompt_tokens_cached"] == 0
     assert len(decode["output_tokens"]) == 2
+    assert decode["worker"]["pid"] == front.fleet.pid
     assert decode["age_s"] > loading["age_s"]
     front.fleet.let_go("decode")
     assert decode["id"] == loading["id"] == (await request).json()["id"]
