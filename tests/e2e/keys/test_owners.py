@@ -9,7 +9,7 @@ from tests.support.keyed_server import KeyedServer
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def owned(server: KeyedServer) -> dict[str, str]:
     """Things that belong to the key `mine`, by what they are."""
     server.secrets["mine"], server.secrets["theirs"] = server.make("mine"), server.make("theirs")
