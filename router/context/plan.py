@@ -103,10 +103,17 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class _Choices:
-    """What could stay, by where it begins."""
+    """What could stay, by where it begins.
 
-    def __init__(self, units: Sequence[Unit], sizes: Sequence[int], budget: Budget) -> None:
+    Attributes:
+        first: Index of the unit from which on as much stays as may.
+    """
+
+    def __init__(self, all_units: Units, sizes: Sequence[int], budget: Budget, least_end: int) -> None:
+        units = all_units.units
         self.units = units
+        self.first = next((at for at, unit in enumerate(units) if unit.start >= least_end), len(units) - 1)
+        self._has_task = all_units.has_task
         self.sizes = [sum(sizes[at] for at in unit.indexes) for unit in units]
         self.tokens_from = [*itertools.accumulate(reversed(self.sizes), initial=0)][::-1]
         self._max_task_tokens = _TASK_SHARE * budget.target
@@ -115,6 +122,8 @@ class _Choices:
 
     def kept_from(self, start: int) -> _Kept:
         """Return what stays with the units from there on."""
+        if start == 0 and self._has_task:  # it stayed before, and stays what the others go on from
+            return _Kept(1, 0, self.tokens_from[0])
         task, tokens = self._user_before[start], self.tokens_from[start]
         if self.units[start].is_user or task < 0 or self.sizes[task] > self._max_task_tokens:
             return _Kept(start, None, tokens)
@@ -125,13 +134,14 @@ class _Choices:
         return _Kept(start, None, self.tokens_from[start])
 
 
-def plan_wind(units: Units, sizes: Sequence[int], budget: Budget) -> WindPlan | NoPlan:
+def plan_wind(units: Units, sizes: Sequence[int], budget: Budget, *, least_end: int = 0) -> WindPlan | NoPlan:
     """Return what is told and what stays.
 
     Args:
         sizes: Tokens of each message of the conversation, by its index; only those of the units count.
+        least_end: Where the told beginning ends at least, number of messages; one of `told_ends`.
     """
-    choices = _Choices(units.units, sizes, budget)
+    choices = _Choices(units, sizes, budget, least_end)
     now = budget.system_tokens + choices.tokens_from[0]
     now += budget.frame_tokens + budget.earlier_tokens if budget.earlier_tokens else 0
     if now <= budget.target:
@@ -155,7 +165,7 @@ def _least_kept(units: Units, choices: _Choices, budget: Budget) -> _Kept | None
     room = budget.ceiling - budget.system_tokens - budget.frame_tokens
     starts = [units.num_read]
     if not units.units[units.num_read].is_open:
-        starts.append(len(units.units) - 1)
+        starts = [max(units.num_read, choices.first), len(units.units) - 1]
     tried = (kept for start in starts for kept in (choices.kept_from(start), choices.without_task(start)))
     return next((kept for kept in tried if kept.tokens <= room), None)
 
@@ -172,7 +182,7 @@ def _narrative_room(kept_tokens: int, budget: Budget) -> int:
 def _most_kept(choices: _Choices, least: _Kept, room: int) -> _Kept:
     """Return the most that stays within so many tokens, and the least where that is more."""
     most = least
-    for start in range(least.start - 1, -1, -1):
+    for start in range(least.start - 1, choices.first - 1, -1):
         if choices.tokens_from[start] > room:
             break
         kept = choices.kept_from(start)

@@ -1,7 +1,6 @@
 """From a conversation and the tokens of its parts to a plan that fits. The plan itself is pure (`plan.py`)."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import msgspec
 
@@ -11,9 +10,6 @@ from router.context.sizes import Ask, PromptSizes, Sizes
 from router.context.turns import Units, units_of
 from router.requests.context import answer_room
 from router.stores.contexts import Wind
-
-_LARGER: Final = (1.15, 1.3, 1.6, 2.0, 4.0)
-"""By which messages are taken to be larger, so that more of them are told."""
 
 
 class Full(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +77,7 @@ async def planned(
     counted = await sizes.of(conversation.prompt, _indexes(units), ask, conversation.model)
     if full.is_prompt:
         counted = _set_right(conversation, standing.shown, counted, full.num_tokens)
-    found = _plan(conversation, units, counted, full, base)
-    for factor in _LARGER if isinstance(found, WindPlan) and found.told_end < standing.least_end else ():
-        larger = _plan(conversation, units, counted.scaled(factor), full, base)
-        if isinstance(larger, NoPlan) or larger.told_end >= standing.least_end:
-            found = larger
-            break
+    found = _plan(conversation, units, counted, full, standing)
     if isinstance(found, NoPlan):
         return found
     before = sum(counted.messages[at] for at in _indexes(units) if at < found.told_end)
@@ -95,8 +86,9 @@ async def planned(
 
 
 def _plan(
-    conversation: Conversation, units: Units, sizes: PromptSizes, full: Full, base: Wind | None
+    conversation: Conversation, units: Units, sizes: PromptSizes, full: Full, standing: Standing
 ) -> WindPlan | NoPlan:
+    base = standing.base
     found: WindPlan | NoPlan = NoPlan.TOO_LARGE
     for room in _rooms(answer_room(conversation.request.spec.max_tokens, full.context_length)):
         budget = Budget(
@@ -107,7 +99,7 @@ def _plan(
             earlier_tokens=0 if base is None else base.narrative_tokens,
             target_share=full.target_share,
         )
-        found = plan_wind(units, sizes.messages, budget)
+        found = plan_wind(units, sizes.messages, budget, least_end=standing.least_end)
         if found is not NoPlan.TOO_LARGE:
             break
     return found

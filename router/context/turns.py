@@ -43,16 +43,14 @@ class Units(msgspec.Struct, frozen=True):
     """What a conversation is made of, from where its beginning was told already.
 
     Attributes:
-        num_messages: Of the whole conversation.
-        pinned: Indexes of the system's messages in all of it.
         units: In order.
         num_read: How many of them the assistant has answered or said; what follows is kept, and the last one always is.
+        has_task: Whether the first one stands before that, because what follows goes on from it.
     """
 
-    num_messages: int
-    pinned: tuple[int, ...]
     units: tuple[Unit, ...]
     num_read: int
+    has_task: bool = False
 
     @property
     def told_ends(self) -> tuple[int, ...]:
@@ -72,14 +70,14 @@ def units_of(messages: Sequence[PromptMessage], begin: int = 0, task: int | None
         begin: Where the part begins that is not told yet; one of `told_ends`.
         task: Index of the message before it that stayed, as `WindPlan.task` has it.
     """
-    pinned = tuple(at for at, message in enumerate(messages) if is_pinned(message))
     units = [] if task is None else [Unit((task,), is_user=True)]
     units += _rounds(messages, begin)
     last_said = max((at for at, unit in enumerate(units) if not unit.is_user), default=-1)
     if last_said >= 0 and any(_calls_of(messages[at]) for at in units[last_said].indexes):
         units[last_said] = msgspec.structs.replace(units[last_said], is_open=True)
         last_said -= 1
-    return Units(len(messages), pinned, tuple(units), max(0, min(last_said + 1, len(units) - 1)))
+    num_read = max(0, min(last_said + 1, len(units) - 1))
+    return Units(tuple(units), num_read, has_task=task is not None)
 
 
 def _rounds(messages: Sequence[PromptMessage], begin: int) -> list[Unit]:

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from backends.wire.prompts import ChatPrompt, ImagePart, PromptMessage, TextPart
+from router.context.turns import is_pinned
 
 _WORDS = ("red", "file", "port", "name", "seven", "plan", "maybe", "never", "always", "line", "test", "harbour")
 
@@ -33,6 +34,11 @@ def random_prompt(rng: random.Random, max_turns: int = 40) -> ChatPrompt:
 def random_sizes(rng: random.Random, prompt: ChatPrompt) -> list[int]:
     """Return a size in tokens for each message, most of them small."""
     return [rng.choice((rng.randrange(1, 20), rng.randrange(1, 200), rng.randrange(1, 2000))) for _ in prompt.messages]
+
+
+def pinned_in(messages: list[PromptMessage]) -> list[int]:
+    """Return the indexes of the system's messages."""
+    return [at for at, message in enumerate(messages) if is_pinned(message)]
 
 
 def prose(rng: random.Random, num_words: int) -> str:

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from router.context.narrative import wound
 from router.context.plan import MAX_NARRATIVE_TOKENS, Budget, NoPlan, WindPlan, plan_wind
 from router.context.turns import units_of
-from tests.support.random_talks import random_prompt, random_sizes
+from tests.support.random_talks import pinned_in, random_prompt, random_sizes
 
 FRAME_TOKENS = 40
 
 
 def _budget(rng: random.Random, prompt: ChatPrompt, sizes: list[int]) -> Budget:
     context_length = rng.choice((512, 2048, 4096, 8192, 32_768))
-    pinned = sum(sizes[at] for at in units_of(prompt.messages).pinned)
+    pinned = sum(sizes[at] for at in pinned_in(prompt.messages))
     return Budget(
         context_length=context_length,
         system_tokens=pinned + rng.randrange(5, 200),
@@ -85,11 +85,11 @@ def test_order_pairs_and_the_systems_words_are_kept(seeds: range) -> None:
 
 
 def _check_order(prompt: ChatPrompt, sizes: list[int], budget: Budget) -> None:
-    messages, units = prompt.messages, units_of(prompt.messages)
+    messages, units, pinned = prompt.messages, units_of(prompt.messages), pinned_in(prompt.messages)
     plan = plan_wind(units, sizes, budget)
     if isinstance(plan, NoPlan):
         return
-    assert sorted([*plan.told, *plan.kept, *units.pinned]) == list(range(len(messages)))
+    assert sorted([*plan.told, *plan.kept, *pinned]) == list(range(len(messages)))
     assert plan.told == tuple(sorted(plan.told))
     assert all(at < plan.told_end for at in plan.told)
     assert [at for at in plan.kept if at < plan.told_end] == ([] if plan.task is None else [plan.task])
@@ -99,7 +99,7 @@ def _check_order(prompt: ChatPrompt, sizes: list[int], budget: Budget) -> None:
     before = [msgspec.msgpack.encode(message) for message in messages]
     after = [msgspec.msgpack.encode(message) for message in wound(prompt, plan.told_end, plan.task, "Told.").messages]
     # What stays is found in the wound prompt to the byte and in order: the system's words of the told part first.
-    stays = [*(at for at in units.pinned if at < plan.told_end), *([] if plan.task is None else [plan.task])]
+    stays = [*(at for at in pinned if at < plan.told_end), *([] if plan.task is None else [plan.task])]
     stays += range(plan.told_end, len(messages))
     remaining = iter(after)
     assert all(before[at] in remaining for at in stays)
@@ -140,7 +140,7 @@ def test_a_conversation_that_goes_on_is_wound_again_and_again(seed: int) -> None
             continue
         told += plan.told
         begin, task, earlier = plan.told_end, plan.task, plan.narrative_tokens
-    pinned = units_of(prompt.messages).pinned
+    pinned = pinned_in(prompt.messages)
     assert len(told) == len(set(told))
     assert set(told) | set(pinned) | {task} >= set(range(begin))
 
@@ -160,14 +160,19 @@ def test_a_chat_keeps_its_newest_turns_and_a_third_of_the_rest_for_the_narrative
     assert plan.prompt_tokens <= 350
 
 
-def test_an_agents_task_stays_beside_its_newest_rounds() -> None:
+def _agent(num_rounds: int) -> list[PromptMessage]:
     calls = [{"id": "a", "function": {"name": "read", "arguments": {}}}]
     messages = _chat(1).messages
-    for _ in range(100):
+    for _ in range(num_rounds):
         messages += [
             {"role": "assistant", "content": None, "tool_calls": calls},
             {"role": "tool", "content": "ok", "tool_call_id": "a"},
         ]
+    return messages
+
+
+def test_an_agents_task_stays_beside_its_newest_rounds() -> None:
+    messages = _agent(100)
     plan = plan_wind(units_of(messages), [30] + [10] * 200, BUDGET)
     assert isinstance(plan, WindPlan)
     assert plan.task == 0
@@ -197,6 +202,23 @@ def test_an_earlier_narrative_gives_way_to_a_question_that_needs_its_room() -> N
     plan = plan_wind(units_of(_chat(3).messages, 2), [0, 0, 400], budget)
     assert isinstance(plan, WindPlan)
     assert plan.narrative_tokens == (750 - 460) // 3
+
+
+def test_a_task_that_stayed_stays_where_only_its_narrative_has_to_be_shorter() -> None:
+    plan = plan_wind(units_of(_agent(3), 3, 0), [30] + [10] * 6, msgspec.structs.replace(BUDGET, earlier_tokens=700))
+    assert isinstance(plan, WindPlan)
+    assert (plan.told, plan.kept, plan.told_end, plan.task) == ((), (0, 3, 4, 5, 6), 3, 0)
+
+
+@_seeds()
+def test_a_told_beginning_ends_no_sooner_than_it_has_to(seeds: range) -> None:
+    for seed in seeds:
+        prompt, sizes, budget = _talk(seed)
+        units = units_of(prompt.messages)
+        for least_end in units.told_ends:
+            plan = plan_wind(units, sizes, budget, least_end=least_end)
+            assert isinstance(plan, NoPlan) or plan.told_end >= least_end
+            assert isinstance(plan, NoPlan) or plan.prompt_tokens <= budget.ceiling
 
 
 def test_users_words_that_nobody_answered_are_told_where_they_do_not_fit() -> None:

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from backends.wire.prompts import PromptMessage
-from router.context.turns import is_pinned, units_of
-from tests.support.random_talks import random_prompt
+from router.context.turns import units_of
+from tests.support.random_talks import pinned_in, random_prompt
 
 
 def _user(text: str = "?") -> PromptMessage:
@@ -74,8 +74,7 @@ def test_every_message_is_in_one_unit_or_the_systems(seed: int) -> None:
     units = units_of(messages)
     told = [at for unit in units.units for at in unit.indexes]
     assert told == sorted(told)
-    assert sorted([*told, *units.pinned]) == list(range(len(messages)))
-    assert all(is_pinned(messages[at]) for at in units.pinned)
+    assert sorted([*told, *pinned_in(messages)]) == list(range(len(messages)))
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -85,5 +84,4 @@ def test_what_goes_on_from_a_told_beginning_has_the_same_units(seed: int) -> Non
     for told_end in units.told_ends:
         rest = units_of(messages, told_end)
         assert rest.units == tuple(unit for unit in units.units if unit.start >= told_end)
-        assert rest.pinned == units.pinned
         assert set(rest.told_ends) < set(units.told_ends)
