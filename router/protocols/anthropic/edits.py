@@ -113,7 +113,7 @@ def cleared_tool_uses(messages: list[PromptMessage], edit: ClearToolUses) -> tup
     names = {call["id"]: call["function"]["name"] for call in _calls(messages)}
     read = [call_id for call_id in _read_results(messages) if names.get(call_id) not in excluded]
     unread = sum(message["role"] == "tool" for message in messages[_last_said(messages) + 1 :])
-    gone = set(read[: len(read) - max(0, num_kept - unread)])
+    gone = set(read[: max(0, len(read) - max(0, num_kept - unread))])
     return [_cleared(message, gone, inputs=edit.clear_tool_inputs) for message in messages], len(gone)
 
 

@@ -46,6 +46,14 @@ def test_the_oldest_results_go_and_the_newest_three_stay() -> None:
     assert num_tool_uses(messages) == 6
 
 
+@pytest.mark.parametrize("num_kept", [5, 6, 7, 100])
+def test_fewer_results_than_are_to_stay_all_stay(num_kept: int) -> None:
+    read: list[PromptMessage] = [*session(5), {"role": "assistant", "content": "Done."}]
+    for sent in (read, session(5)):
+        edit = edit_of(keep={"type": "tool_uses", "value": num_kept})
+        assert cleared_tool_uses(sent, edit) == (sent, 0)
+
+
 def test_a_result_that_was_not_read_yet_stays_whatever_is_to_be_kept() -> None:
     messages, num_cleared = cleared_tool_uses(session(4), edit_of(keep={"type": "tool_uses", "value": 0}))
     assert num_cleared == 3
