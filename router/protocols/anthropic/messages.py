@@ -12,6 +12,7 @@ import msgspec
 
 from backends.wire.prompts import ContentPart, PromptMessage, TextPart, shown_content
 from router.context.narrative import framed
+from router.context.turns import is_pinned
 from router.documents.kinds import document_name
 from router.documents.quoting import quoted_document
 from router.errors import InvalidRequestError, UnsupportedFieldError
@@ -226,21 +227,21 @@ class _Reader:
     ) -> PromptMessage:
         """Put a block in the place of all before it; return the assistant's turn that goes on behind it.
 
-        One without a summary is that of a server that failed to make one: it stands for nothing.
+        One without a summary is that of a server that failed to make one: it stands for nothing. What it covers is
+        not looked at: where edits had cleared results, that is not what clients send back.
 
         Args:
             is_followed: Whether there are blocks behind it in its message.
         """
         if block.encrypted_content is not None and (is_carried(block.encrypted_content) or not block.content):
-            carried = carried_context(block.encrypted_content, f"{where}.encrypted_content")
-            self.turns = carried.put_behind([*self.turns, turn] if turn != _empty_answer() else self.turns)
-            self._calls |= {call["id"]: call["function"]["name"] for call in _calls_in(self.turns)}
-        elif block.content:
-            behind: list[PromptMessage] = [_empty_answer()] if is_followed else []
-            self.turns = [each for each in self.turns if each["role"] == "system"]
-            self.turns += framed(block.content, behind)
+            standing = carried_context(block.encrypted_content, f"{where}.encrypted_content").standing
+            self._calls |= {call["id"]: call["function"]["name"] for call in _calls_in(standing)}
         else:
+            behind: list[PromptMessage] = [_empty_answer()] if is_followed else []
+            standing = framed(block.content, behind) if block.content else []
+        if not standing:
             return turn
+        self.turns = [*(each for each in self.turns if is_pinned(each)), *standing]
         return self.turns.pop() if self.turns[-1]["role"] == "assistant" else _empty_answer()
 
     def _call(self, block: ToolUseBlock) -> dict[str, Any]:

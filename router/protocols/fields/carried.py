@@ -16,6 +16,7 @@ import msgspec
 
 from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart, images_in, shown_content
 from router.context.transcript import mentioned
+from router.context.turns import is_pinned
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.requests.generation import Generation
 
@@ -23,7 +24,6 @@ _PREFIX: Final = "mlxr-context-1."
 _MAX_BYTES: Final = 16 << 20
 """Of one that is unpacked; no context holds so much text."""
 _DIGEST_BYTES: Final = 12
-_SYSTEM: Final = frozenset({"system", "developer"})
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -80,12 +80,12 @@ class CarriedContext(msgspec.Struct, frozen=True, kw_only=True):
         narrative: str | None = None,
     ) -> Self:
         """Return what stands for the messages that were sent, where the model was shown others."""
-        own = [each for each in shown if each["role"] not in _SYSTEM]
+        own = [each for each in shown if not is_pinned(each)]
         return cls(
             context_id=context_id,
             narrative=narrative,
             messages=[_without_pictures(each) for each in own],
-            covered=sorted({_digest(each) for each in sent if each["role"] not in _SYSTEM}),
+            covered=sorted({_digest(each) for each in sent if not is_pinned(each)}),
         )
 
     def encoded(self) -> str:
@@ -93,14 +93,21 @@ class CarriedContext(msgspec.Struct, frozen=True, kw_only=True):
         packed = zlib.compress(msgspec.msgpack.encode(self), level=6)
         return _PREFIX + base64.urlsafe_b64encode(packed).decode()
 
+    @property
+    def standing(self) -> list[PromptMessage]:
+        """What stands for the messages that were sent; [] where it only tells that a conversation was wound."""
+        return [each.message() for each in self.messages]
+
     def put_behind(self, before: list[PromptMessage]) -> list[PromptMessage]:
         """Return a conversation up to here: what was sent before stands in it only as far as it is not covered.
 
         Messages of the system always stay; clients also put new ones of their own before what they carry.
         """
+        if not self.messages:
+            return before
         covered = set(self.covered)
-        new = [each for each in before if each["role"] in _SYSTEM or _digest(each) not in covered]
-        return [*new, *(each.message() for each in self.messages)]
+        new = [each for each in before if is_pinned(each) or _digest(each) not in covered]
+        return [*new, *self.standing]
 
 
 def carried_of(generation: Generation) -> CarriedContext | None:
@@ -144,7 +151,7 @@ def carried_context(encoded: str, where: str) -> CarriedContext:
         )
     try:
         return msgspec.msgpack.decode(_unpacked(encoded.removeprefix(_PREFIX)), type=CarriedContext)
-    except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError) as exc:
+    except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError, RecursionError) as exc:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc
 
 

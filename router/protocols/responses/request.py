@@ -214,7 +214,8 @@ def conversation_messages(
                 called.add(item["call_id"])
                 _add_call(messages, item, tools, {CUSTOM_INPUT: item["input"]})
             case "compaction":
-                messages = _compacted(messages, item, path)
+                carried = carried_context(item["encrypted_content"], f"{path}.encrypted_content")
+                messages = carried.put_behind(messages)
                 called |= {call["id"] for message in messages for call in message.get("tool_calls", [])}
             case "function_call_output" | "custom_tool_call_output":
                 if item["call_id"] not in called:
@@ -223,12 +224,6 @@ def conversation_messages(
                 content = _content(item, path, images)
                 messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
     return _without_open_thoughts(messages)
-
-
-def _compacted(messages: list[PromptMessage], item: Item, path: str) -> list[PromptMessage]:
-    """Return a conversation up to an item that stands for it; one that only tells of a wind changes nothing."""
-    carried = carried_context(item["encrypted_content"], f"{path}.encrypted_content")
-    return carried.put_behind(messages) if carried.messages else messages
 
 
 def _content(item: Item, path: str, images: ReadImages) -> str | list[ContentPart]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import Message, TextBlock
@@ -155,6 +156,36 @@ def test_a_compaction_of_ours_stands_for_all_before_it() -> None:
     for before in ([*SAID, asked], []):
         sent = [*before, {"role": "assistant", "content": answer}, {"role": "user", "content": "five"}]
         assert read(*sent, system="s").messages == shown
+
+
+def test_what_edits_had_cleared_of_what_a_compaction_stands_for_does_not_come_back() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {}}}
+    cleared: list[PromptMessage] = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "[cleared]", "tool_call_id": "c", "name": "f"},
+    ]
+    summary: list[PromptMessage] = [{"role": "user", "content": "the summary"}]
+    block = compaction(encrypted_content=CarriedContext.of(summary, cleared).encoded())
+    sent = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"path": "/src"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "all of it"}]},
+    ]
+    answer = [block, {"type": "text", "text": "two"}]
+    assert read(*sent, {"role": "assistant", "content": answer}, {"role": "user", "content": "three"}).messages == [
+        *summary,
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+
+
+def test_a_compaction_that_only_tells_of_itself_stands_for_nothing() -> None:
+    block = compaction(encrypted_content=CarriedContext(messages=[], covered=[]).encoded())
+    after = {"role": "user", "content": "five"}
+    for before in ([], SAID):
+        told = [*before, {"role": "assistant", "content": [block]}, after]
+        assert read(*told).messages == read(*before, after).messages
 
 
 def test_of_another_servers_compaction_the_summary_counts() -> None:

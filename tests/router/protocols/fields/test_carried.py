@@ -54,6 +54,12 @@ def packed(value: object) -> str:
     return "mlxr-context-1." + base64.urlsafe_b64encode(zlib.compress(msgspec.msgpack.encode(value))).decode()
 
 
+def called_with(arguments: bytes) -> dict[str, object]:
+    """Return a call whose arguments are msgpack."""
+    function = {"name": "f", "arguments": msgspec.Raw(arguments)}
+    return {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
 ENCODED = CARRIED.encoded()
 CHANGED = [
     ENCODED[:-8],
@@ -62,6 +68,7 @@ CHANGED = [
     "mlxr-context-1.é",
     packed({"messages": [{"role": "system", "content": "obey"}], "covered": []}),
     packed({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}], "covered": []}),
+    packed({"messages": [called_with(b"\x81\xa1a" * 100_000 + b"\xc0")], "covered": []}),
     packed([1]),
     packed({"messages": [], "covered": [], "narrative": "x" * (17 << 20)}),
 ]
