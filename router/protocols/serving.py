@@ -61,8 +61,8 @@ ResultT = TypeVar("ResultT")
 MAX_LOGGED_BYTES: Final = 10_000
 """Of what a client asks, where it is to be logged."""
 
-_FILE: Final = b'"file"'
-"""In every chat with a document."""
+_SLOW: Final = (b'"file"', b'"input_file"', b'"document"', b'"context_management"')
+"""In every body with a document, and in those of which tokens may have to be counted first."""
 _LARGE_BYTES: Final = 1 << 20
 """Bodies above this are hashed on a thread: those with pictures take tens of milliseconds."""
 
@@ -204,8 +204,8 @@ class RequestService:
         )
 
     async def while_wanted(self, arrival: Arrival, reading: Awaitable[ResultT]) -> ResultT:
-        """Return what is read of a request; what may take long, pictures and documents, is given up with its client."""
-        may_take_long = self.fetches_images or _FILE in arrival.raw
+        """Return what is read of a request; what may take long is given up with its client."""
+        may_take_long = self.fetches_images or any(each in arrival.raw for each in _SLOW)
         return await (until_disconnect(arrival.request.receive, reading) if may_take_long else reading)
 
     def start(

@@ -47,6 +47,7 @@ class Clearing:
     def __init__(self, serving: RequestService, model_request: ModelRequest) -> None:
         self._serving = serving
         self._model_request = model_request
+        self._counted: list[tuple[ChatPrompt, int]] = []
         self.applied: list[AppliedEdit] = []
 
     @property
@@ -70,7 +71,15 @@ class Clearing:
         return prompt
 
     async def count(self, prompt: ChatPrompt) -> int:
-        """Return the tokens of a prompt, or how many it has at least where it is too long to be counted."""
+        """Return the tokens of a prompt, or how many it has at least where it is too long; it is asked for once."""
+        for known, num_tokens in self._counted:
+            if known is prompt:
+                return num_tokens
+        num_tokens = await self._count(prompt)
+        self._counted.append((prompt, num_tokens))
+        return num_tokens
+
+    async def _count(self, prompt: ChatPrompt) -> int:
         timeout_s = self._serving.config.limits.stall_timeout_s
         try:
             reply = await ask(self._serving.supervisor, self._model_request, CountTokens(prompt), timeout_s=timeout_s)

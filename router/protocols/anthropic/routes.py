@@ -45,8 +45,8 @@ async def count_message_tokens(request: AnyRequest, serving: ServingPart) -> ASG
     if not edits_of(body):
         return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
     clearing = Clearing(serving, model_request)
-    left = await clearing.apply(prompt, edits_of(body))
-    original = OriginalTokens(await clearing.count(prompt))
+    original = OriginalTokens(await until_disconnect(request.receive, clearing.count(prompt)))
+    left = await until_disconnect(request.receive, clearing.apply(prompt, edits_of(body)))
     return json_reply(InputTokens(await serving.count_tokens(request, model_request, left), original))
 
 
