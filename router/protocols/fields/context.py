@@ -27,11 +27,11 @@ def context_of(facts: ContextFacts | None) -> ContextUse | UnsetType:
 def told_without_timings(seen: MlxrAnswer | UnsetType, generation: Generation) -> MlxrAnswer | UnsetType:
     """Return what only mlxr tells of an answer of an API that has no timings."""
     told = told_of_engine(generation.choice, generation.worker)
-    if seen is not UNSET:
-        told = msgspec.structs.replace(MlxrAnswer() if told is UNSET else told, images=seen.images)
-    if generation.context is None:
+    images = UNSET if seen is UNSET else seen.images
+    context = context_of(generation.context)
+    if images is UNSET and context is UNSET:
         return told
-    return msgspec.structs.replace(MlxrAnswer() if told is UNSET else told, context=shown_context(generation.context))
+    return msgspec.structs.replace(MlxrAnswer() if told is UNSET else told, images=images, context=context)
 
 
 def wound_header(facts: ContextFacts | None) -> bytes | None:

@@ -6,9 +6,8 @@ is an item of what is kept alone, so that the history says it and is not rewritt
 
 from msgspec import UNSET
 
-from router.protocols.answers import WoundShown
 from router.protocols.fields.carried import CarriedContext, carried_of
-from router.protocols.fields.context import shown_context
+from router.protocols.fields.context import context_of
 from router.protocols.responses.answer_schemas import CompactionItem
 from router.protocols.responses.head import ResponseHead
 from router.requests.generation import Generation
@@ -32,12 +31,11 @@ def wind_items(head: ResponseHead, generation: Generation) -> list[CompactionIte
 
 def compaction_item(head: ResponseHead, generation: Generation, carried: CarriedContext) -> CompactionItem:
     """Return an item that stands for a conversation, or says that it was wound."""
-    facts = generation.context
-    wound: WoundShown | object = UNSET if facts is None else shown_context(facts).wound
+    context = context_of(generation.context)
     return CompactionItem(
         id=f"cmp_{head.response_id.removeprefix('resp_')}",
         encrypted_content=carried.encoded(),
         created_by="mlxr",
         context_id=carried.context_id or UNSET,
-        wound=wound if isinstance(wound, WoundShown) else UNSET,
+        wound=UNSET if context is UNSET else context.wound,
     )
