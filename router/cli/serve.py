@@ -26,7 +26,8 @@ from router.config.load import Overrides, apply_overrides, load_config
 from router.config.paths import Paths
 from router.config.reference import ensure_config_file
 from router.errors import ConfigError
-from router.models.targets import Purpose, usable_artifacts
+from router.models.engine_choice import usable_artifacts
+from router.models.targets import Purpose
 from router.signals import exit_on_sigterm
 from router.version import VERSION
 

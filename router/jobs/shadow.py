@@ -32,8 +32,9 @@ from router.context.summarising import PROTOCOL
 from router.errors import RouterError
 from router.models.auto.learning import installed_versions
 from router.models.directory import ModelDirectory
+from router.models.engine_choice import usable_artifacts
 from router.models.model_request import ModelRequest
-from router.models.targets import Purpose, Target, usable_artifacts
+from router.models.targets import Purpose, Target
 from router.requests.generation import Generation
 from router.requests.register import RequestRegister, RunningRequest
 from router.requests.request import GenerationRequest

@@ -25,12 +25,13 @@ from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.defaults import RequestDefaults, recommended_in_force
 from router.models.draft import draft_source
+from router.models.engine_choice import choose, usable_artifacts
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
 from router.models.selectors.candidates import NothingSelectedError, candidate_of, wanted_of
 from router.models.selectors.rules import BUILT_IN, PREFIX, Selection, Wanted, select, wanted_by
-from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
+from router.models.targets import Choice, EngineReason, Purpose, Target
 from router.models.vision import NOTHING_LACKS, PictureNeed, seeing
 
 logger = logging.getLogger(__name__)

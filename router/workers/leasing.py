@@ -1,16 +1,20 @@
 """Where requests come in and get their leases: bounded queues, and the record of who was served where and how long.
 
-Part of the supervisor's task. Not the decision who is served next (`placement`, `dispatching`).
+Part of the supervisor's task. Not what a request means (`router.models.directory`), not the decision who is served next
+(`placement`, `dispatching`).
 """
 
+import asyncio
+import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.config import Config
-from router.errors import InvalidRequestError, QueueFullError, RouterError, UnavailableError
+from router.errors import InvalidRequestError, QueueFullError, RouterError, ShuttingDownError, UnavailableError
 from router.http.headers import WORKER_HEADER
 from router.models.load_settings import config_for
 from router.models.model_request import ModelRequest
@@ -19,7 +23,7 @@ from router.placement.dispatching import has_free_place
 from router.placement.lifecycle import WorkerState
 from router.status import WorkerRef
 from router.workers.fleet import Fleet
-from router.workers.messages import Message, Release, Submit
+from router.workers.messages import Checked, Message, Release, Submit, Withdraw
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import Lease, Ticket, WaitingQueue
 
@@ -49,19 +53,69 @@ class Leasing:
     """Owns the queue.
 
     Args:
+        resolve: Request to choice, from the registry and the settings in force; raises RouterError or RegistryError.
+        note_choice: Told of every request that is taken in, and where it goes.
+        check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError),
+            in its own time; None = whatever may be tried.
         post: Puts a message into the supervisor's inbox.
+        run: Lets work go on beside the supervisor's task, as long as that runs.
         clock: Monotonic seconds.
 
     Attributes:
         affinity: Which worker served a session last.
     """
 
-    def __init__(self, fleet: Fleet, *, post: Callable[[Message], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        resolve: Callable[[ModelRequest], Choice],
+        note_choice: Callable[[ModelRequest, Choice], None],
+        check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None,
+        post: Callable[[Message], None],
+        run: Callable[[Coroutine[Any, Any, None]], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._fleet = fleet
+        self._resolve = resolve
+        self._note_choice = note_choice
+        self._check_load = check_load
         self._post = post
+        self._run = run
         self._clock = clock
+        self._is_closed = False
+        self._ids = itertools.count(1)
         self.queue = WaitingQueue()
         self.affinity = SessionAffinity()
+
+    # ---- for the supervisor's callers -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        model_request: ModelRequest,
+        choice: Choice,
+        num_sequences: int,
+        priority: Priority,
+        session_id: str | None,
+    ) -> Ticket:
+        """Have a request taken in by the supervisor's task; raises what `check_worker` does."""
+        self.check_worker(model_request, choice.target)
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(
+            next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
+        )
+        self._post(Submit(ticket))
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Give up a ticket and its lease, whether that was granted or not."""
+        if not ticket.lease.done():
+            ticket.lease.cancel()
+        elif not ticket.lease.cancelled() and ticket.lease.exception() is None:
+            ticket.lease.result().release()
+        self._post(Withdraw(ticket.ticket_id))
+
+    # ---- workers that requests name ---------------------------------------------------------------------------------
 
     def check_worker(self, model_request: ModelRequest, target: Target) -> None:
         """Let a request pass that names no worker, or one that has or gets what it means.
@@ -91,8 +145,37 @@ class Leasing:
         why = f"worker {worker_id} has not {what}" if is_other else f"there is no worker {worker_id} with {what}"
         return f"{WORKER_HEADER}: {why}{ways} leave the header out"
 
+    # ---- taking in --------------------------------------------------------------------------------------------------
+
+    def take_in(self, ticket: Ticket, config: Config) -> None:
+        """Admit a ticket at once where its model is loaded, else when that is known to fit."""
+        holders = [worker for worker in self._fleet if worker.target is not None]
+        if self._check_load is None or any(worker.target == ticket.choice.target for worker in holders):
+            self.admit(ticket, config)
+        elif not ticket.lease.done():
+            self._run(self._check(ticket, self._check_load(ticket.choice.target, config, holders)))
+
+    async def _check(self, ticket: Ticket, check: Awaitable[None]) -> None:
+        try:
+            await check
+        except Exception as exc:  # a defect costs its request, and not the workers
+            if not isinstance(exc, RouterError | RegistryError):
+                logger.exception("a defect has ended the look whether '%s' fits", ticket.choice.target.label)
+            self.queue.fail(ticket, exc)
+            return
+        if self._is_closed:
+            self.queue.fail(ticket, ShuttingDownError())  # the inbox may have been read for the last time
+        else:
+            self._post(Checked(ticket))
+
     def admit(self, ticket: Ticket, config: Config) -> None:
         """Queue a ticket, or give its client a QueueFullError, or what `check_worker` raises."""
+        if self._is_closed:
+            self.queue.fail(ticket, ShuttingDownError())
+            return
+        if ticket.lease.done():  # its client has gone away meanwhile
+            return
+        self._note_choice(ticket.model_request, ticket.choice)
         try:
             self.check_worker(ticket.model_request, ticket.choice.target)
         except InvalidRequestError as exc:
@@ -104,6 +187,14 @@ class Leasing:
             ticket.lease.set_exception(QueueFullError(retry_after_s=retry_after_s))
         else:
             self.queue.add(ticket)
+
+    def close(self) -> None:
+        """Refuse all that wait or come, with a ShuttingDownError."""
+        self._is_closed = True
+        for ticket in self.queue:
+            self.queue.fail(ticket, ShuttingDownError())
+
+    # ---- leases -----------------------------------------------------------------------------------------------------
 
     def grant(self, ticket_id: int, worker: ManagedWorker) -> None:
         """Give a ticket its lease, unless its client has gone."""
@@ -143,18 +234,18 @@ class Leasing:
         if worker is not None:
             worker.use = worker.use.without_lease(message.priority, message.num_sequences, self._clock())
 
-    def resolve_again(self, resolve: Callable[[ModelRequest], Choice]) -> None:
+    # ---- other ways -------------------------------------------------------------------------------------------------
+
+    def resolve_again(self) -> None:
         """Follow changed settings with all that wait; whose request has lost its meaning is told why."""
         for ticket in self.queue:
             try:
-                ticket.choice = resolve(ticket.model_request)
+                ticket.choice = self._resolve(ticket.model_request)
                 self.check_worker(ticket.model_request, ticket.choice.target)
             except (RouterError, RegistryError) as exc:
                 self.queue.fail(ticket, exc)
 
-    def fall_back(
-        self, target: Target, resolve: Callable[[ModelRequest], Choice], is_avoided: Callable[[Target], bool]
-    ) -> bool:
+    def fall_back(self, target: Target, is_avoided: Callable[[Target], bool]) -> bool:
         """Let those that wait for a target, whose load has failed, come in anew as what else may serve them.
 
         Args:
@@ -167,7 +258,7 @@ class Leasing:
         num_moved = 0
         for ticket in waiting:
             try:
-                choice = resolve(ticket.model_request)
+                choice = self._resolve(ticket.model_request)
             except (RouterError, RegistryError) as exc:
                 logger.debug("nothing else serves a request for '%s': %s", target.label, exc)
                 continue
@@ -177,6 +268,8 @@ class Leasing:
                 ticket.choice = choice
                 self._post(Submit(ticket))
         return num_moved > 0
+
+    # ---- time and places --------------------------------------------------------------------------------------------
 
     def refuse_late(self, config: Config, now: float) -> None:
         """Turn away those that have waited for longer than the config allows."""

@@ -6,18 +6,15 @@ protocol of any client.
 """
 
 import asyncio
-import itertools
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
 from backends.wire.request import Priority
-from registry.errors import RegistryError
 from router.conditions import Conditions
 from router.config import Config, CurrentConfig
-from router.errors import RouterError, ShuttingDownError
+from router.errors import ShuttingDownError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.placement.decision import (
@@ -57,8 +54,6 @@ from router.workers.pressure import Relief
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
-
-logger = logging.getLogger(__name__)
 
 
 class Supervisor(Looks):
@@ -103,8 +98,6 @@ class Supervisor(Looks):
     ) -> None:
         self._current = current
         self._resolve = resolve
-        self._note_choice = note_choice
-        self._check_load = check_load
         self._note_working_set = note_working_set
         self._clock = clock
         self.saved_caches_dir = saved_caches_dir
@@ -117,12 +110,20 @@ class Supervisor(Looks):
             context_of=context_of,
             why_no_draft=why_no_draft,
         )
-        self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
+        self._leasing = Leasing(
+            self._fleet,
+            resolve=resolve,
+            note_choice=note_choice,
+            check_load=check_load,
+            post=self._inbox.put_nowait,
+            run=self._run_beside,
+            clock=clock,
+        )
         self._faults = WorkerFaults(
             self._fleet,
             self._leasing.queue,
             clock=clock,
-            fall_back=lambda target: self._leasing.fall_back(target, resolve, self.is_avoided),
+            fall_back=lambda target: self._leasing.fall_back(target, self.is_avoided),
         )
         self._stops = StopCommands(self._fleet, self._leasing.queue)
         self.swapped = self._fleet.swapped
@@ -132,7 +133,6 @@ class Supervisor(Looks):
         conditions.changed.add(lambda _change: self._inbox.put_nowait(ConditionsChanged()))
         self._relief = Relief(conditions, self._fleet, self._leasing.queue, run=self._run_beside, clock=clock)
         self.relieved = self._relief.told
-        self._ids = itertools.count(1)
         self._is_closing = False
         self._decided_at = clock()
 
@@ -180,21 +180,11 @@ class Supervisor(Looks):
             raise ShuttingDownError
         choice = self._resolve(model_request)
         self._faults.check(choice.target)
-        self._leasing.check_worker(model_request, choice.target)
-        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(
-            next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
-        )
-        self._inbox.put_nowait(Submit(ticket))
-        return ticket
+        return self._leasing.submit(model_request, choice, num_sequences, priority, session_id)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Give up a ticket whose lease nobody took; harmless for one that has failed."""
-        if not ticket.lease.done():
-            ticket.lease.cancel()
-        elif not ticket.lease.cancelled() and ticket.lease.exception() is None:
-            ticket.lease.result().release()
-        self._inbox.put_nowait(Withdraw(ticket.ticket_id))
+        self._leasing.withdraw(ticket)
 
     async def stop_model(
         self, model: str, *, reason: str = STOPPED_BY_COMMAND, is_cut: bool = False, keeps_queue: bool = False
@@ -261,9 +251,9 @@ class Supervisor(Looks):
     def _handle(self, message: Message) -> None:
         match message:
             case Submit(ticket=ticket):
-                self._on_submit(ticket)
+                self._leasing.take_in(ticket, self._config)
             case Checked(ticket=ticket):
-                self._admit(ticket)
+                self._leasing.admit(ticket, self._config)
             case Withdraw(ticket_id=ticket_id):
                 self._leasing.queue.take(ticket_id)
             case Release():
@@ -273,7 +263,7 @@ class Supervisor(Looks):
             case StopModel():
                 self._stops.on_stop_model(message, self._config)
             case SettingsChanged():
-                self._leasing.resolve_again(self._resolve)
+                self._leasing.resolve_again()
             case ConditionsChanged():
                 self._relief.on_changed()
             case Close():
@@ -282,34 +272,6 @@ class Supervisor(Looks):
                 assert_never(message)
 
     # ---- messages ---------------------------------------------------------------------------------------------------
-
-    def _on_submit(self, ticket: Ticket) -> None:
-        holders = [worker for worker in self._fleet if worker.target is not None]
-        if self._check_load is None or any(worker.target == ticket.choice.target for worker in holders):
-            self._admit(ticket)
-        elif not ticket.lease.done():
-            self._tasks.create_task(self._check(ticket, self._check_load(ticket.choice.target, self._config, holders)))
-
-    async def _check(self, ticket: Ticket, check: Awaitable[None]) -> None:
-        """Let a request into the queue once its model is known to fit."""
-        try:
-            await check
-        except Exception as exc:  # a defect costs its request, and not the workers
-            if not isinstance(exc, RouterError | RegistryError):
-                logger.exception("a defect has ended the look whether '%s' fits", ticket.choice.target.label)
-            self._leasing.queue.fail(ticket, exc)
-            return
-        if self._is_closing:
-            self._leasing.queue.fail(ticket, ShuttingDownError())  # the inbox may have been read for the last time
-        else:
-            self._inbox.put_nowait(Checked(ticket))
-
-    def _admit(self, ticket: Ticket) -> None:
-        if self._is_closing:
-            self._leasing.queue.fail(ticket, ShuttingDownError())
-        elif not ticket.lease.done():  # its client may have gone away meanwhile
-            self._note_choice(ticket.model_request, ticket.choice)
-            self._leasing.admit(ticket, self._config)
 
     def _on_release(self, message: Release) -> None:
         self._leasing.take_back(message)
@@ -351,8 +313,7 @@ class Supervisor(Looks):
 
     def _on_close(self) -> None:
         self._is_closing = True
-        for ticket in self._leasing.queue:
-            self._leasing.queue.fail(ticket, ShuttingDownError())
+        self._leasing.close()
         for worker in self._fleet:
             self._fleet.stop(worker, "shutdown", self._config, error=ShuttingDownError())
 

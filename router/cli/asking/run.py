@@ -24,8 +24,9 @@ from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
 from router.config import GenerationConfig
 from router.models.defaults import FROM_CONFIG, sampling_origins
+from router.models.engine_choice import usable_artifacts
 from router.models.names import names_meant
-from router.models.targets import Purpose, usable_artifacts
+from router.models.targets import Purpose
 
 TEMPERATURE: Final = 0.7
 """Asked for where neither user nor makers nor config say anything: at the API's 1, small models speak nonsense."""

@@ -2,7 +2,8 @@
 
 from registry.catalogue import Model
 from router.cli.terminal.output import shown
-from router.models.targets import Purpose, usable_artifacts
+from router.models.engine_choice import usable_artifacts
+from router.models.targets import Purpose
 
 
 def readiness(model: Model) -> str:

@@ -6,9 +6,10 @@ from registry.catalogue import Model
 from registry.errors import ModelNotFoundError
 from router.models.auto.learning import UNKNOWN_SIZE, AutoLearning
 from router.models.auto.speeds import bucket_of
+from router.models.engine_choice import usable_artifacts
 from router.models.model_request import ModelRequest
 from router.models.selectors.rules import BUILT_IN, PREFIX, Candidate, Selection, Wanted, wanted_by
-from router.models.targets import Purpose, usable_artifacts
+from router.models.targets import Purpose
 
 _BUCKET = bucket_of(UNKNOWN_SIZE.num_prompt_tokens)
 _WAYS_OUT = {

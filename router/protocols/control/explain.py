@@ -8,10 +8,11 @@ from router.models.adapters import find_adapters
 from router.models.auto.decision import Expectation
 from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds, bucket_of
 from router.models.directory import ModelDirectory
+from router.models.engine_choice import usable_artifacts
 from router.models.model_request import ModelRequest
 from router.models.selectors.candidates import wanted_of
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
-from router.models.targets import Choice, usable_artifacts
+from router.models.targets import Choice
 from router.protocols.answers import shared_fields
 
 DEFAULT_PROMPT_TOKENS = 512

@@ -22,7 +22,8 @@ from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, ModelLoadFailedError
 from router.models.adapters import facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
-from router.models.targets import Choice, EngineReason, Purpose, choose
+from router.models.engine_choice import choose
+from router.models.targets import Choice, EngineReason, Purpose
 from router.placement.memory import Machine
 from router.placement.memory_need import memory_need
 from router.protocols.abilities import Abilities

@@ -12,7 +12,8 @@ from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from router.config.schema import EngineFallback
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.targets import Choice, EngineReason, Purpose, choose
+from router.models.engine_choice import choose
+from router.models.targets import Choice, EngineReason, Purpose
 from tests.registry.catalogue_builder import make_facts
 
 AUTO, MLX, LLAMACPP = EngineSetting.AUTO, EngineSetting.MLX, EngineSetting.LLAMACPP

@@ -9,8 +9,9 @@ from registry.engines import EngineKind, EngineSetting
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from registry.vision import VisionFacts
 from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFailedError
+from router.models.engine_choice import choose
 from router.models.load_settings import AS_CONFIGURED
-from router.models.targets import Choice, Target, choose
+from router.models.targets import Choice, Target
 from router.models.vision import PictureNeed, VisionSource, engines_that_cannot_see, vision_source, vision_spec
 from tests.router.models.test_targets import AUTO, LLAMACPP, MLX, artifact, model
 
