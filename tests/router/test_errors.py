@@ -33,6 +33,10 @@ def our_error_classes() -> list[type[Exception]]:
     return [error for base in BASES for error in subclasses_of(base)]
 
 
+def classes_of_the_room() -> list[type[Exception]]:
+    return [each for each in subclasses_of(RouterError) if each.__module__.startswith("router.errors.")]
+
+
 @pytest.mark.parametrize("error_class", our_error_classes(), ids=lambda c: f"{c.__module__}.{c.__name__}")
 def test_every_error_class_has_a_row_and_a_code(error_class: type[Exception]) -> None:
     row = row_for(error_class)
@@ -51,7 +55,7 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
     drawn = {line.split()[-2]: line.split()[-1] for line in errors.__doc__.splitlines() if "── " in line}
     # A class that lives with its subject is drawn with its module.
     elsewhere = {name: code for name, code in drawn.items() if "." in name}
-    real = {cls.__name__: vars(cls)["code"] for cls in subclasses_of(RouterError) if cls.__module__ == "router.errors"}
+    real = {cls.__name__: vars(cls)["code"] for cls in classes_of_the_room()}
     assert {name: code for name, code in drawn.items() if name not in elsewhere} == real
     for name, code in elsewhere.items():
         module, _, class_name = name.rpartition(".")
@@ -60,8 +64,12 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
         assert error_class.code == code
 
 
+def test_every_class_is_imported_from_the_room_itself() -> None:
+    assert set(errors.__all__) == {RouterError.__name__} | {each.__name__ for each in classes_of_the_room()}
+
+
 def test_codes_are_unique_within_the_router() -> None:
-    codes = [vars(cls)["code"] for cls in subclasses_of(RouterError) if cls.__module__ == "router.errors"]
+    codes = [vars(cls)["code"] for cls in classes_of_the_room()]
     assert len(codes) == len(set(codes))
 
 
