@@ -129,7 +129,6 @@ class _Gateway:
             InstanceLock.acquire(paths) as lock,
             Registry(paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
             KeyStore.opened(paths.keys_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as key_store,
-            Capability(paths.token_file) as capability,
         ):
             keys = open_keys(key_store, self._config.config.server, self._options.environment)
             parts = Composition(
@@ -153,10 +152,11 @@ class _Gateway:
             tracing = open_tracing(self._config.config.telemetry.otlp_endpoint, self._options.environment, VERSION)
             if tracing is not None:
                 services.telemetry.exchanges.add(tracing.on_exchange)
+            capability = Capability(paths.token_file)
             server = create_server(services, paths, Authenticator(keys, capability), key_use, self._certificate)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stop, end_now = partial(self._stop, services, server), partial(_end_now, services, server)
-            with on_signals(stop=stop, end_now=end_now, reload=self._reload):
+            with on_signals(stop=stop, end_now=end_now, reload=self._reload), capability:
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server, shadow, key_use)

@@ -1,18 +1,21 @@
 """What the gateway's process does on signals: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads.
 
-Its exit code is its own, never that of a signal. docs/service.md has the table for users.
+Before it serves, `end_on_signals` answers them; from then on, `on_signals`. Its exit code is its own, never that of a
+signal. docs/service.md has the table for users.
 """
 
 import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
 EXIT_STOPPED: Final = 0
 """Stopped because somebody asked for it, by whatever signal and however often."""
+
+EXIT_INTERRUPTED: Final = 130
+"""Ctrl-C before it served."""
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -26,7 +29,7 @@ def on_signals(*, stop: Callable[[], None], end_now: Callable[[], None], reload:
     ignored: the process has ended its work, and says so by its own exit code.
     """
     loop = asyncio.get_running_loop()
-    is_bound = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    is_bound = _is_bound()
     calls = iter([stop])
 
     def on_stop() -> None:
@@ -49,14 +52,32 @@ def on_signals(*, stop: Callable[[], None], end_now: Callable[[], None], reload:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
 
 
-def exit_on_sigterm() -> None:
-    """End the process with an exit code of its own also before it serves, and after; what is open is closed."""
+def end_on_signals() -> None:
+    """End the process at once on SIGTERM, SIGINT, or the end of its terminal, until `on_signals` does better.
 
-    def end(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        sys.exit(EXIT_STOPPED)
+    Not by an exception: that would come up between any two steps, in a destructor that swallows it as well as in the
+    start of a thread, which nobody then knows of and the process waits for at its end, for ever. What stands open
+    before it serves is in order after a SIGKILL too: the system drops locks, databases go back to their last commit.
 
-    signal.signal(signal.SIGTERM, end)
+    A SIGHUP of somebody who wants the config to be read is none before it serves: the config's follower sees by itself
+    what has changed since. Where the caller has SIGINT or SIGHUP ignored, so it stays.
+    """
+    is_bound = _is_bound()
+
+    def on_hangup(_number: int, _frame: object) -> None:
+        if is_bound and not has_terminal():
+            os._exit(EXIT_STOPPED)
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_STOPPED))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, on_hangup)
+
+
+def _is_bound() -> bool:
+    """Tell whether the process ends with its terminal."""
+    return has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
 
 def has_terminal() -> bool:

@@ -25,9 +25,12 @@ _MAX_OUTPUT_BYTES: Final = 65_536
 def start_detached(paths: Paths, arguments: Sequence[str], environment: Mapping[str, str]) -> RunningInstance:
     """Start `mlxr ARGUMENTS` in a session of its own, and return once it serves.
 
+    SIGTERM is here what Ctrl-C is: nobody waits any more, and the server is told to end.
+
     Raises:
         CommandError: It ended instead, with its reason and its exit code.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     argv = [sys.executable, "-P", "-m", "router.cli", *arguments]
     with _listening() as (sock, address), paths.output_file.open("wb") as output:
         process = subprocess.Popen(

@@ -28,7 +28,7 @@ from router.config.reference import ensure_config_file
 from router.errors import ConfigError
 from router.models.engine_choice import usable_artifacts
 from router.models.targets import Purpose
-from router.signals import exit_on_sigterm
+from router.signals import end_on_signals
 from router.version import VERSION
 
 MAX_PORT = 65_535
@@ -69,7 +69,8 @@ def serve(
 
     Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`, `mlxr serve --detach`.
     """
-    exit_on_sigterm()
+    if not detach:
+        end_on_signals()
     faulthandler.enable()  # a watchdog's SIGABRT then says where the process hung
     overrides = Overrides(
         host=host,

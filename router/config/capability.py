@@ -60,22 +60,22 @@ def is_private_folder(folder: Path) -> bool:
 
 
 class Capability:
-    """A token in a file that only this user can read; used in a `with`, after which the file is gone."""
+    """A token, for the time of a `with` in a file that only this user can read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._token = secrets.token_urlsafe(32).encode()
-        is_private_folder(path.parent)
-        path.unlink(missing_ok=True)  # of a server that was killed
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._token)
 
     def opens(self, secret: bytes) -> bool:
         """Tell whether it is the token, in a time that does not hang on where it differs."""
         return hmac.compare_digest(hashlib.sha256(secret).digest(), hashlib.sha256(self._token).digest())
 
     def __enter__(self) -> Self:
+        is_private_folder(self.path.parent)
+        self.path.unlink(missing_ok=True)  # of a server that was killed
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._token)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,11 +4,14 @@ import contextlib
 import json
 import os
 import pty
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import DEVNULL
 
 import psutil
 import pytest
@@ -17,11 +20,13 @@ from router.cli.serve import EXIT_CONFIG
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess, environment, run_cli
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hello fox"}], "max_tokens": 2}
 SERVE = [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"]
+NUM_STARTS = 4
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +75,29 @@ def test_many_signals_are_an_end_as_asked_as_well(start_gateway: StartGateway) -
     assert gateway.process.wait(WITHIN_S) == 0
 
 
-def test_sigterm_before_it_serves_has_an_exit_code_too(home: Path) -> None:
-    """A migration of the registry waits for another process, so that the server is caught in its start."""
-    lock = Paths.under(home).lock_file
-    process = subprocess.Popen(SERVE, env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_until(lock.exists, "it has begun")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(WITHIN_S) == 0
-    assert not Paths.under(home).instance_file.exists()
+def test_a_start_that_is_stopped_ends_at_whatever_moment(home: Path) -> None:
+    """Before there is anything to serve with, between that and the first request, and when it has just begun."""
+    paths = Paths.under(home)
+    start_s = 0.0
+    for share in (1.0, *(random.Random(30_11_2026).uniform(0, 1.2) for _ in range(NUM_STARTS))):
+        with ending(subprocess.Popen(SERVE, env=environment(home), stdin=DEVNULL, stdout=DEVNULL)) as process:
+            wait_until(lambda: _holds(paths.lock_file, process.pid), "it has begun")
+            begun_at = time.monotonic()
+            if not start_s:
+                wait_until(paths.instance_file.exists, "it serves")
+                start_s = time.monotonic() - begun_at
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, begun_at + share * start_s - time.monotonic()))
+            children = psutil.Process(process.pid).children()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WITHIN_S) == 0, share
+        assert not paths.instance_file.exists()
+        assert not paths.token_file.exists()
+        wait_until(lambda: not any(each.is_running() for each in children), "no worker is left")  # noqa: B023
+
+
+def _holds(lock_file: Path, pid: int) -> bool:
+    return lock_file.exists() and lock_file.read_text() == str(pid)
 
 
 def test_sighup_reads_the_config_now_and_a_bad_one_changes_nothing(start_gateway: StartGateway) -> None:
@@ -104,12 +124,12 @@ def test_a_terminal_that_closes_stops_the_server_unless_it_was_told_not_to_care(
         [sys.executable, "-c", _WITH_TERMINAL, *argv],
         env=environment(home),
         stdin=terminal,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
         start_new_session=True,
     )
     os.close(terminal)
-    try:
+    with ending(process):
         wait_until(lambda: read_instance(paths) is not None, "it serves")
         instance = read_instance(paths)
         assert instance is not None
@@ -121,9 +141,6 @@ def test_a_terminal_that_closes_stops_the_server_unless_it_was_told_not_to_care(
             assert read_instance(paths) is not None
             server.send_signal(signal.SIGTERM)
         wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "it has ended")
-    finally:
-        process.kill()
-        process.wait()
 
 
 # A shell as a terminal's window has one: the session's leader, whose end hangs up on what stands in the foreground.
@@ -158,6 +175,19 @@ def test_a_detached_server_goes_on_without_its_parent_and_has_a_pid_file(home: P
     finally:
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not paths.pid_file.exists() and read_instance(paths) is None, "it has ended in order")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_detached_server_that_nobody_waits_for_any_more_ends(home: Path, number: signal.Signals) -> None:
+    paths = Paths.under(home)
+    argv = [*SERVE, "--detach"]
+    with ending(subprocess.Popen(argv, env=environment(home), stdout=DEVNULL, stderr=DEVNULL)) as process:
+        wait_until(lambda: paths.lock_file.exists() and paths.lock_file.read_text(), "its server has begun")
+        server = psutil.Process(int(paths.lock_file.read_text()))
+        process.send_signal(number)
+        assert process.wait(WITHIN_S) == 130
+    wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "the server has ended")
+    assert read_instance(paths) is None
 
 
 def test_a_detached_server_that_cannot_serve_says_why_with_its_exit_code(home: Path) -> None:

@@ -1,8 +1,25 @@
-"""Child processes, from the process table, in which they may end while one looks."""
+"""Child processes: those of a test, which end with it, and from the process table, in which they may end meanwhile."""
 
+import contextlib
 import os
+import subprocess
+from collections.abc import Iterator
+from typing import AnyStr
 
 import psutil
+
+
+@contextlib.contextmanager
+def ending(process: "subprocess.Popen[AnyStr]") -> "Iterator[subprocess.Popen[AnyStr]]":
+    """Have a process for the time of a `with`, after which it has ended in any case, and its pipes are closed.
+
+    `Popen` by itself would wait for a process that a test which fails has not told to end.
+    """
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def running_children(*names: str, pid: int | None = None) -> list[psutil.Process]:
