@@ -256,8 +256,9 @@ class ModelDirectory:
         if problem is None and not self.is_avoided(choice.target):
             return choice
         other = self._chosen(model, model_request, frozenset({choice.target.engine.kind}))
-        if other.target.engine != choice.target.engine and self._why_not(model, other) is None:
-            return other if not self.is_avoided(other.target) else choice
+        is_other = other.target.engine != choice.target.engine and not self.is_avoided(other.target)
+        if is_other and self._why_not(model, other) is None:
+            return other
         if problem is not None:
             raise problem
         return choice

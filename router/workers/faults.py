@@ -47,6 +47,7 @@ class _Record(msgspec.Struct):
     num_failures: int
     words: str
     failed_at: float
+    is_tried_again: bool
 
 
 class LoadBreaker:
@@ -82,15 +83,19 @@ class LoadBreaker:
     def is_avoided(self, target: Target, now: float) -> bool:
         """Tell whether a target is left alone where something else can serve; each try costs two swaps."""
         record = self._records.get(target)
-        if record is None:
+        if record is None or record.is_tried_again:
             return False
         return now < record.failed_at + min(MAX_AVOIDED_S, OPEN_S * 2.0 ** min(record.num_failures - 1, 10))
 
-    def on_failure(self, target: Target, words: str, now: float) -> None:
-        """Count a failed load."""
+    def on_failure(self, target: Target, words: str, now: float, *, is_tried_again: bool = False) -> None:
+        """Count a failed load.
+
+        Args:
+            is_tried_again: Whether those that waited for it go on waiting, for the next try.
+        """
         record = self._records.get(target)
         num_failures = 1 if record is None else record.num_failures + 1
-        self._records[target] = _Record(num_failures, words, now)
+        self._records[target] = _Record(num_failures, words, now, is_tried_again)
 
     def on_success(self, target: Target) -> None:
         """Forget the failures."""
@@ -179,7 +184,7 @@ class WorkerFaults:
             return  # those who wait get a fresh process
         if self._was_load_killed(worker):
             assert worker.target is not None
-            self._on_load_failure(worker.target, f"it was killed while it loaded{words}")
+            self._on_load_failure(worker.target, f"it was killed while it loaded{words}", is_tried_again=True)
             return  # once
         if worker.previous_state is WorkerState.STARTING:  # perhaps it could not even speak with us
             self._note_version(installed_version())
@@ -213,9 +218,9 @@ class WorkerFaults:
                 self._faults[worker.target] = Fault(str(error), FELL_BACK)
             self._queue.fail_target(worker.target, error)
 
-    def _on_load_failure(self, target: Target, words: str) -> None:
+    def _on_load_failure(self, target: Target, words: str, *, is_tried_again: bool = False) -> None:
         now = self._clock()
-        self._breaker.on_failure(target, words, now)
+        self._breaker.on_failure(target, words, now, is_tried_again=is_tried_again)
         self._faults[target] = Fault(words, MENDED if self._breaker.is_open(target, now) else TRIED_AGAIN)
 
     def _note_lost(self, worker: ManagedWorker, words: str) -> None:

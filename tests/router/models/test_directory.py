@@ -94,10 +94,28 @@ def test_files_that_are_gone_let_the_other_engine_serve(registry: Registry) -> N
     assert (choice.target.source.path, choice.reason) == ("/m/a.gguf", EngineReason.FALLBACK_LOAD_FAILED)
     with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
         models.resolve(ModelRequest("m", EngineSetting.MLX))
+    models.is_avoided = lambda target: target.engine.kind is EngineKind.LLAMACPP
+    with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
+        models.resolve(ModelRequest("m"))
+    models.is_avoided = lambda _target: False
     gone.add("/m/a.gguf")
     models.forget()
     with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
         models.resolve(ModelRequest("m"))
+
+
+def test_an_engine_whose_loads_fail_is_asked_again_where_the_other_has_changed_files(
+    registry: Registry,
+) -> None:
+    models = ModelDirectory(
+        registry,
+        current=CurrentConfig(Config(engine=EngineSetting.MLX)),
+        is_apple_silicon=False,
+        what_changed=lambda each: "it has changed" if each.path == "/m/a.gguf" else None,
+    )
+    models.is_avoided = lambda target: target.engine.kind is EngineKind.MLX
+    choice = models.resolve(ModelRequest("m"))
+    assert (choice.target.source.path, choice.reason) == ("/m/mlx", EngineReason.GLOBAL_SETTING)
 
 
 def test_an_engine_whose_loads_fail_is_passed_over_and_the_log_says_it_once(

@@ -71,6 +71,23 @@ async def test_the_config_may_refuse_whoever_asks(front: FakeFront) -> None:
     assert front.fleet.num_launches["mlx"] == 0
 
 
+@with_front()
+async def test_nobody_goes_elsewhere_while_a_load_that_was_killed_is_tried_again(front: FakeFront) -> None:
+    fleet = front.fleet
+    fleet.hold("load")
+    first = asyncio.create_task(front.chat())
+    await fleet.until(lambda: fleet.state == "loading", "it loads")
+    killed = fleet.pid
+    fleet.kill(killed)
+    await fleet.until(lambda: fleet.state == "loading" and fleet.pid != killed, "it loads again")
+    fleet.supervisor.refresh()  # all that wait are looked at anew
+    second = asyncio.create_task(front.chat())
+    await fleet.until(lambda: len(fleet.supervisor.waiting) == 2, "both wait")
+    fleet.let_go("load")
+    assert {(await each).json()["timings"]["engine"] for each in (first, second)} == {"llamacpp"}
+    assert fleet.num_launches == {"llamacpp": 2, "mlx": 0}
+
+
 @with_front(llamacpp=BROKEN, mlx=FakeOptions(load_error="no such layer"))
 async def test_where_both_fail_each_request_gets_an_error_and_nothing_goes_round_in_circles(front: FakeFront) -> None:
     answers = await asyncio.gather(*(front.chat() for _ in range(3)))

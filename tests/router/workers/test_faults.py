@@ -47,6 +47,18 @@ def test_a_success_forgets_the_failures() -> None:
     breaker.check(BAD, 101)
 
 
+def test_a_load_that_was_killed_is_tried_again_before_anything_else_serves() -> None:
+    breaker = LoadBreaker()
+    breaker.on_failure(BAD, "it was killed", 100, is_tried_again=True)
+    assert breaker.has_failed(BAD), "once"
+    assert not breaker.is_avoided(BAD, 100)
+    breaker.on_failure(BAD, "it was killed again", 101)
+    assert breaker.is_avoided(BAD, 101)
+    breaker.on_failure(BAD, "and again", 101)
+    with pytest.raises(UnavailableError, match="failed to load 3 times"):
+        breaker.check(BAD, 101)
+
+
 def test_a_target_that_fails_is_left_alone_for_ever_longer_where_something_else_can_serve() -> None:
     breaker, now = LoadBreaker(), 100.0
     assert not breaker.is_avoided(BAD, now)
