@@ -85,9 +85,13 @@ class Conversation:
         )
 
     def asked_on(self, choice: Choice) -> ModelRequest:
-        """Return what asks for its model where that has its cache."""
+        """Return what asks for its model where that has its cache.
+
+        A worker that the request names counts for that request alone: what is told of a conversation is for all that
+        wait for it, and goes on when that worker has gone.
+        """
         engine = EngineSetting(choice.target.engine.kind.value)
-        return replace(self.request.model_request, engine=engine, size=None, min_context=None)
+        return replace(self.request.model_request, engine=engine, size=None, min_context=None, worker_id=None)
 
     def num_turns(self, told_end: int, task: int | None) -> int:
         """Return how many messages of a told beginning are not shown any more; arguments as of `WindPlan`."""

@@ -181,7 +181,9 @@ class Shadow:
     async def _generate(self, request: GenerationRequest, engine: EngineKind) -> Measured | None:
         """Return what the other engine takes; None when somebody came meanwhile, or the machine got short or hot."""
         bound = MAX_TOKENS if request.spec.max_tokens is None else min(MAX_TOKENS, request.spec.max_tokens)
-        model_request = msgspec.structs.replace(request.model_request, engine=EngineSetting(engine), keep_alive_s=None)
+        model_request = msgspec.structs.replace(
+            request.model_request, engine=EngineSetting(engine), keep_alive_s=None, worker_id=None
+        )
         spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
         repeated = msgspec.structs.replace(request, model_request=model_request, spec=spec)
         generation = Generation(self._supervisor, repeated)

@@ -92,6 +92,17 @@ async def test_a_request_is_repeated_on_the_other_engine_and_the_first_one_is_ba
     assert SECRET.encode() not in msgspec.json.encode(record)
 
 
+@with_front(config=shadowing(), llamacpp=QUICK, mlx=QUICK)
+async def test_a_request_that_names_a_worker_is_repeated_by_another_one(front: FakeFront) -> None:
+    await front.chat(model="m@llamacpp", max_tokens=1)
+    (worker,) = front.fleet.ready
+    body = {"model": "m@llamacpp", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 40}
+    async with shadow_of(front):
+        named = {"X-Mlxr-Worker": str(worker.worker_id)}
+        assert (await front.client.post("/v1/chat/completions", json=body, headers=named)).status_code == 200
+        await front.fleet.until(lambda: len(kept(front)) == 1, "it was repeated")
+
+
 @with_front(config=shadowing(), llamacpp=QUICK)
 async def test_whoever_comes_goes_before_it_and_nothing_is_kept_then(front: FakeFront) -> None:
     front.fleet.hold("decode", "mlx")
