@@ -138,7 +138,7 @@ class Winding:
         priority = self.priority
         self._wake.clear()
         if self._stands_still(priority):
-            await self._wake.wait()
+            await self._change(None, None)
             return False
         begun_at = self._clock()
         attempt = asyncio.ensure_future(self._tell(priority))
@@ -171,12 +171,12 @@ class Winding:
         attempt.result()
         return True
 
-    async def _change(self, attempt: "asyncio.Future[None]", within_s: float | None) -> None:
-        """Wait until a try has ended, or something may be otherwise, or some seconds are over."""
+    async def _change(self, attempt: "asyncio.Future[None] | None", within_s: float | None) -> None:
+        """Wait until a try has ended, if there is one, or something may be otherwise, or some seconds are over."""
         if self._gives_way:
             within_s = POLL_S if within_s is None else min(within_s, POLL_S)
         waking = asyncio.ensure_future(self._wake.wait())
-        either: set[asyncio.Future[Any]] = {attempt, waking}
+        either: set[asyncio.Future[Any]] = {waking} if attempt is None else {attempt, waking}
         await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         waking.cancel()
         self._wake.clear()
@@ -192,10 +192,7 @@ class Winding:
             return
         self._gives_way = priority is Priority.BACKGROUND and not chosen.summariser.is_own
         self.wake()  # it is looked from now on whether it has to
-        try:
-            await self._telling.tell(chosen.summariser, chosen.ask, chosen.context_length, priority)
-        finally:
-            self._gives_way = False
+        await self._telling.tell(chosen.summariser, chosen.ask, chosen.context_length, priority)
 
     async def _made(self, ms: float) -> Wind:
         request, plan, base = self.conversation.request, self.planned.plan, self.planned.base

@@ -118,6 +118,24 @@ async def test_a_worker_that_dies_in_a_summary_costs_nothing_but_time(front: Fak
     assert len(await winds(front)) == 1
 
 
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True, workers=2))
+async def test_a_worker_that_a_request_names_is_for_that_request_alone(front: FakeFront) -> None:
+    await front.chat()
+    await front.fleet.until(lambda: len(front.fleet.ready) == 2, "both workers are there")
+    talk = Talk(front)
+    talk.fill(8)
+    front.fleet.hold(IN_SUMMARY)
+    named = {"X-Mlxr-Worker": str(front.fleet.ready[0].worker_id)}
+    said = {"model": "m", "messages": [*talk.messages, {"role": "user", "content": "Go on."}]}
+    assert (await front.client.post("/v1/chat/completions", json=said, headers=named)).status_code == 200
+    await front.fleet.until(lambda: front.supervisor.is_answering, "it is told ahead")
+    (telling,) = [worker for worker in front.fleet.ready if worker.use.num_running]
+    front.fleet.kill(telling.pid)
+    front.fleet.let_go(IN_SUMMARY)
+    await idle(front)
+    assert len(await winds(front)) == 1, "the other worker tells it"
+
+
 @with_front(llamacpp=[DEADLY, DEADLY, TELLING], config=winding())
 async def test_a_summary_that_kills_its_worker_twice_is_told_later(front: FakeFront) -> None:
     talk = Talk(front)
@@ -224,6 +242,25 @@ async def test_another_model_gives_way_to_whoever_comes(front: FakeFront) -> Non
     await front.fleet.until(lambda: front.supervisor.resident_of("m").engine is not None, "the first comes back")
     assert answer_of(await answer) == code(0)
     front.fleet.let_go(IN_SUMMARY)
+    await idle(front)
+    assert [wind.told_by for wind in await winds(front)] == [OTHER]
+
+
+@with_front(llamacpp=TELLING, config=winding(is_ahead=True, summarizer=OTHER))
+async def test_another_model_that_gave_way_is_not_asked_again_before_nobody_wants_anything(front: FakeFront) -> None:
+    talk = Talk(front)
+    talk.fill(8)
+    front.fleet.hold(IN_SUMMARY)
+    await talk.say("Go on.")
+    await front.fleet.until(lambda: summarising(front) == ["background"], "it is told ahead")
+    front.fleet.hold("decode", "mlx")
+    answer = asyncio.create_task(front.chat(model="m@mlx"))
+    await front.fleet.until(lambda: front.supervisor.is_answering and not summarising(front), "it has given way")
+    front.fleet.let_go(IN_SUMMARY)
+    assert front.supervisor.waiting == (), "nobody asks for the summariser"
+    assert front.services.winder.is_busy
+    front.fleet.let_go("decode", "mlx")
+    assert (await answer).status_code == 200
     await idle(front)
     assert [wind.told_by for wind in await winds(front)] == [OTHER]
 
