@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError
 from router.models.targets import Choice, EngineReason
+from router.requests.context import WoundFacts
 from router.status import WorkerRef
 
 _encode = msgspec.json.Encoder().encode
@@ -62,29 +63,13 @@ class SeenImage(AnswerBody, frozen=True, kw_only=True):
     encode_ms: float
 
 
-class WoundShown(AnswerBody, frozen=True, kw_only=True):
-    """How a conversation was wound: its first `turns` were told again in a summary, or left out where nobody could.
-
-    `tokens_before` and `tokens_after` are of the prompt; `by` is the model that told, null = nobody; `ms` is how long
-    that took, 0 where it was done before this request.
-    """
-
-    turns: int
-    tokens_before: int
-    tokens_after: int
-    narrative_tokens: int
-    by: str | None
-    ms: float
-    left_out: bool
-
-
 class ContextUse(AnswerBody, frozen=True, kw_only=True):
     """Of the model's context, in tokens; with an id, GET /v1/mlxr/contexts/ID shows what the model was shown."""
 
     used: int
     limit: int
     id: str | UnsetType = UNSET
-    wound: WoundShown | UnsetType = UNSET
+    wound: WoundFacts | UnsetType = UNSET
 
 
 class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from router.bench.plan.talks import TALK_SYSTEM, Fact, Talk, talk_of
-from tests.support.coding_agent import CodingAgent
+from tests.support.coding_agent import CodingAgent, broken_pairs
 from tests.support.gateway_process import GatewayProcess
 
 HEADERS = {"X-Mlxr-Context": "wind", "X-Mlxr-Engine": "llamacpp"}
@@ -144,17 +144,3 @@ def test_a_coding_agents_day_goes_on_beyond_the_context(start_gateway: Start, na
         refused = client.post(path, json=body, headers=HEADERS | {"X-Mlxr-Context": "error"})
         assert refused.status_code == 400
         assert f"{AGENT_CONTEXT}" in refused.text
-
-
-def broken_pairs(messages: list[dict[str, Any]]) -> list[str]:
-    """Return ids of calls without a result in time, and of results without a call."""
-    broken: list[str] = []
-    waiting: set[str] = set()
-    for message in messages:
-        if message["role"] == "assistant":
-            broken += sorted(waiting)
-            waiting = {call["id"] for call in message.get("tool_calls") or []}
-        elif message["role"] == "tool":
-            broken += [] if message["tool_call_id"] in waiting else [message["tool_call_id"]]
-            waiting.discard(message["tool_call_id"])
-    return broken + sorted(waiting)

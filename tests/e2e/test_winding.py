@@ -18,7 +18,7 @@ from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import npm, tiny_model
-from tests.support.coding_agent import CodingAgent
+from tests.support.coding_agent import CodingAgent, broken_pairs
 from tests.support.gateway_process import GatewayProcess
 from tests.support.python_clients import SCRIPTS, PythonClients
 
@@ -102,20 +102,6 @@ class Session:
             shown = self.gateway.get(f"/v1/mlxr/contexts/{context_id}")
             assert shown["narrative"] == "Facts\n- The build is red."
             assert not broken_pairs(shown["messages"]), context_id
-
-
-def broken_pairs(messages: list[dict[str, Any]]) -> list[str]:
-    """Return ids of calls without a result in time, and of results without a call."""
-    broken: list[str] = []
-    waiting: set[str] = set()
-    for message in messages:
-        if message["role"] == "assistant":
-            broken += sorted(waiting)
-            waiting = {call["id"] for call in message.get("tool_calls", [])}
-        elif message["role"] == "tool":
-            broken += [] if message["tool_call_id"] in waiting else [message["tool_call_id"]]
-            waiting.discard(message["tool_call_id"])
-    return broken + sorted(waiting)
 
 
 def num_chars(body: dict[str, Any]) -> int:

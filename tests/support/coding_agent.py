@@ -10,6 +10,7 @@ between them.
 import functools
 import json
 import random
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tests.support.agent_session import prose, tool_definition
@@ -239,3 +240,17 @@ def _claude_round(each: Round, number: int) -> list[Body]:
     messages: list[Body] = [{"role": "assistant", "content": said}, {"role": "user", "content": results}]
     report = [{"role": "assistant", "content": [{"type": "text", "text": each.report}]}] if each.report else []
     return messages + report
+
+
+def broken_pairs(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return ids of calls without a result in time, and of results without a call."""
+    broken: list[str] = []
+    waiting: set[str] = set()
+    for message in messages:
+        if message["role"] == "assistant":
+            broken += sorted(waiting)
+            waiting = {call["id"] for call in message.get("tool_calls") or []}
+        elif message["role"] == "tool":
+            broken += [] if message["tool_call_id"] in waiting else [message["tool_call_id"]]
+            waiting.discard(message["tool_call_id"])
+    return broken + sorted(waiting)

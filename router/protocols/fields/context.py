@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import ContextUse, MlxrAnswer, WoundShown, shared_fields, told_of_engine
+from router.protocols.answers import ContextUse, MlxrAnswer, told_of_engine
 from router.requests.context import ContextFacts
 from router.requests.generation import Generation
 
@@ -15,7 +15,7 @@ CONTEXT_WOUND: Final = "context_wound"
 
 def shown_context(facts: ContextFacts) -> ContextUse:
     """Return what is told of a context."""
-    wound = UNSET if facts.wound is None else WoundShown(**shared_fields(facts.wound, WoundShown))
+    wound = UNSET if facts.wound is None else facts.wound
     return ContextUse(used=facts.used, limit=facts.limit, id=facts.context_id or UNSET, wound=wound)
 
 

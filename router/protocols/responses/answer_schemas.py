@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.answers import AnswerBody, Deleted, MlxrAnswer, Page, ReasoningTokens, WoundShown
+from router.protocols.answers import AnswerBody, Deleted, MlxrAnswer, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import Timings
@@ -21,6 +21,7 @@ from router.protocols.responses.schemas import (
     Truncation,
 )
 from router.protocols.responses.tools import CustomTool, NamespaceTool, ShownFunction
+from router.requests.context import WoundFacts
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -141,7 +142,7 @@ class CompactionItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", ta
     encrypted_content: str
     created_by: str | UnsetType = UNSET
     context_id: str | UnsetType = UNSET
-    wound: WoundShown | UnsetType = UNSET
+    wound: WoundFacts | UnsetType = UNSET
 
 
 OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem | CompactionItem

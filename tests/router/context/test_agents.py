@@ -19,7 +19,7 @@ from router.protocols.openai.schemas import ChatMessage
 from router.protocols.responses.items import read_items
 from router.protocols.responses.request import conversation_messages
 from router.protocols.responses.tools import read_tools
-from tests.support.coding_agent import CodingAgent
+from tests.support.coding_agent import CodingAgent, broken_pairs
 
 BUDGET = Budget(context_length=4096, system_tokens=400, frame_tokens=60, answer_room=1024)
 
@@ -55,20 +55,6 @@ def _prompt(shape: str, agent: CodingAgent, num_rounds: int) -> ChatPrompt:
 
 def _sizes(prompt: ChatPrompt) -> list[int]:
     return [len(msgspec.json.encode(message.get("content") or "")) // 4 + 8 for message in prompt.messages]
-
-
-def broken_pairs(messages: list[PromptMessage]) -> list[str]:
-    """Return ids of calls without a result in time, and of results without a call."""
-    broken: list[str] = []
-    waiting: set[str] = set()
-    for message in messages:
-        if message["role"] == "assistant":
-            broken += sorted(waiting)
-            waiting = {call["id"] for call in message.get("tool_calls", [])}
-        elif message["role"] == "tool":
-            broken += [] if message["tool_call_id"] in waiting else [message["tool_call_id"]]
-            waiting.discard(message["tool_call_id"])
-    return broken + sorted(waiting)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

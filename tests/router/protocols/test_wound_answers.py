@@ -42,7 +42,7 @@ WANTED = GenerationRequest(
     prompts=(ChatPrompt(SENT),),
     spec=SequenceSpec(sampling=SamplingParams(), max_tokens=None, stop=()),
 )
-WOUND = WoundFacts(turns=12, tokens_before=900, tokens_after=300, narrative_tokens=40, by="m", ms=12.5)
+WOUND = WoundFacts(turns=12, tokens_before=900, tokens_after=300, narrative_tokens=40, by="m", ms=12.5, left_out=False)
 FACTS = ContextFacts(used=310, limit=1000, context_id="ctx_1", wound=WOUND)
 TOLD = {
     "used": 310,

@@ -31,7 +31,7 @@ CONTEXT_LENGTH = 64
 SMALL = FakeOptions(context_length=CONTEXT_LENGTH, answer_tokens=4)
 LONG = "x" * 100
 SHORT = "told again"
-WOUND = WoundFacts(turns=3, tokens_before=100, tokens_after=10, narrative_tokens=5, by="m", ms=7.0)
+WOUND = WoundFacts(turns=3, tokens_before=100, tokens_after=10, narrative_tokens=5, by="m", ms=7.0, left_out=False)
 
 
 class ShorteningKeeper:

@@ -10,8 +10,9 @@ import pytest
 
 from router.cli.asking.chat import stats_line, wound_line
 from router.cli.asking.images import data_uri, split_paths
-from router.protocols.answers import ContextUse, WoundShown, sse_event
+from router.protocols.answers import ContextUse, sse_event
 from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
+from router.requests.context import WoundFacts
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
 from tests.support import tiny_model
@@ -304,7 +305,7 @@ def test_the_stats_line_leaves_out_what_was_not_measured() -> None:
 
 
 def test_that_older_turns_were_summarised_is_said_by_the_answer_that_did_it() -> None:
-    wound = WoundShown(
+    wound = WoundFacts(
         turns=12, tokens_before=900, tokens_after=300, narrative_tokens=40, by="m", ms=12.5, left_out=False
     )
     context = ContextUse(used=310, limit=1000, id="ctx_1", wound=wound)
