@@ -136,6 +136,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         summary: One line; the handler's docstring has it.
         body: Of requests; None = none is read.
         headers: That it reads, beside those.
+        answer_headers: That its answers have, beside those of all.
         has_request_headers: Whether the headers that say how a request is served are read.
         answers: By status.
         stream: That requests may ask for, or that is the answer; None = there is none.
@@ -152,6 +153,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     body: Body | None = None
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
+    answer_headers: tuple[Parameter, ...] = ()
     has_request_headers: bool = False
     answers: dict[int, Answer] = {}
     stream: Stream | None = None

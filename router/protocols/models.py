@@ -31,6 +31,7 @@ from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 from router.protocols.queries import limit_in
 
 VERSION_HEADER: Final = "anthropic-version"
+_VERSION: Final = Parameter(name=VERSION_HEADER, type=str, what="With it, whatever it says, Anthropic's shape.")
 DEFAULT_PAGE: Final = 20
 MAX_PAGE: Final = 1000
 _PAGE: Final = (
@@ -42,7 +43,7 @@ _PAGE: Final = (
 )
 
 
-@OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE, scope=Scope.INFERENCE)
+@OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE, headers=(_VERSION,), scope=Scope.INFERENCE)
 async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the models, in Anthropic's shape for clients that send anthropic-version."""
     models = serving.models.list()
@@ -55,7 +56,7 @@ async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return json_reply(ModelList(data, codex_models(found)))
 
 
-@OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo, scope=Scope.INFERENCE)
+@OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo, headers=(_VERSION,), scope=Scope.INFERENCE)
 async def get_model(request: AnyRequest, model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, perhaps with an adapter."""
     asked = serving.models.model_request(model_id.removeprefix("/"), purpose=Purpose.DESCRIBE)

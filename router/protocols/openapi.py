@@ -9,29 +9,16 @@ Source: OpenAPI Specification 3.1.1; JSON Schema 2020-12.
 import functools
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from registry.engines import EngineSetting
-from router.config.images import Side
 from router.http.caller import Scope
 from router.http.dialect import Dialect, Dialects
 from router.http.error_table import ERROR_ROWS
-from router.http.headers import (
-    ENGINE_HEADER,
-    IMAGE_SIDE_HEADER,
-    LOAD_HEADER,
-    PRIORITY_HEADER,
-    SESSION_HEADER,
-    STRICT_HEADER,
-    TIMEOUT_HEADER,
-    WORKER_HEADER,
-)
 from router.protocols.endpoint import JSON, Answer, Api, Endpoint, Parameter
 from router.protocols.fields.json_types import JSONObject
-from router.requests.headers import MAX_SESSION_CHARS
+from router.protocols.header_table import ERROR_HEADERS, REQUEST_HEADERS, REQUEST_ID, SERVED_HEADERS
 
 _REF: Final = "#/components/schemas/{protocol}.{{name}}"
 _REFERENCE: Final = re.compile(r'"#/components/schemas/([^"]+)"')
@@ -47,23 +34,6 @@ _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
 }
-
-
-REQUEST_HEADERS: Final = (
-    Parameter(name=ENGINE_HEADER, type=EngineSetting, what="The engine that is to serve it."),
-    Parameter(name=LOAD_HEADER, type=str, what="How the model is to be loaded: KEY=VALUE, KEY=VALUE."),
-    Parameter(name=PRIORITY_HEADER, type=Literal["interactive", "background"], what="Comes before the body's."),
-    Parameter(
-        name=SESSION_HEADER,
-        type=Annotated[str, Meta(min_length=1, max_length=MAX_SESSION_CHARS)],
-        what="The conversation that it belongs to.",
-    ),
-    Parameter(name=WORKER_HEADER, type=Annotated[int, Meta(ge=1)], what="The worker that is to serve it, of several."),
-    Parameter(name=TIMEOUT_HEADER, type=Annotated[float, Meta(gt=0)], what="Seconds that it may take."),
-    Parameter(name=IMAGE_SIDE_HEADER, type=Side, what="Pixels that the longer side of images is shrunk to."),
-    Parameter(name=STRICT_HEADER, type=bool, what="Whether to refuse it for fields that nobody knows."),
-)
-"""Headers that say how a request is served, whatever its protocol."""
 
 
 class ApiDocument:
@@ -99,6 +69,7 @@ def api_document(version: str, endpoints: Sequence[Endpoint], dialects: Dialects
                 for kind in _KINDS
             },
             "parameters": {header.name: _parameter(header, "header") for header in REQUEST_HEADERS},
+            "headers": {each.name: _header(each) for each in (REQUEST_ID, *SERVED_HEADERS, *ERROR_HEADERS)},
             "securitySchemes": _SCHEMES,
         },
     }
@@ -211,14 +182,17 @@ def _path_parameter(name: str) -> JSONObject:
 
 
 def _parameter(parameter: Parameter, place: str) -> JSONObject:
-    (use,), parts = msgspec.json.schema_components([parameter.type], ref_template="{name}")
-    return {
-        "name": parameter.name,
-        "in": place,
-        "description": parameter.what,
-        "required": parameter.is_required,
-        "schema": parts.get(use.get("$ref", ""), use),
-    }
+    return {"name": parameter.name, "in": place, "required": parameter.is_required} | _header(parameter)
+
+
+def _header(header: Parameter) -> JSONObject:
+    """Return a header object: a parameter without its name and place. Source: OpenAPI 3.1.1, 4.8.21."""
+    (use,), parts = msgspec.json.schema_components([header.type], ref_template="{name}")
+    return {"description": header.what, "schema": parts.get(use.get("$ref", ""), use)}
+
+
+def _answer_headers(*headers: Parameter) -> JSONObject:
+    return {each.name: {"$ref": f"#/components/headers/{each.name}"} for each in (REQUEST_ID, *headers)}
 
 
 def _responses(endpoint: Endpoint, components: _Components) -> JSONObject:
@@ -239,7 +213,9 @@ def _answer(endpoint: Endpoint, status: int, answer: Answer, components: _Compon
         items = components.schema(endpoint.api.name, endpoint.stream_types)
         content[endpoint.stream.media.decode()] = {"schema": {"type": "string"}, "x-item-schema": items}
     description = "Done." if status == 200 else "Made."  # noqa: PLR2004 - the two that there are
-    return {"description": description, **({"content": content} if content else {})}
+    headers = _answer_headers(*(SERVED_HEADERS if endpoint.has_request_headers else ()))
+    headers |= {each.name: _header(each) for each in endpoint.answer_headers}
+    return {"description": description, "headers": headers, **({"content": content} if content else {})}
 
 
 _KINDS: Final = ("4XX", "5XX")
@@ -257,4 +233,8 @@ def _error(dialect: Dialect, kind: str, components: _Components) -> JSONObject:
             codes.setdefault(row.status, set()).add(str(getattr(error, "code", "")))
     lines = [f"{status}: {', '.join(sorted(names))}" for status, names in sorted(codes.items())]
     schema = components.schema(dialect.name, [dialect.shape])
-    return {"description": "; ".join(lines), "content": {JSON: {"schema": schema}}}
+    return {
+        "description": "; ".join(lines),
+        "headers": _answer_headers(*ERROR_HEADERS),
+        "content": {JSON: {"schema": schema}},
+    }

@@ -13,17 +13,28 @@ from router.http.streaming import SSE, until_disconnect
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, OriginalTokens, StreamEvent
 from router.protocols.anthropic.api import ANTHROPIC_API, ANTHROPIC_ERRORS
 from router.protocols.anthropic.clearing import Clearing
-from router.protocols.anthropic.request import anthropic_answering, edits_of, images_of, prompt_for
+from router.protocols.anthropic.request import SESSION_HEADER, anthropic_answering, edits_of, images_of, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
-from router.protocols.endpoint import Stream
+from router.protocols.endpoint import Parameter, Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.parts import AnyRequest, ServingPart
 
 REQUEST_ID_HEADER: Final = b"request-id"
 """Where Anthropic's clients look for the request's id."""
+_REQUEST_ID: Final = Parameter(name=REQUEST_ID_HEADER.decode(), type=str, what="The same as x-request-id.")
+_AGENT_SESSION: Final = Parameter(
+    name=SESSION_HEADER, type=str, what="The conversation that it belongs to, where X-Session-Id does not say."
+)
 
 
-@ANTHROPIC_API.inference("/v1/messages", AnswerMessage, body=MessagesRequest, stream=Stream(SSE, (StreamEvent,)))
+@ANTHROPIC_API.inference(
+    "/v1/messages",
+    AnswerMessage,
+    body=MessagesRequest,
+    stream=Stream(SSE, (StreamEvent,)),
+    headers=(_AGENT_SESSION,),
+    answer_headers=(_REQUEST_ID,),
+)
 async def create_message(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
     arrival = await serving.arrive(request)

@@ -14,6 +14,7 @@ from router.errors import InvalidRequestError
 from router.http.headers import PROGRESS_HEADER
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
+from router.protocols.endpoint import Parameter
 from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder, Reading
 from router.requests.request import GenerationRequest
@@ -54,6 +55,11 @@ class PrefillProgress(msgspec.Struct, frozen=True):
     created: int
     model: str
     prefill: Prefill
+
+
+PREFILL_PROGRESS: Final = Parameter(
+    name=PROGRESS_HEADER, type=bool, what="Whether a stream tells how far the evaluation of its prompt is."
+)
 
 
 def wants_prefill_events(headers: Mapping[str, str]) -> bool:

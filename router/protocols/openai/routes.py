@@ -23,6 +23,7 @@ from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, In
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.embeddings import create_embeddings
 from router.protocols.openai.progress import (
+    PREFILL_PROGRESS,
     PrefillProgress,
     WatchedEncoder,
     chunks_with_progress,
@@ -37,7 +38,11 @@ from router.requests.register import RunningRequest
 
 
 @OPENAI_API.inference(
-    "/v1/chat/completions", ChatCompletion, body=ChatRequest, stream=Stream(SSE, (ChatChunk, PrefillProgress))
+    "/v1/chat/completions",
+    ChatCompletion,
+    body=ChatRequest,
+    stream=Stream(SSE, (ChatChunk, PrefillProgress)),
+    headers=(PREFILL_PROGRESS,),
 )
 async def create_chat_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
@@ -45,7 +50,11 @@ async def create_chat_completion(request: AnyRequest, serving: ServingPart) -> A
 
 
 @OPENAI_API.inference(
-    "/v1/completions", TextCompletion, body=CompletionRequest, stream=Stream(SSE, (TextChunk, PrefillProgress))
+    "/v1/completions",
+    TextCompletion,
+    body=CompletionRequest,
+    stream=Stream(SSE, (TextChunk, PrefillProgress)),
+    headers=(PREFILL_PROGRESS,),
 )
 async def create_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Continue texts."""

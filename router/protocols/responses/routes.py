@@ -24,6 +24,7 @@ from router.protocols.fields.support import decode_body
 from router.protocols.jobs import long_stream
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.progress import (
+    PREFILL_PROGRESS,
     PrefillProgress,
     wants_prefill_events,
 )
@@ -68,7 +69,11 @@ _FOLLOWED: Final = (
 
 
 @RESPONSES_API.inference(
-    "/v1/responses", Response, body=ResponseRequest, stream=Stream(SSE, (StreamEvent, PrefillProgress))
+    "/v1/responses",
+    Response,
+    body=ResponseRequest,
+    stream=Stream(SSE, (StreamEvent, PrefillProgress)),
+    headers=(PREFILL_PROGRESS,),
 )
 async def create_response(
     request: AnyRequest, serving: ServingPart, conversations: ConversationsPart, jobs: JobsPart

@@ -1,5 +1,6 @@
 """The API's document and the declarations behind it, against the app, the error table and the request's own types."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ from router.protocols.table import APIS, DIALECTS, ENDPOINTS
 from tests.support.fake_openai import FakeFront, with_front
 
 SAYS_SOMETHING = {"type", "$ref", "enum", "const", "anyOf"}
+_ROUTER = Path(__file__).parents[3] / "router"
+API_CODE = [path for room in ("http", "protocols", "requests") for path in (_ROUTER / room).rglob("*.py")]
+OF_OTHERS = {"x-accel-buffering", "x-content-type-options", "x-api-key"}
+"""Headers for proxies and browsers, and the key's, which is one of the document's security schemes."""
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,32 @@ def test_errors_name_every_status_of_the_error_table(document: dict[str, Any]) -
             document["components"]["responses"][f"{dialect}.{kind}"]["description"] for kind in ("4XX", "5XX")
         )
         assert all(f"{row.status}: " in shown for row in ERROR_ROWS.values())
+
+
+def test_every_header_of_a_request_and_of_an_answer_is_in_the_document(document: dict[str, Any]) -> None:
+    shown = {name.lower() for name in (*document["components"]["parameters"], *document["components"]["headers"])}
+    for operation in (each for operations in document["paths"].values() for each in operations.values()):
+        shown |= {each["name"].lower() for each in operation["parameters"] if each.get("in") == "header"}
+        shown |= {name.lower() for each in operation["responses"].values() for name in each.get("headers", {})}
+    used = {name for path in API_CODE for name in _headers_in(ast.parse(path.read_text()))}
+    assert {"x-mlxr-speculation", "x-mlxr-context-wound", "anthropic-version", "request-id"} <= used
+    assert used - shown - OF_OTHERS == set()
+
+
+def _headers_in(module: ast.Module) -> Iterator[str]:
+    """Yield headers that a module names: `NAME_HEADER = "name"`, and bytes that begin with `x-`."""
+    for node in ast.walk(module):
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.Constant(value=str(name))) if _is_header(target):
+                yield name.lower()
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.Constant(value=bytes(name))) if _is_header(target):
+                yield name.decode()
+            case ast.Constant(value=bytes(name)) if name.startswith(b"x-"):
+                yield name.decode()
+
+
+def _is_header(constant: str) -> bool:
+    return constant.endswith("_HEADER")
 
 
 def test_no_struct_of_the_api_has_a_bare_any() -> None:
