@@ -67,7 +67,6 @@ def test_five_hundred_turns_open(visit: Callable[..., Visit]) -> None:
         }""",
         NUM_TURNS,
     )
-    page.unroute("**/*")  # what a test looks at goes through its own process, and comes from no cache
     page.reload()
     page.get_by_text("What would you like to know?").wait_for()
     session = page.context.new_cdp_session(page)

@@ -1,5 +1,5 @@
 // The machine: what runs, waits and was loaded, and what it has of memory, as it changes.
-import { html, useEffect } from "../vendor/preact.js";
+import { html, useEffect, useSignal } from "../vendor/preact.js";
 import { Sheet } from "../sheet/sheet.js";
 import { duration } from "../lib/format.js";
 import { Act } from "../sheet/act.js";
@@ -36,14 +36,23 @@ export function MachinePage() {
   <//>`;
 }
 
-/** The engine that serves whoever does not say. */
+/** The engine that serves whoever does not say. What is chosen stands until the server says what it has. */
 function EngineChoice() {
   const { data, refresh } = /** @type {import("../sheet/asked.js").Asked<{engine: string}>} */ (useAsked("/v1/mlxr/engine", [status.value?.engine_setting]));
+  const chosen = useSignal(/** @type {string | null} */ (null));
   const choose = async (/** @type {any} */ event) => {
-    await askJson("/v1/mlxr/engine", { body: { engine: event.target.value } }).catch(complain);
-    await refresh();
+    const isUnderway = chosen.peek() !== null;
+    chosen.value = event.target.value;
+    if (isUnderway) return;
+    // One after the other, so that the server ends up with what was chosen last.
+    for (let told = null; told !== chosen.peek(); ) {
+      told = chosen.peek();
+      await askJson("/v1/mlxr/engine", { body: { engine: told } }).catch(complain);
+      await refresh();
+    }
+    chosen.value = null;
   };
-  return html`<label class="row">${texts.machine.engine} <select value=${data?.engine ?? "auto"} onChange=${choose}>
+  return html`<label class="row">${texts.machine.engine} <select value=${chosen.value ?? data?.engine ?? "auto"} onChange=${choose}>
     ${["auto", "llamacpp", "mlx"].map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
   </select></label>`;
 }
