@@ -19,6 +19,7 @@ import pytest
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 QUICK = {"decode_s": 0.002, "prefill_s_per_token": 0.0001, "context_length": 32768}
@@ -223,12 +224,13 @@ def test_an_interrupted_run_keeps_what_was_measured(fake: GatewayProcess) -> Non
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "first token" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=WITHIN_S)
+    with ending(process):
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "first token" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=WITHIN_S)
     body = json.loads(out)
     record = body.get("record", body)
     assert not record["is_complete"]
@@ -246,7 +248,8 @@ def test_without_a_server_one_is_started_for_the_run_and_ended(home: Path) -> No
 
 def test_the_server_that_a_run_started_ends_with_a_run_that_is_killed(home: Path) -> None:
     argv = [sys.executable, "-P", "-m", "router.cli", "bench", "tiny", "--repeats", "50", "--no-quality", "--json"]
-    with subprocess.Popen(argv, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+    process = subprocess.Popen(argv, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with ending(process) as bench:
         wait_until(lambda: read_instance(Paths.under(home)), "its server is there")
         instance = read_instance(Paths.under(home))
         assert instance is not None

@@ -16,7 +16,7 @@ import pytest
 from router.jobs.convert.report import read_report
 from router.jobs.convert.scratch import SCRATCH_PREFIX
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events
-from tests.support.processes import running_children
+from tests.support.processes import ending, running_children
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf
 from tests.support.waiting import WITHIN_S, wait_until
@@ -259,9 +259,10 @@ def test_leaving_the_terminal_does_not_stop_the_server_s_conversion(gateway: Gat
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: converters(gateway), "the server converts")
-    os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=WITHIN_S)
+    with ending(process):
+        wait_until(lambda: converters(gateway), "the server converts")
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 130
     assert "mlxr models convert tiny --cancel" in said
     again = run_cli(home, "models", "convert", "tiny", "--json")

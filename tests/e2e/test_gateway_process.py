@@ -16,6 +16,7 @@ import psutil
 
 from tests.support.gateway_process import GatewayProcess, environment, run_cli
 from tests.support.plain_http import answer_on
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
@@ -41,7 +42,7 @@ def test_a_gateway_that_has_served_both_engines_never_imported_one(home: Path, t
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    try:
+    with ending(process):
         instance = home / "data" / "gateway.json"
         wait_until(instance.exists, "the gateway serves")
         url = json.loads(instance.read_text())["url"]
@@ -50,9 +51,6 @@ def test_a_gateway_that_has_served_both_engines_never_imported_one(home: Path, t
             httpx.post(f"{url}/v1/chat/completions", json=body, timeout=WITHIN_S, trust_env=False).raise_for_status()
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
-    finally:
-        process.kill()
-        process.wait()
     modules = {name.partition(".")[0] for name in json.loads(dump.read_text())}
     assert "litestar" in modules
     heavy = {"mlx", "mlx_lm", "llama_cpp", "transformers", "numpy", "huggingface_hub", "PIL", "pydantic"}
@@ -126,8 +124,7 @@ def test_more_connections_than_a_macs_limit_of_open_files_are_all_answered(home:
         stderr=subprocess.DEVNULL,
     )
     with contextlib.ExitStack() as stack:
-        stack.callback(process.wait)
-        stack.callback(process.kill)
+        stack.enter_context(ending(process))
         instance = home / "data" / "gateway.json"
         wait_until(instance.exists, "the gateway serves")
         port = int(json.loads(instance.read_text())["url"].rpartition(":")[2])

@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, environment, run_cli
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -54,15 +55,12 @@ def test_what_comes_is_shown_until_it_is_interrupted(start_gateway: Callable[...
     process = subprocess.Popen(
         FOLLOW, env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
     )
-    with process:
-        try:
-            assert process.stdout is not None
-            read_until("before", process.stdout)
-            ask(gateway, "after")
-            entry = read_until("after", process.stdout)
-            assert isinstance(entry["http"], dict)
-            assert entry["http"]["status"] == 400
-            process.send_signal(signal.SIGINT)
-            assert process.wait(WITHIN_S) == 130
-        finally:
-            process.kill()
+    with ending(process):
+        assert process.stdout is not None
+        read_until("before", process.stdout)
+        ask(gateway, "after")
+        entry = read_until("after", process.stdout)
+        assert isinstance(entry["http"], dict)
+        assert entry["http"]["status"] == 400
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WITHIN_S) == 130

@@ -17,6 +17,7 @@ from router.config.paths import Paths
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
 from tests.support.plain_http import NO_TLS
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 PROMETHEUS = shutil.which("prometheus")
@@ -60,10 +61,11 @@ def prometheus(gateway: GatewayProcess, tmp_path: Path) -> Iterator[httpx.Client
             stdout=log,
             stderr=log,
         )
-    with httpx.Client(base_url=f"http://{address}", timeout=WITHIN_S, trust_env=False, verify=NO_TLS) as client:
+    with (
+        ending(process),
+        httpx.Client(base_url=f"http://{address}", timeout=WITHIN_S, trust_env=False, verify=NO_TLS) as client,
+    ):
         yield client
-    process.terminate()
-    process.wait(WITHIN_S)
 
 
 def answer(prometheus: httpx.Client, query: str) -> list[dict[str, Any]]:

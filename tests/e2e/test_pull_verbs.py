@@ -1,5 +1,6 @@
 """`mlxr models pull`, `pulls` and `search` as a user types them, in real processes, against the tests' own hub."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, environment
+from tests.support.processes import ending
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf
 from tests.support.waiting import WITHIN_S, wait_until
@@ -35,21 +37,27 @@ def hub(gguf: bytes) -> Iterator[StubHub]:
 
 
 class Mlxr:
-    """The command line of one user."""
+    """The command line of one user.
 
-    def __init__(self, home: Path, hub: StubHub) -> None:
+    Args:
+        ends: With which what is started ends.
+    """
+
+    def __init__(self, home: Path, hub: StubHub, ends: contextlib.ExitStack) -> None:
+        self._ends = ends
         self.home = home
         self.environment = environment(home) | {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "COLUMNS": "120"}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         pipe = subprocess.PIPE
         argv = [sys.executable, "-P", "-m", "router.cli", *arguments]
-        return subprocess.Popen(argv, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        process = subprocess.Popen(argv, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        return self._ends.enter_context(ending(process))
 
     def __call__(self, *arguments: str, exit_code: int = 0) -> str:
         """Run to the end; return both outputs."""
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=WITHIN_S)
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=WITHIN_S)
         assert process.returncode == exit_code, out + err
         assert "Traceback" not in err
         assert TOKEN not in out + err
@@ -63,8 +71,9 @@ class Mlxr:
 
 
 @pytest.fixture
-def mlxr(tmp_path: Path, hub: StubHub) -> Mlxr:
-    return Mlxr(tmp_path / "home", hub)
+def mlxr(tmp_path: Path, hub: StubHub) -> Iterator[Mlxr]:
+    with contextlib.ExitStack() as ends:
+        yield Mlxr(tmp_path / "home", hub, ends)
 
 
 def begun(mlxr: Mlxr, hub: StubHub) -> "subprocess.Popen[str]":
@@ -81,10 +90,9 @@ def begun(mlxr: Mlxr, hub: StubHub) -> "subprocess.Popen[str]":
 
 def ended(process: "subprocess.Popen[str]", number: int | None) -> str:
     """Send a signal, wait for the end; return what was said on stderr."""
-    with process:
-        if number is not None:
-            process.send_signal(number)
-        return process.communicate(timeout=WITHIN_S)[1]
+    if number is not None:
+        process.send_signal(number)
+    return process.communicate(timeout=WITHIN_S)[1]
 
 
 def test_a_pulled_model_can_be_asked(mlxr: Mlxr) -> None:

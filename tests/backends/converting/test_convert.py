@@ -21,6 +21,7 @@ from router.config.paths import Paths
 from router.jobs.convert.report import REPORT_NAME, read_report
 from router.jobs.convert.scratch import SCRATCH_PREFIX, leftovers, sweep
 from tests.support import tiny_model
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def converter(*argv: str) -> "subprocess.Popen[bytes]":
 
 
 def reply_of(*argv: str) -> dict[str, Any]:
-    with converter(*argv) as process:
+    with ending(converter(*argv)) as process:
         assert process.stdout is not None
         line = process.stdout.read()
         process.wait(WITHIN_S)
@@ -111,7 +112,7 @@ def test_what_cannot_be_converted_is_said_in_one_sentence(tmp_path: Path) -> Non
 
 
 def test_it_ends_when_the_one_who_started_it_does(tiny_gguf: Path, tmp_path: Path) -> None:
-    with converter("convert", "--source", str(tiny_gguf), "--out", str(tmp_path / "out")) as process:
+    with ending(converter("convert", "--source", str(tiny_gguf), "--out", str(tmp_path / "out"))) as process:
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(WITHIN_S) != 0

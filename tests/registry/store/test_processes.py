@@ -1,11 +1,13 @@
 """Transactions, and several processes at one catalogue."""
 
+import contextlib
 import random
 import re
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from registry.facts import ArtifactFormat
 from registry.store import Registry
 from tests.registry.catalogue_builder import make_draft
 from tests.registry.scan_steps import names
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S
 
 MLX = ArtifactFormat.MLX
@@ -96,13 +99,21 @@ with Registry(sys.argv[1], busy_timeout_s={WITHIN_S}) as store:
 """
 
 
-def start_writer(path: Path, prefix: str, count: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), prefix, str(count)], stdout=subprocess.PIPE, text=True
-    )
+StartWriter = Callable[[Path, str, int], "subprocess.Popen[str]"]
 
 
-def test_two_processes_write_at_once(store: Registry) -> None:
+@pytest.fixture
+def start_writer() -> Iterator[StartWriter]:
+    with contextlib.ExitStack() as ends:
+
+        def start(path: Path, prefix: str, count: int) -> "subprocess.Popen[str]":
+            argv = [sys.executable, "-c", WRITER, str(path), prefix, str(count)]
+            return ends.enter_context(ending(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)))
+
+        yield start
+
+
+def test_two_processes_write_at_once(store: Registry, start_writer: StartWriter) -> None:
     writers = [start_writer(store.path, prefix, 40) for prefix in ("a", "b")]
     for writer in writers:
         out, _ = writer.communicate(timeout=WITHIN_S)
@@ -114,7 +125,7 @@ def test_two_processes_write_at_once(store: Registry) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path, start_writer: StartWriter) -> None:
     rng = random.Random(20_261_121)
     for round_number in range(6):
         path = tmp_path / f"{round_number}.sqlite3"
@@ -124,7 +135,6 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) 
         writer.send_signal(signal.SIGKILL)
         acknowledged += writer.stdout.read().split()
         writer.wait()
-        writer.stdout.close()
         with Registry(path) as store:
             models = store.models.list()
             found = {model.name for model in models}
@@ -134,7 +144,7 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) 
             store.models.change_settings(models[0].name, {"engine": "mlx"})
 
 
-def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_migrate_once(tmp_path: Path, start_writer: StartWriter) -> None:
     path = tmp_path / "r.sqlite3"
     writers = [start_writer(path, prefix, 1) for prefix in ("a", "b", "c")]
     for writer in writers:

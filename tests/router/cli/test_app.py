@@ -12,6 +12,7 @@ from router.cli.app import ROOT, main
 from router.cli.terminal.verbs import LazyVerb
 from router.version import VERSION
 from tests.router.cli.conftest import Mlxr
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S
 
 
@@ -158,7 +159,7 @@ def test_no_verb_but_serve_imports_the_http_framework_or_an_engine() -> None:
 
 def test_the_module_runs_as_a_program(home: Path) -> None:
     del home
-    with mlxr_process("models", "show", "nope") as process:
+    with ending(mlxr_process("models", "show", "nope")) as process:
         out, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 1
     assert out == b""
@@ -169,10 +170,11 @@ def test_a_reader_that_went_away_is_no_complaint(home: Path) -> None:
     del home
     reader, writer = os.pipe()
     os.close(reader)  # before it starts: else it may have said all before the reader is gone
-    with mlxr_process("config", "schema", stdout=writer) as process:
+    with ending(mlxr_process("config", "schema", stdout=writer)) as process:
         os.close(writer)
         assert process.stderr is not None
         assert process.stderr.read() == b""
+        process.wait(WITHIN_S)
     assert process.returncode == 141
 
 
@@ -181,7 +183,7 @@ def test_ctrl_c_is_quiet(home: Path, tmp_path: Path) -> None:
     fifo = tmp_path / "server.yaml"
     os.mkfifo(fifo)
     # Opening our end of the pipe returns when the command has opened its own: it now waits for the config.
-    with mlxr_process("config", "check", str(fifo)) as process, fifo.open("wb"):
+    with ending(mlxr_process("config", "check", str(fifo))) as process, fifo.open("wb"):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 130

@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 import pytest
 
 from router.config.paths import Paths
+from tests.support.processes import ending
 from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def mlxr(home: Path, tiny_gguf: Path) -> Mlxr:
 
 @pytest.fixture(scope="module")
 def banner(mlxr: Mlxr) -> Iterator[str]:
-    with mlxr.start("serve", "--port", "0") as server:
+    with ending(mlxr.start("serve", "--port", "0")) as server:
         try:
             yield _until_started(server.stdout)
         finally:

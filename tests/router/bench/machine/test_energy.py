@@ -1,5 +1,6 @@
 """RAPL on files as Linux has them; powermetrics on output as macOS writes it (written by hand, not captured there)."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -64,14 +65,13 @@ def test_the_meter_sums_what_the_tool_writes_and_ends_it() -> None:
         command = [sys.executable, "-c", script]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    meter = PowermetricsMeter(start)
-    assert meter.read_j() is not None
-    process = meter._process
-    assert process.stdin is not None
-    process.stdin.close()
-    meter._reader.join(WITHIN_S)
-    assert meter._joules == pytest.approx(5.0)
-    meter.close()
+    with contextlib.closing(PowermetricsMeter(start)) as meter:
+        assert meter.read_j() is not None
+        process = meter._process
+        assert process.stdin is not None
+        process.stdin.close()
+        meter._reader.join(WITHIN_S)
+        assert meter._joules == pytest.approx(5.0)
     assert meter.read_j() is None
 
 
