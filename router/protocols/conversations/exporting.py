@@ -3,9 +3,11 @@
 The first line says what the others are; each of these is one conversation.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from router.protocols.answers import AnswerBody
 from router.protocols.conversations.own_schemas import BranchAnswer, BranchItem, ConversationEntry
@@ -24,11 +26,12 @@ class ExportHeader(AnswerBody, frozen=True, kw_only=True):
 
 
 class ExportedConversation(AnswerBody, frozen=True, kw_only=True):
-    """A line of an export."""
+    """A line of an export; `narratives`: what models saw instead of older turns, by the ids of compaction items."""
 
     conversation: ConversationEntry
     items: list[BranchItem]
     answers: list[BranchAnswer]
+    narratives: dict[str, str] | UnsetType = UNSET
 
 
 def header_line() -> bytes:
@@ -36,24 +39,29 @@ def header_line() -> bytes:
     return msgspec.json.encode(ExportHeader()) + b"\n"
 
 
-def json_line(branches: Branches) -> bytes:
-    """Return the line of a conversation."""
+def json_line(branches: Branches, narratives: Mapping[str, str]) -> bytes:
+    """Return the line of a conversation.
+
+    Args:
+        narratives: By ids of compaction items, as far as they are known.
+    """
     line = ExportedConversation(
         conversation=ConversationEntry.of(branches.conversation),
         items=[BranchItem.of(each) for each in branches.items],
         answers=[BranchAnswer.of(each) for each in branches.answers],
+        narratives=dict(narratives) or UNSET,
     )
     return msgspec.json.encode(line) + b"\n"
 
 
-def markdown_of(conversation: Conversation, path: list[ConversationItem]) -> bytes:
-    """Return the text of a conversation as it stands; what was thought is left out."""
+def markdown_of(conversation: Conversation, path: list[ConversationItem], narratives: Mapping[str, str]) -> bytes:
+    """Return the text of a conversation as it stands; what was thought is left out; arguments as of `json_line`."""
     parts = [f"# {conversation.title or 'Untitled'}\n"]
-    parts += [part for each in path if (part := _markdown_of(each.item))]
+    parts += [part for each in path if (part := _markdown_of(each.item, narratives))]
     return "\n".join(parts).encode()
 
 
-def _markdown_of(item: dict[str, Any]) -> str:
+def _markdown_of(item: dict[str, Any], narratives: Mapping[str, str]) -> str:
     match item["type"]:
         case "message":
             cut = " (cut off)" if item.get("status") == "incomplete" else ""
@@ -66,7 +74,9 @@ def _markdown_of(item: dict[str, Any]) -> str:
             return f"## What it came to\n\n{_fenced(text)}\n"
         case "compaction":
             told = f"the first {item['wound']['turns']} messages" if "wound" in item else "the above"
-            return f"*From here on the model saw a summary of {told}.*\n"
+            narrative = narratives.get(item["id"])
+            ending = ".*" if narrative is None else f":*\n\n{_fenced(narrative)}"
+            return f"*From here on the model saw a summary of {told}{ending}\n"
     return ""
 
 

@@ -1,6 +1,7 @@
 """mlxr's own routes of kept conversations: lists, search, titles, branches, sizes, exports, deleting all."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -9,7 +10,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, Meta
 
 from registry.threads import in_thread
-from router.errors import ConversationNotFoundError, InvalidRequestError
+from router.errors import ContextNotFoundError, ConversationNotFoundError, InvalidRequestError
 from router.http.asgi import BytesResponse, json_reply
 from router.http.caller import Scope
 from router.http.dialect import OPENAI
@@ -36,11 +37,13 @@ from router.protocols.conversations.own_schemas import (
     ImportReport,
 )
 from router.protocols.endpoint import BINARY, Answer, Body, Parameter
+from router.protocols.fields.carried import carried_context
 from router.protocols.fields.support import decode_body
-from router.protocols.parts import AnyRequest, ConversationsPart, ServingPart
+from router.protocols.parts import AnyRequest, ContextsPart, ConversationsPart, ServingPart
 from router.protocols.queries import AFTER, known_parameters, limit_in, page_limit
 from router.protocols.responses.items import fresh_id
-from router.stores.conversations import SOURCE_KEY, Branches, Conversation, Conversations
+from router.stores.contexts import Contexts
+from router.stores.conversations import SOURCE_KEY, Branches, Conversation, ConversationItem, Conversations
 
 _ALL: Final = "/v1/mlxr/conversations"
 _ONE: Final = f"{_ALL}/{{conversation_id:str}}"
@@ -103,11 +106,11 @@ async def get_conversation_sizes(conversations: ConversationsPart) -> ASGIApp:
     scope=Scope.INFERENCE,
     is_private=True,
 )
-async def export_conversations(conversations: ConversationsPart) -> ASGIApp:
+async def export_conversations(conversations: ConversationsPart, contexts: ContextsPart) -> ASGIApp:
     """Return all conversations of the key that asks, a line of JSON each behind the one that says what they are."""
     ids = await conversations.kept.ids()
     headers = _file_headers("conversations.jsonl")
-    return EventStream(_lines_of(conversations, ids), dialect=OPENAI, media_type=NDJSON, headers=headers)
+    return EventStream(_lines_of(conversations, contexts, ids), dialect=OPENAI, media_type=NDJSON, headers=headers)
 
 
 @MLXR_API.post(f"{_ALL}/import", ImportReport, body=Body(bytes, BINARY), scope=Scope.INFERENCE, is_private=True)
@@ -166,17 +169,18 @@ async def change_conversation(
     is_private=True,
 )
 async def export_conversation(
-    request: AnyRequest, conversation_id: FromPath[str], conversations: ConversationsPart
+    request: AnyRequest, conversation_id: FromPath[str], conversations: ConversationsPart, contexts: ContextsPart
 ) -> ASGIApp:
     """Return a conversation as JSON Lines with all branches, or as Markdown as it stands."""
     wanted = known_parameters(request, "format").get("format", "jsonl")
     if wanted == "markdown":
         conversation = await conversations.kept.get(conversation_id)
-        text = markdown_of(conversation, await conversations.kept.path(conversation_id))
+        path = await conversations.kept.path(conversation_id)
+        text = markdown_of(conversation, path, await _narratives_of(contexts, path))
         return _file(text, MARKDOWN, f"{conversation_id}.md")
     if wanted != "jsonl":
         raise InvalidRequestError(f"format: {wanted!r:.40} is not known; send jsonl or markdown", "format")
-    line = json_line(await conversations.kept.branches(conversation_id))
+    line = await _line_of(conversations, contexts, conversation_id)
     return _file(header_line() + line, NDJSON.decode(), f"{conversation_id}.jsonl")
 
 
@@ -208,15 +212,35 @@ def _fields_of(body: ConversationChange) -> dict[str, Any]:
     return fields
 
 
-async def _lines_of(conversations: Conversations, ids: list[str]) -> AsyncIterator[bytes]:
+async def _lines_of(conversations: Conversations, contexts: Contexts, ids: list[str]) -> AsyncIterator[bytes]:
     """Yield an export line by line; what is deleted meanwhile is left out."""
     yield header_line()
     for conversation_id in ids:
         try:
-            line = json_line(await conversations.kept.branches(conversation_id))
+            line = await _line_of(conversations, contexts, conversation_id)
         except ConversationNotFoundError:
             continue
         yield line
+
+
+async def _line_of(conversations: Conversations, contexts: Contexts, conversation_id: str) -> bytes:
+    branches = await conversations.kept.branches(conversation_id)
+    return json_line(branches, await _narratives_of(contexts, branches.items))
+
+
+async def _narratives_of(contexts: Contexts, items: Iterable[ConversationItem]) -> dict[str, str]:
+    """Return what models saw instead of older turns, by the ids of the items that say so, as far as it is kept."""
+    narratives: dict[str, str] = {}
+    for item in (each.item for each in items if each.item["type"] == "compaction"):
+        narrative: str | None = None
+        with contextlib.suppress(InvalidRequestError):  # it was imported, and another server has made it
+            narrative = carried_context(item["encrypted_content"], "encrypted_content").narrative
+        if narrative is None and "context_id" in item:
+            with contextlib.suppress(ContextNotFoundError):
+                narrative = (await contexts.get(item["context_id"])).narrative
+        if narrative is not None:
+            narratives[item["id"]] = narrative
+    return narratives
 
 
 def _file_headers(name: str) -> list[tuple[bytes, bytes]]:

@@ -134,7 +134,13 @@ async def test_a_kept_conversation_has_the_wind_as_an_item(front: FakeFront) -> 
     assert [item["type"] for item in items].count("compaction") == 1
     markdown = (await front.client.get(f"/v1/mlxr/conversations/{key}/export?format=markdown")).text
     assert "*From here on the model saw a summary of the first" in markdown
+    assert f"```\n{NARRATIVE}\n```" in markdown
     exported = await front.client.get(f"/v1/mlxr/conversations/{key}/export?format=jsonl")
+    line = json.loads(exported.text.splitlines()[1])
+    assert line["narratives"] == {items[-4]["id"]: NARRATIVE}
+    assert (await front.client.get("/v1/mlxr/conversations/export")).text == exported.text
+    await front.client.delete(f"/v1/mlxr/contexts/{answer['timings']['context']['id']}")
+    assert NARRATIVE not in (await front.client.get("/v1/mlxr/conversations/export")).text
     await front.client.delete(f"/v1/conversations/{key}")
     report = (await front.client.post("/v1/mlxr/conversations/import", content=exported.content)).json()
     assert (report["num_imported"], report["num_failed"]) == (1, 0), report
