@@ -45,6 +45,7 @@ ROOT: Final = Group(
         "ui": "ui:ui",
         "run": "asking.run:run",
         "report": "asking.report:report",
+        "launch": "launch.launch:launch",
         "engine": "engine:engine",
         "logs": "logs.reading:logs",
         "ps": "processes:list_workers",

@@ -113,7 +113,7 @@ def _swapped(text: str, name: Any, value: Any, written: str) -> str:
     is_block = isinstance(value.value, list) and not value.flow_style
     before = f"{text[: name.end_mark.index]}: " if is_block else text[: value.start_mark.index]
     # A value in lines of its own ends with its last entry: what stands behind that belongs to the next key.
-    end = len(text[: _last_leaf(value).end_mark.index].rstrip())
+    end = len(text[: last_leaf(value).end_mark.index].rstrip())
     return f"{before}{written}{text[end:]}"
 
 
@@ -122,10 +122,10 @@ def _with_new_key(text: str, root: Any, found: list[tuple[Any, Any]], rest: tupl
     name, section = found[-1] if found else (None, root)
     if section is None or section.value == "":  # it is not there, or all of its keys are commented out
         column = 0 if name is None else name.start_mark.column + _INDENT
-        return _with_lines(text, len(text) if name is None else _next_line(text, name), column, rest, written)
+        return _with_lines(text, len(text) if name is None else next_line(text, name), column, rest, written)
     if isinstance(section.value, list) and not section.flow_style:
         # Of the whole file also the comments at its end come before.
-        at = section.end_mark.index if name is None else _next_line(text, _last_leaf(section))
+        at = section.end_mark.index if name is None else next_line(text, last_leaf(section))
         return _with_lines(text, at, section.start_mark.column, rest, written)
     inline = "".join(f"{part}: {{" for part in rest[:-1]) + f"{rest[-1]}: {written}" + "}" * (len(rest) - 1)
     if isinstance(section.value, list) and section.value:
@@ -148,7 +148,7 @@ def _with_lines(text: str, at: int, column: int, names: tuple[str, ...], written
     return before + "".join(line + line_end for line in lines) + text[at:]
 
 
-def _next_line(text: str, node: Any) -> int:
+def next_line(text: str, node: Any) -> int:
     """Return where the line behind a node begins."""
     end = len(text[: node.end_mark.index].rstrip(" "))
     if text[end - 1 : end] == "\n":  # a block of text, or no value, ends where the next begins
@@ -156,7 +156,8 @@ def _next_line(text: str, node: Any) -> int:
     return text.find("\n", end) + 1 or len(text)
 
 
-def _last_leaf(node: Any) -> Any:
+def last_leaf(node: Any) -> Any:
+    """Return the last entry of the last entry, and so on, of what is written in lines; else the node itself."""
     while isinstance(node.value, list) and not node.flow_style and node.value:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last

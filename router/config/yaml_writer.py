@@ -12,7 +12,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
-_WORD: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_WORD: Final = re.compile(r"[a-z][A-Za-z0-9_]*", re.ASCII)
 _BLOCK: Final = re.compile(
     r"[^\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\uf8ff\ufeff\ufffe\uffff\U00010000-\U0010ffff]+"
 )
