@@ -149,6 +149,11 @@ ROOT: Final = Group(
             subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
             epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",
         ),
+        "scenario": Group(
+            "Run small programs that show what the router does, and check that it did.",
+            {"list": "scenario:list_scenarios", "run": "scenario:run"},
+            epilog="Examples: `mlxr scenario list`, `mlxr scenario run burst --workers 3`.",
+        ),
         "registry": Group(
             "Copy the catalogue of models, and put a copy back.",
             {"backup": "registry:backup", "restore": "registry:restore", "backups": "registry:backups"},

@@ -20,7 +20,7 @@ NODE_PACKAGES = (
     *("openai@6", "@anthropic-ai/sdk@1", "ollama@0.6"),
     *("ai@6", "@ai-sdk/openai-compatible@2", "ollama-ai-provider-v2@3", "zod@4"),
 )
-_SHARED = ("shared_gateway", "tooled_gateway", "real_gateway")
+_SHARED = ("shared_gateway", "tooled_gateway", "scenario_gateway", "real_gateway")
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ Not here: finding the server (`router.cli.terminal.server`), what can go wrong (
 import contextlib
 import os
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -62,9 +62,10 @@ class Client:
         timeout_s: float = ANSWER_TIMEOUT_S,
         *,
         engine: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> _T:
-        """Have something done; the engine is that of requests that a model serves."""
-        return self._decode(self._request("POST", path, body, timeout_s, engine), answer)
+        """Have something done; the engine is that of requests that a model serves, headers are sent beside it."""
+        return self._decode(self._request("POST", path, body, timeout_s, _for(engine, headers)), answer)
 
     def delete(self, path: str, answer: type[_T]) -> _T:
         """Have something forgotten."""
@@ -99,24 +100,29 @@ class Client:
         path = f"/v1/mlxr/requests/{quote(request_id, safe='')}/cancel"
         return self.post(path, CancelResponse, {}).cancelled
 
-    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatChunk, None, None]:
+    def stream_chat(
+        self, body: dict[str, Any], *, engine: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Generator[ChatChunk, None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.
 
         Args:
             body: Of `POST /v1/chat/completions`, without `stream`.
             engine: The engine to use; None leaves it to the settings.
+            headers: Sent beside those of the client's own.
 
         Raises:
             ClientError: Or a subclass, also midway.
         """
-        return self._stream("/v1/chat/completions", body, ChatChunk, engine)
+        return self._stream("/v1/chat/completions", body, ChatChunk, _for(engine, headers))
 
     def stream_text(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[TextChunk, None, None]:
         """Have a text continued by `POST /v1/completions`; otherwise as `stream_chat`."""
-        return self._stream("/v1/completions", body, TextChunk, engine)
+        return self._stream("/v1/completions", body, TextChunk, _for(engine))
 
-    def _stream(self, path: str, body: dict[str, Any], chunk: Any, engine: str | None) -> Generator[Any, None, None]:
-        return self._events(path, body | {"stream": True}, chunk, "answer", headers=_for(engine))
+    def _stream(
+        self, path: str, body: dict[str, Any], chunk: Any, headers: dict[str, str]
+    ) -> Generator[Any, None, None]:
+        return self._events(path, body | {"stream": True}, chunk, "answer", headers=headers)
 
     def _events(
         self, path: str, body: dict[str, Any], type_: Any, what: str, *, headers: dict[str, str] | None = None
@@ -160,12 +166,12 @@ class Client:
         path: str,
         body: dict[str, Any] | bytes | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
-        engine: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         sent: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
         with self._foreign_errors():
             timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
-            response = self._client().request(method, path, headers=_for(engine), timeout=timeout, **sent)
+            response = self._client().request(method, path, headers=headers, timeout=timeout, **sent)
         if response.status_code != httpx.codes.OK:
             raise answer_error(response)
         return response
@@ -216,9 +222,9 @@ def _trusted(url: str, cert_file: str | None) -> ssl.SSLContext | bool:
         raise ServerUnreachableError(f"The server's certificate cannot be checked: {exc}") from exc
 
 
-def _for(engine: str | None) -> dict[str, str]:
-    """Give the headers that ask for an engine."""
-    return {} if engine is None else {ENGINE_HEADER: engine}
+def _for(engine: str | None, headers: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the headers that ask for an engine, beside others."""
+    return dict(headers or {}) | ({} if engine is None else {ENGINE_HEADER: engine})
 
 
 def decoded_event(data: str, type_: Any) -> Any:
