@@ -196,8 +196,10 @@ def test_a_pull_that_mlxr_started_goes_on_without_its_ollama_client(
     ):
         next(reply.iter_lines())
     leave_when_bytes_came(gateway)
+    assert states(gateway) == ["running"], "it is not its client's"
     library.held_after = None
     wait_until(lambda: states(gateway) == ["done"], "the pull ends")
+    assert names_of(gateway) == {"tiny:135m"}
 
 
 def leave_when_bytes_came(gateway: GatewayProcess) -> None:

@@ -132,10 +132,14 @@ def test_half_a_renewal_and_what_is_no_certificate_change_nothing(server: Server
 
 
 def test_a_change_of_the_config_reads_the_certificate_again(server: Server) -> None:
+    before = server.certificate()
     server.files.key.write_bytes(b"nonsense")
     changed = {**server.config, "limits": {"max_queue": 7}}
     (server.home / "config" / "server.yaml").write_text(json.dumps(changed))
     wait_until(lambda: "has no private key in PEM form" in server.log(), "it was read")
+    assert server.certificate() == before, "what is no key changes nothing"
+    keys = {each["key"]: each["value"] for each in server.gateway.get("/v1/mlxr/config")["keys"]}
+    assert keys["limits.max_queue"] == 7, "the rest of the change counts"
 
 
 def test_the_command_line_trusts_its_own_server_and_no_other(server: Server) -> None:

@@ -104,15 +104,26 @@ def test_the_state_of_the_model_is_a_word_that_follows_the_server(
     gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
     page = visit().open()
     page.select_option("#model", "tiny")
-    page.locator(".state.idle").wait_for()
+    words = {word: page.locator(f".state.{word}") for word in ("idle", "loading", "ready")}
+    words["idle"].wait_for()
+    said = [words["idle"].inner_text()]
     gate = gates / "load"
     gate.touch()
     page.get_by_role("button", name="Load", exact=True).click()
-    page.locator(".state.loading").wait_for()
+    words["loading"].wait_for()
+    said.append(words["loading"].inner_text())
+    assert gateway.get("/health")["resident"] == []
     gate.unlink()
-    page.locator(".state.ready").wait_for()
+    words["ready"].wait_for()
+    said.append(words["ready"].inner_text())
+    assert [each["model"] for each in gateway.get("/health")["resident"]] == ["tiny"]
     page.get_by_role("button", name="Unload").click()
-    page.locator(".state.idle").wait_for()
+    words["idle"].wait_for()
+    said.append(words["idle"].inner_text())
+    assert all(said), "it is no colour alone"
+    assert said[-1] == said[0]
+    assert len(set(said)) == len(words)
+    assert gateway.get("/health")["resident"] == []
 
 
 def test_colours_are_chosen_and_remembered(visit: Callable[..., Visit]) -> None:
@@ -162,6 +173,10 @@ def test_how_far_the_prompt_is_stands_where_the_answer_will_be(visit: Callable[.
     gate.touch()
     page.fill("#composer", "second-question")
     page.keyboard.press("Enter")
-    page.locator(".bar", has_text="Reading the prompt").wait_for()
+    bar = page.locator(".bar", has_text="Reading the prompt")
+    bar.wait_for()
+    assert page.locator(".message").last.locator(".bar").count() == 1
     gate.unlink()
     page.get_by_text("The second answer.").wait_for()
+    bar.wait_for(state="detached")
+    assert "The second answer." in page.locator(".message").last.inner_text()

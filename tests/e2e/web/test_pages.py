@@ -188,6 +188,7 @@ def test_a_benchmark_that_others_began_is_shown_and_stopped(
     gate.unlink()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Measuring").wait_for(state="detached")
+    wait_until(lambda: gateway.get("/v1/mlxr/bench")["running"] is None, "the benchmark is over")
 
 
 @pytest.mark.usefixtures("measured")

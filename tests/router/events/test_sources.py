@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import pytest
 
 from backends.fake.engine import FakeOptions
 from backends.machine.base import ThermalState
@@ -144,6 +145,8 @@ async def test_silence_is_filled_with_comments(front: FakeFront) -> None:
         async for line in response.aiter_lines():
             if line == ": keep-alive":
                 break
+        else:
+            pytest.fail("the stream has ended without one")
 
 
 @with_front()

@@ -78,9 +78,14 @@ async def test_answers_tell_the_bounds(use: KeyUse) -> None:
     assert use.headers(OWNER) == []
 
 
-async def test_the_owner_is_neither_bounded_nor_counted(use: KeyUse) -> None:
+async def test_the_owner_is_neither_bounded_nor_counted(use: KeyUse, tmp_path: Path) -> None:
     for _ in range(100):
         use.admit(OWNER)
+    use.admit(KEY.caller)
+    use.write()
+    await use._thread.close()
+    with KeyStore.opened(tmp_path / "keys.sqlite3") as store:
+        assert [(used.key_id, used.num_requests) for used in store.usage()] == [("key_1", 1)]
 
 
 async def test_what_was_used_is_written(use: KeyUse, tmp_path: Path) -> None:

@@ -96,4 +96,6 @@ async def test_a_command_that_cannot_be_started_is_said_once_and_nothing_else_ha
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has a command")
 async def test_linux_needs_nothing() -> None:
+    before = running_children()
     await keep_awake(lambda: True)
+    assert running_children() == before

@@ -218,7 +218,8 @@ class TestTexts:
         assert str(caught.value).startswith(f"{param}: ")
 
     def test_empty_values_ask_for_nothing(self) -> None:
-        text(template="", images=[], system="", context=[], suffix="", raw=False, format="", think="")
+        asked = text(template="", images=[], system="", context=[], suffix="", raw=False, format="", think="")
+        assert asked == text()
 
 
 class TestOptions:

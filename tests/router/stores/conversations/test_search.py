@@ -62,7 +62,7 @@ def test_words_of_all_scripts_are_found(store: ConversationStore, query: str, ke
     "query", ["", "  ", '"', '""', "*", "***", "()", "NEAR(", "a AND", "-x", "'; DROP", "^", "{a}"]
 )
 def test_no_query_is_an_error(store: ConversationStore, query: str) -> None:
-    found(store, query)
+    assert isinstance(found(store, query), list)
 
 
 @pytest.mark.parametrize("query", ["fox nothing", '"fox brown"', "京東", "NOT fox", "fox OR nothing"])
