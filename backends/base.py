@@ -155,6 +155,13 @@ class LoadedEngine(abc.ABC):
             session_ttl_s=spec.session_ttl_s,
         )
 
+    def watch(self, on_lost: Callable[[str], object]) -> None:  # noqa: B027 - nothing to be done for most
+        """Have `on_lost` called, on any thread, when the engine is lost between its calls; most cannot be.
+
+        Args:
+            on_lost: Takes why, in words.
+        """
+
     @abc.abstractmethod
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Make room for a sequence; nothing is computed yet.

@@ -125,3 +125,7 @@ class ImageError(PromptError, code="invalid_image"):
 
 class EngineError(BackendError, code="engine_error"):
     """The engine failed in the middle of its work; the sequence is lost, the worker may be sound."""
+
+
+class EngineLostError(Exception):
+    """The engine cannot go on at all: the worker ends, as if it had crashed. Never an answer to a client."""

@@ -33,6 +33,9 @@ class MLXEncoder(Encoder):
     Args:
         step_tokens: Most tokens of one piece.
 
+    Attributes:
+        size: How many it may have now.
+
     Raises:
         UnsupportedByModelError: The model's code has no part that returns hidden states.
     """
@@ -41,7 +44,7 @@ class MLXEncoder(Encoder):
         self._model = model
         self._decoder = _decoder_of(model)
         super().__init__(pooling)
-        self._piece = PrefillSize(step_tokens)
+        self.size = PrefillSize(step_tokens)
         self._cache: list[Any] = []
 
     def start(self, token_ids: list[int]) -> None:
@@ -53,11 +56,11 @@ class MLXEncoder(Encoder):
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
         """Evaluate the next piece."""
         del should_abort  # nothing to be done inside a piece; pieces are kept short instead
-        piece = self._next_piece(min(max_tokens, self._piece.num_tokens))
+        piece = self._next_piece(min(max_tokens, self.size.num_tokens))
         started_at = time.monotonic()
         with mlx_errors(EngineError, "embed the input"):
             states = self._states(piece)
-        self._piece.adapt(len(piece), time.monotonic() - started_at)
+        self.size.adapt(len(piece), time.monotonic() - started_at)
         return self._take(states)
 
     def close(self) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import mlx.core as mx
 import msgspec
 
 from backends.base import Engine, EngineInfo
 from backends.errors import LoadError
 from backends.mlx.caches import check_kv_type
-from backends.mlx.device import default_pool_bytes, device_info, device_name, has_metal, prepare_device
+from backends.mlx.device import device_info, device_name, prepare_device
 from backends.mlx.library import mlx_errors
 from backends.mlx.loaded import LoadedMLX
 from backends.mlx.loading import (
@@ -18,7 +18,11 @@ from backends.mlx.loading import (
     has_vision_code,
     load_weights,
 )
+from backends.mlx.memory_limits import memory_limits
 from backends.wire.load import LoadSpec
+
+if TYPE_CHECKING:
+    from backends.mlx.ranks.leading import RankLoads
 
 
 class MLXEngine(Engine):
@@ -29,6 +33,7 @@ class MLXEngine(Engine):
 
     def __init__(self) -> None:
         prepare_device()
+        self._rank_loads: RankLoads | None = None
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
@@ -38,19 +43,21 @@ class MLXEngine(Engine):
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
         check_kv_type(spec.kv_type)
         on_progress(0.0)
-        with mlx_errors(LoadError, f"load {spec.model_path}"):
-            pool_bytes = spec.cache_limit_bytes
-            if pool_bytes is None:
-                pool_bytes = default_pool_bytes(device_info())
-            if pool_bytes is not None:
-                mx.set_cache_limit(pool_bytes)
-            if spec.memory_limit_bytes is not None:
-                mx.set_memory_limit(spec.memory_limit_bytes)
-            weights = load_weights(spec)
-            if weights.vision is None:
-                spec = msgspec.structs.replace(spec, vision=None)
-            loaded = LoadedMLX(spec, weights)
-            if spec.wired_limit_bytes is not None and has_metal():
-                mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
+        loaded = self._load_over_ranks(spec) if spec.hosts else _load_whole(spec)
         on_progress(1.0)
         return loaded
+
+    def _load_over_ranks(self, spec: LoadSpec) -> "LoadedMLX":
+        from backends.mlx.ranks.leading import RankLoads  # noqa: PLC0415 - for those who use it
+
+        if self._rank_loads is None:
+            self._rank_loads = RankLoads()
+        return self._rank_loads.load(spec)
+
+
+def _load_whole(spec: LoadSpec) -> LoadedMLX:
+    with mlx_errors(LoadError, f"load {spec.model_path}"), memory_limits(spec):
+        weights = load_weights(spec)
+        if weights.vision is None:
+            spec = msgspec.structs.replace(spec, vision=None)
+        return LoadedMLX(spec, weights)

@@ -11,6 +11,7 @@ from backends.mlx.sampler import EditedDraws, Sampler
 from backends.sequence import Sequence
 
 _WHY_NO_DRAFTS_BY_TOWER: Final = "models that see have no drafts on mlx"
+_WHY_NO_DRAFTS_OVER_HOSTS: Final = "a model over several hosts has no drafts"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -40,8 +41,10 @@ class Retired(NamedTuple):
     token_ids: list[int]
 
 
-def why_no_drafts(cutting: Cutting, *, sees: bool) -> str | None:
+def why_no_drafts(cutting: Cutting, *, sees: bool, is_shared: bool) -> str | None:
     """Return why no tokens can be drafted; None = they can, for a sequence that is alone."""
+    if is_shared:
+        return _WHY_NO_DRAFTS_OVER_HOSTS
     if sees:
         return _WHY_NO_DRAFTS_BY_TOWER
     return None if cutting.is_free else WHY_NO_DRAFTS

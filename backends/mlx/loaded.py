@@ -36,7 +36,7 @@ from backends.mlx.loading import (
     LoadedWeights,
     context_length,
 )
-from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
+from backends.mlx.prefill_size import CPU_STEP_TOKENS, METAL_STEP_TOKENS, MIN_STEP_TOKENS, PrefillSize
 from backends.mlx.sampler import EditedDraws, SeededSampler, create_sampler
 from backends.mlx.scoring import PromptScorer
 from backends.mlx.single import STEPS_WITHOUT, SingleDecoder
@@ -46,15 +46,12 @@ from backends.step import Chunk, StepPlan, StepResult
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 
-METAL_STEP_TOKENS = 512
-CPU_STEP_TOKENS = 64
-
 
 class LoadedMLX(LoadedEngine):
     """A model in mlx-lm's hands."""
 
     def __init__(self, spec: LoadSpec, weights: LoadedWeights) -> None:
-        model, wrapper, config, self._vision, self.why_text_only = weights
+        model, wrapper, config, self._vision, self.why_text_only, self._group = weights
         self._model = model
         tokenizer = MLXTokenizer(
             wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()), Path(spec.model_path)
@@ -72,7 +69,7 @@ class LoadedMLX(LoadedEngine):
                 kv_cells=max(num_tokens, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
                 devices=(device_name(),),
-                why_no_drafts=why_no_drafts(cutting, sees=self._vision is not None),
+                why_no_drafts=why_no_drafts(cutting, sees=self._vision is not None, is_shared=self._group is not None),
                 why_no_draft_model=None if spec.draft is None else "a second model drafts on llamacpp only",
             ),
             tokenizer,
@@ -93,6 +90,7 @@ class LoadedMLX(LoadedEngine):
             prefill_batch_size=spec.max_sequences,
             # The most that it evaluates at once; `_set_chunk` says how much of it a step is to do.
             prefill_step_size=step_tokens,
+            stream=None if self._group is None else self._group.stream,
         )
         libraries = LIBRARIES if self._vision is None else VISION_LIBRARIES
         self.cache_fingerprint = fingerprint_of(config, model, libraries)
@@ -128,7 +126,7 @@ class LoadedMLX(LoadedEngine):
         """Take the sequence out of the generator and keep its cache as it is."""
         kept = self._retirable(sequence_id)
         if kept is None:
-            self.remove(sequence_id)
+            LoadedMLX.remove(self, sequence_id)  # a part of this call, also where each is told to other ranks
             return 0
         self._drop_cache(sequence_id)
         self._live.pop(sequence_id, None)
@@ -201,6 +199,11 @@ class LoadedMLX(LoadedEngine):
         if scored:
             self._score(scored, result)
         return result
+
+    @property
+    def sizes(self) -> tuple[PrefillSize, PrefillSize]:
+        """How much a step may evaluate of prompts, and of those whose likelihoods are told."""
+        return self._prefill, self._scorer.size
 
     def clear_pool(self) -> None:
         """Empty MLX's buffer cache."""
@@ -302,7 +305,7 @@ class LoadedMLX(LoadedEngine):
             max_tokens=[sequence.max_output_tokens + 1],
             caches=None if layers is None else [layers],
             all_tokens=[given.done_ids],
-            samplers=[live.sampler],
+            samplers=[live.sampler if self._group is None else self._group.shared(live.sampler)],
             logits_processors=[[] if live.draws is None else [live.draws]],
         )
         live.uid = uid

@@ -11,6 +11,7 @@ from mlx_lm.utils import load_config, load_tokenizer
 from backends.errors import FOREIGN_ERRORS, LoadError, UnsupportedByModelError
 from backends.mlx.device import has_metal
 from backends.mlx.library import mlx_errors
+from backends.mlx.sampler import SharedDrawing
 from backends.wire.load import LoadSpec, VisionSpec
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = ("mlx", "mlx-lm")
 VISION_LIBRARIES: Final = (*LIBRARIES, "mlx-vlm")
-_TOKENIZER_CONFIG: Final = {"trust_remote_code": False}
+TOKENIZER_CONFIG: Final = {"trust_remote_code": False}
 
 
 class LoadedWeights(NamedTuple):
@@ -30,6 +31,7 @@ class LoadedWeights(NamedTuple):
         config: The folder's config.json.
         vision: None = it sees nothing.
         why_text_only: Why it sees nothing although it was to, or None.
+        group: The ranks that share it; None = all of it is here.
     """
 
     model: Any
@@ -37,6 +39,7 @@ class LoadedWeights(NamedTuple):
     config: dict[str, Any]
     vision: "LoadedVision | None" = None
     why_text_only: str | None = None
+    group: SharedDrawing | None = None
 
 
 def has_vision_code() -> bool:
@@ -52,6 +55,11 @@ def load_weights(spec: LoadSpec) -> LoadedWeights:
     """
     weights = _text_model(spec) if spec.vision is None else _vision_model(spec, spec.vision)
     _lay_adapter_over(weights.model, spec)
+    return in_memory(weights)
+
+
+def in_memory(weights: LoadedWeights) -> LoadedWeights:
+    """Return the same, read and in the type that is computed with here."""
     if _dtype() is not None:
         weights.model.set_dtype(_dtype())
     mx.eval(weights.model.parameters())
@@ -75,7 +83,7 @@ def _dtype() -> mx.Dtype | None:
 def _text_model(spec: LoadSpec) -> LoadedWeights:
     model, wrapper, config = mlx_lm.load(
         str(Path(spec.model_path)),
-        tokenizer_config=_TOKENIZER_CONFIG,
+        tokenizer_config=TOKENIZER_CONFIG,
         return_config=True,
         trust_remote_code=False,
     )
@@ -102,7 +110,7 @@ def _vision_model(spec: LoadSpec, vision: VisionSpec) -> LoadedWeights:
         except FOREIGN_ERRORS:
             raise LoadError(str(exc)) from exc
     config = load_config(folder)
-    wrapper = load_tokenizer(folder, _TOKENIZER_CONFIG, eos_token_ids=config.get("eos_token_id"))
+    wrapper = load_tokenizer(folder, TOKENIZER_CONFIG, eos_token_ids=config.get("eos_token_id"))
     return LoadedWeights(loaded.model, wrapper, config, loaded)
 
 

@@ -1,5 +1,8 @@
 """How many tokens mlx evaluates at once: what cannot be given up in the middle is kept short. Pure arithmetic."""
 
+METAL_STEP_TOKENS = 512
+CPU_STEP_TOKENS = 64
+"""The most of a step, where the config does not say."""
 FIRST_STEP_TOKENS = 8
 """Of a step before the machine's rate is known; an unknown CPU may do ten tokens a second."""
 TARGET_STEP_S = 0.4

@@ -6,6 +6,7 @@ of a batch nor a pause changes what is drawn.
 
 import secrets
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import mlx.core as mx
 import numpy as np
@@ -19,6 +20,20 @@ _POSITION_BITS = 24
 
 Sampler = Callable[[mx.array], mx.array]
 """Log-probabilities, float, shape (n, vocab) -> token ids, uint32, shape (n,)."""
+
+
+class SharedDrawing(Protocol):
+    """How tokens are drawn with a model that is spread over processes (`ranks.group`).
+
+    Attributes:
+        stream: MLX's, on which all of it is computed.
+    """
+
+    stream: Any
+
+    def shared(self, sampler: Sampler) -> Sampler:
+        """Return what draws the same in all processes."""
+        ...
 
 
 def greedy(logprobs: mx.array) -> mx.array:

@@ -24,16 +24,19 @@ class PromptScorer:
     Args:
         model: From mlx-lm.
         step_tokens: Most tokens of one step.
+
+    Attributes:
+        size: How many it may have now.
     """
 
     def __init__(self, model: Any, step_tokens: int) -> None:
         self._model = model
-        self._size = PrefillSize(step_tokens)
+        self.size = PrefillSize(step_tokens)
         self._room = 0
 
     def begin_step(self) -> None:
         """Let a step's pieces together take about as long as a step may."""
-        self._room = self._size.num_tokens
+        self._room = self.size.num_tokens
 
     def score(self, chunk: Chunk, cache: KeptCache | None) -> tuple[KeptCache, PromptScores] | None:
         """Evaluate as much of a chunk as the step allows, without the prompt's last token.
@@ -61,5 +64,5 @@ class PromptScorer:
             rows = np.asarray(logits)  # no copy, which would take longer than the scores
         num_top = chunk.sequence.sampling.num_prompt_logprobs or 0
         scores = [score(row, token_ids[start + 1 + index], num_top) for index, row in enumerate(rows)]
-        self._size.adapt(num_tokens, time.monotonic() - started_at)
+        self.size.adapt(num_tokens, time.monotonic() - started_at)
         return KeptCache(layers, start + num_tokens), PromptScores(start + 1, scores)

@@ -21,7 +21,14 @@ from backends.base import Engine, LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.saving import Saving
 from backends.engines import create_engine
-from backends.errors import EngineUnavailableError, FrameError, LoadError, TemplateError, UnsupportedByModelError
+from backends.errors import (
+    EngineLostError,
+    EngineUnavailableError,
+    FrameError,
+    LoadError,
+    TemplateError,
+    UnsupportedByModelError,
+)
 from backends.machine.current import current_platform
 from backends.process.image_loader import ImagePreparer
 from backends.process.serving import Serving
@@ -55,6 +62,7 @@ def run(channel: Channel, engine: Engine, import_ms: float) -> None:
         import_ms: What the engine's imports took, for the first message.
 
     Raises:
+        EngineLostError: The engine cannot go on.
         EngineUnavailableError: The engine's library is broken.
         FrameError: The gateway sent something that is no frame of ours.
     """
@@ -100,10 +108,17 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
             files_dir,
             images=_image_processor(spec, loaded),
         )
+        loaded.watch(_end_lost)
         channel.send([Loaded(loaded.model)])
         serving.run()
     finally:
         loaded.close()
+
+
+def _end_lost(words: str) -> None:
+    """End the process, from whatever thread: the engine's own may wait for what never comes."""
+    print(f"worker: {words}", file=sys.stderr, flush=True)  # noqa: T201 - its last words
+    os._exit(1)
 
 
 def _saving(spec: LoadSpec, loaded: LoadedEngine, batcher: Batcher) -> Saving | None:
@@ -179,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     except EngineUnavailableError as exc:
         channel.send([LoadFailed(exc.code, str(exc))])
         return 1
-    except FrameError as exc:
+    except (EngineLostError, FrameError) as exc:
         print(f"worker: {exc}", file=sys.stderr)  # noqa: T201 - the gateway keeps the tail of stderr for its error
         return 1
     finally:

@@ -49,6 +49,25 @@ class DraftSpec(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str | None = None
 
 
+class RankHost(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one rank of a model runs that is spread over several processes.
+
+    Attributes:
+        ssh: By what name ssh reaches it; None = it is this machine.
+        address: The IPv4 address at which the other ranks reach it.
+        devices: Its RDMA device towards each rank, in order, None towards itself (jaccl).
+    """
+
+    ssh: str | None = None
+    address: str = "127.0.0.1"
+    devices: tuple[str | None, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.ssh or "this machine"
+
+
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an engine needs to load one artifact.
 
@@ -84,6 +103,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         vision: How it sees; None = it is a text model, or is to be one.
         speculation: Whether tokens are drafted for requests that do not say (llamacpp).
         draft: A smaller model of the same vocabulary that may draft them; None = none (llamacpp).
+        hosts: Where its ranks run, rank 0 first, which is this machine; () = the worker has all of it (mlx).
+        backend: How the ranks talk: `ring` over TCP, or `jaccl` over RDMA (mlx).
     """
 
     model_path: str
@@ -114,6 +135,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     vision: VisionSpec | None = None
     speculation: SpeculationMode = SpeculationMode.OFF
     draft: DraftSpec | None = None
+    hosts: tuple[RankHost, ...] = ()
+    backend: str = "ring"
 
     @property
     def num_spare_slots(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from backends.base import LoadedEngine
 from backends.wire.load import LoadedModel, LoadSpec
+from tests.support import bare_engine
 from tests.support.bare_engine import engine_of
 from tests.support.engine_driver import EngineDriver
 
@@ -15,6 +16,18 @@ ENGINES = ("fake", "llamacpp", "mlx")
 REAL_ENGINES = ("llamacpp", "mlx")
 CONTEXT_LENGTH = 256
 MAX_SEQUENCES = 4
+NOT_WITH_HOSTS = ("test_adapters", "test_drafts", "test_images", "test_images_batched", "test_saved_caches")
+"""Modules of the contract suite on what a model over hosts does not have, which is refused by name."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, over ranks, what does not go with hosts."""
+    if not config.getoption("--over-ranks"):
+        return
+    bare_engine.is_over_ranks = True
+    for item in items:
+        if item.path.stem in NOT_WITH_HOSTS:
+            item.add_marker(pytest.mark.skip(reason="refused by name for a model over hosts"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -145,10 +145,18 @@ def load(name: str, spec: LoadSpec) -> LoadedEngine:
     return engine_of(name).load(spec, lambda _fraction: None)
 
 
+is_over_ranks = False
+"""Whether models on mlx are to be loaded over two ranks (`pytest --over-ranks`); set before the first load."""
+
+
 @functools.cache
 def engine_of(name: str) -> Engine:
     """Return the one engine of a kind in this process: llama.cpp has one log."""
     engine = create_engine(name)
+    if name == "mlx" and is_over_ranks:
+        from tests.support.over_ranks import OverRanksEngine
+
+        engine = OverRanksEngine()
     engine.info()
     return engine
 
