@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from registry.engines import ENGINE_SETTINGS, EngineKind, EngineSetting
 from registry.errors import InvalidSettingError
+from registry.hosts import HOST_PATTERN, HOST_WORDS, MAX_HOSTS, HostWord, why_no_group
 
 MAX_TEXT_BYTES: Final = 64 << 10
 """A system prompt or a template fits; a model does not."""
@@ -41,6 +42,9 @@ SpeculationMode = Literal["auto", "lookup", "draft", "off"]
 """Whether tokens are drafted: where that pays, wherever a text repeats itself, always by a draft model, or never."""
 ContextMode = Literal["error", "wind"]
 """What becomes of a conversation that fills its context: a refusal, or a summary in the place of its older turns."""
+HostWords = Annotated[tuple[HostWord, ...], Meta(min_length=1, max_length=MAX_HOSTS)]
+RankBackend = Literal["ring", "jaccl"]
+"""How the ranks of a model that is spread over hosts talk: over TCP, or RDMA over Thunderbolt."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
@@ -99,6 +103,8 @@ class LoadSetting(msgspec.Struct, frozen=True, kw_only=True):
 
 _FOR_ALL: Final = LoadSetting(section="generation")
 _FOR_LLAMACPP: Final = LoadSetting(section="llamacpp", engine=EngineKind.LLAMACPP)
+_FOR_MLX: Final = LoadSetting(section="mlx", engine=EngineKind.MLX, is_in_header=False)
+"""No request chooses which machines are reached."""
 _PER_ENGINE_OF_ALL_REQUESTS: Final = LoadSetting(is_per_engine=True, is_in_header=False)
 """A request says it in words of its own, which need no other load."""
 
@@ -117,6 +123,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         vision: Whether it sees, if it can; None = `auto`.
         speculation: Whether tokens are drafted for requests that do not say.
         draft: Name of a smaller model with the same vocabulary, which may draft them.
+        hosts: What a model on mlx is spread over; one alone = it is not.
+        backend: How these hosts talk.
     """
 
     context_length: Annotated[ContextLength, _FOR_ALL] | None = None
@@ -128,6 +136,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     vision: Annotated[VisionMode, LoadSetting()] | None = None
     speculation: Annotated[SpeculationMode, _PER_ENGINE_OF_ALL_REQUESTS] | None = None
     draft: Annotated[NonEmpty, LoadSetting(engine=EngineKind.LLAMACPP, is_in_header=False)] | None = None
+    hosts: Annotated[HostWords, _FOR_MLX] | None = None
+    backend: Annotated[RankBackend, _FOR_MLX] | None = None
 
 
 class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,6 +199,7 @@ ENGINE_KEY: Final = "engine"
 """Set like the others, stored with the model itself."""
 
 TAGS_KEY: Final = "tags"
+HOSTS_KEY: Final = "hosts"
 
 SETTING_KEYS: Final = (ENGINE_KEY, *ModelSettings.__struct_fields__)
 
@@ -226,8 +237,8 @@ def settings_from_text(pairs: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         pairs: Key -> text; an empty text takes the setting away. `keep_alive_s` also understands `5m` and `forever`;
-            `stop` is a JSON list, or one text as it is; `messages` is a JSON list of objects; `tags` are words with
-            commas between.
+            `stop` is a JSON list, or one text as it is; `messages` is a JSON list of objects; `tags` and `hosts` are
+            words with commas between.
 
     Returns:
         What `check_settings` gives.
@@ -269,6 +280,8 @@ def _checked(key: str, value: Any) -> Any:
     if isinstance(checked, float) and checked != checked:  # noqa: PLR0124 - a NaN is in no range and passes every check
         raise InvalidSettingError(f"{key}: not a number.")
     _check_size(key, checked)
+    if key == HOSTS_KEY and checked is not None and (problem := why_no_group(checked)) is not None:
+        raise InvalidSettingError(f"hosts: {problem}.")
     return tuple(dict.fromkeys(checked)) if key == TAGS_KEY and checked is not None else checked
 
 
@@ -296,7 +309,9 @@ def _from_text(key: str, text: str) -> Any:
     if key == "keep_alive_s":
         return text if text == FOREVER else _seconds(text)
     if key == TAGS_KEY:
-        return [tag for tag in text.lower().replace(",", " ").split() if tag]
+        return text.lower().replace(",", " ").split()
+    if key == HOSTS_KEY:
+        return text.replace(",", " ").split()
     if key in _JSON_EXAMPLES:
         return [text] if key == "stop" and not text.startswith("[") else _from_json(key, text)
     kind = _type_of(key)
@@ -343,6 +358,8 @@ def _sentence(exc: msgspec.ValidationError) -> str:
     text = str(exc).partition(" - at ")[0]
     if _KV_NAMES in text:
         return f"expected {_KV_WORDS}"
+    if HOST_PATTERN in text:
+        return f"expected {HOST_WORDS}"
     if _TAG_PATTERN in text:
         return f"expected tags, each {_TAG_WORDS}"
     return text[:1].lower() + text[1:]

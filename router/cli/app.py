@@ -99,6 +99,11 @@ ROOT: Final = Group(
                 ),
             },
         ),
+        "hosts": Group(
+            "Check the machines that a model is spread over (experimental).",
+            {"check": "hosts:check"},
+            epilog="Examples: `mlxr hosts check`, `mlxr hosts check glm-4.6`.",
+        ),
         "keys": Group(
             "Make API keys, list them with what they used, and end them.",
             {

@@ -13,15 +13,18 @@ import msgspec
 from msgspec import Meta
 
 from registry.engines import EngineSetting
+from registry.hosts import why_no_group
 from registry.settings import (
     KV_TYPES,
     ContextLength,
+    HostWords,
     KVType,
     MaxTokens,
     MinP,
     NonEmpty,
     OneKVType,
     Parallel,
+    RankBackend,
     SpeculationMode,
     Temperature,
     Threads,
@@ -207,6 +210,8 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         memory_limit_bytes: From where MLX waits for memory before it takes more; None = by the machine's memory.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
         speculation: Whether tokens are drafted for requests that do not say; for one that computes alone.
+        hosts: What every model on mlx is spread over; None = nothing. A model's own hosts go before these.
+        backend: How the ranks on hosts talk: ring over TCP, jaccl over RDMA.
     """
 
     prefill_step_tokens: Annotated[int, Meta(ge=1, le=65_536)] | None = None
@@ -214,6 +219,18 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     memory_limit_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     wired_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
     speculation: SpeculationMode = "off"
+    hosts: HostWords | None = None
+    backend: RankBackend = "ring"
+
+    def __post_init__(self) -> None:
+        """Refuse hosts that cannot find each other.
+
+        Raises:
+            ValueError: As said.
+        """
+        problem = None if self.hosts is None else why_no_group(self.hosts)
+        if problem is not None:
+            raise ValueError(f"hosts: {problem}")
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -97,6 +97,8 @@ def choose(
     if artifact is None:
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
     _check_load(model.name, artifact, requested=load, load=loaded_with)
+    if engine.kind is EngineKind.MLX:
+        _check_hosts(model.name, loaded_with, adapter)
     source = LocalArtifact(artifact.id, artifact.path, artifact.version, vision_source(artifact))
     draft_name = loaded_with.draft if engine.kind is EngineKind.LLAMACPP else None
     draft = None if draft_name is None else find_draft(draft_name)
@@ -142,6 +144,16 @@ def _can_load(name: str, artifact: Artifact, requested: LoadSettings, load: Load
     except (InvalidRequestError, ModelLoadFailedError):
         return False
     return True
+
+
+def _check_hosts(name: str, load: LoadSettings, adapter: str | None) -> None:
+    """Refuse an adapter over a model that is spread over hosts."""
+    if adapter is not None and load.hosts is not None and len(load.hosts) > 1:
+        raise InvalidRequestError(
+            f"model: '{name}' is spread over hosts ({', '.join(load.hosts)}), with which adapters do not go; ask it "
+            f"without '+{adapter}', or take the hosts away: mlxr models set {name} hosts=",
+            "model",
+        )
 
 
 def _check_load(name: str, artifact: Artifact, *, requested: LoadSettings, load: LoadSettings) -> None:

@@ -1,15 +1,17 @@
 """Config, artifact and settings to what a worker is told to load. Pure."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from backends.wire.load import DraftSpec, LoadSpec
+from backends.wire.load import DraftSpec, LoadSpec, RankHost
 from backends.wire.request import SpeculationMode
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
+from registry.hosts import LOOPBACK, host_of
 from registry.settings import LoadSettings
 from router.config import Config
 from router.config.schema import KVTypePair
@@ -59,6 +61,8 @@ def load_spec(
         settings["holds_threads"] = settings.pop("num_threads") == "all"
     if isinstance(settings.get("kv_type"), KVTypePair):
         settings["kv_type"] = settings["kv_type"].word
+    if "hosts" in settings:
+        settings["hosts"] = rank_hosts(settings["hosts"] or ())
     settings["context_length"] = settings["context_length"] or UNPLANNED_CONTEXT
     return LoadSpec(
         vision=vision_spec(vision, mode),
@@ -100,7 +104,7 @@ def load_spec_for(
         spec = replace(spec, max_threads=max(1, num_cores // num_workers))
     if target.adapter is not None:
         spec = replace(spec, adapter_path=target.adapter.path, adapter_scale=target.adapter.scale)
-    if saved_caches_dir is not None:
+    if saved_caches_dir is not None and not spec.hosts:  # a rank has a share of each cache only
         key = _key_of(target)
         spec = replace(spec, slot_files_dir=str(saved_caches_dir.with_name("slots") / key))
         if config.cache.persist:
@@ -111,6 +115,18 @@ def load_spec_for(
                 saves_all_caches=config.cache.persist is True,
             )
     return spec
+
+
+def rank_hosts(words: Sequence[str]) -> tuple[RankHost, ...]:
+    """Return where the ranks of a model run; () = the worker has all of it.
+
+    Args:
+        words: As the setting has them.
+    """
+    if len(words) < 2:  # noqa: PLR2004 - one is no group
+        return ()
+    hosts = [host_of(word) for word in words]
+    return tuple(RankHost(ssh=host.ssh, address=host.address or LOOPBACK, devices=host.devices) for host in hosts)
 
 
 def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def draft_bytes(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> int:
 def memory_need(
     facts: ModelFacts, spec: LoadSpec, machine: Machine, *, image_side_px: int = COUNTED_SIDE_PX
 ) -> MemoryNeed:
-    """Add up what a load takes.
+    """Add up what a load takes on this machine, which has all ranks of a model that are not on other hosts.
 
     Args:
         facts: Of the artifact; its format decides the engine.
@@ -135,11 +135,38 @@ def memory_need(
     context_length = min(spec.context_length, facts.context_length or spec.context_length)
     spec = msgspec.structs.replace(spec, context_length=context_length)
     need = _llamacpp_need(facts, spec, machine) if facts.format == "gguf" else _mlx_need(facts, spec, machine)
+    if spec.hosts:
+        num_here = sum(host.ssh is None for host in spec.hosts)
+        return share_of(need, facts, num_ranks=len(spec.hosts), num_here=num_here)
     if spec.vision is None or facts.vision is None:
         return need
     keeps_scores = tower_keeps_scores(facts, spec, machine)
     vision_bytes = vision_need(facts.vision, need.engine, spec.vision.family, image_side_px, keeps_scores=keeps_scores)
     return msgspec.structs.replace(need, vision_bytes=vision_bytes)
+
+
+def share_of(need: MemoryNeed, facts: ModelFacts, *, num_ranks: int, num_here: int = 1) -> MemoryNeed:
+    """Return what some of the ranks take of a need.
+
+    Layers and caches are shared out; each rank has the embeddings and the output as a whole, and the rest of a process.
+
+    Args:
+        num_here: How many ranks are meant.
+    """
+    whole_bytes = min(need.weights_bytes, _embedding_bytes(need, facts))
+    shared = {name: getattr(need, name) * num_here // num_ranks for name in ("kv_bytes", "kept_bytes")}
+    of_processes = {
+        name: getattr(need, name) * num_here
+        for name in ("compute_bytes", "output_bytes", "vocabulary_bytes", "runtime_bytes")
+    }
+    weights_bytes = whole_bytes * num_here + (need.weights_bytes - whole_bytes) * num_here // num_ranks
+    return msgspec.structs.replace(need, weights_bytes=weights_bytes, **shared, **of_processes)
+
+
+def _embedding_bytes(need: MemoryNeed, facts: ModelFacts) -> int:
+    """Give the embeddings' and the output's share of the weights, as if all had the same bits."""
+    num_elements = 2 * (facts.vocabulary_size or 0) * (facts.embedding_length or 0)
+    return need.weights_bytes * num_elements // max(1, facts.parameter_count or 0)
 
 
 def tower_keeps_scores(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> bool:

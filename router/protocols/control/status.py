@@ -220,8 +220,8 @@ def _draft(target: Target, loaded: LoadedModel) -> DraftStatus | None:
 
 def _set_of(load: LoadSettings) -> dict[str, int | str]:
     """Return what differs from the config; a template, which may be long, is only named."""
-    fields = {name: value for name, value in asdict(load).items() if value is not None}
-    return {name: "set" if name == "template" else value for name, value in fields.items()}
+    fields = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in asdict(load).items()}
+    return {name: "set" if name == "template" else value for name, value in fields.items() if value is not None}
 
 
 def _num_threads(target: Target, config: Config) -> int | None:

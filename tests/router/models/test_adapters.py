@@ -17,9 +17,10 @@ from registry.errors import AdapterNotFoundError, InvalidModelNameError
 from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
 from registry.scan import register_path
 from registry.scan.watch import what_changed
+from registry.settings import ModelSettings
 from registry.store import Registry
 from router.config import Config, CurrentConfig
-from router.errors import EngineNotAvailableError, ModelLoadFailedError
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
 from router.models.engine_choice import choose
@@ -162,6 +163,15 @@ class TestEngine:
             adapter="fox",
         )
         assert choice.target.label == "m+fox"
+
+
+class TestHosts:
+    def test_an_adapter_over_hosts_is_refused_by_name_on_mlx_alone(self) -> None:
+        settings = ModelSettings(hosts=("local", "local"))
+        both = msgspec.structs.replace(model(adapter("llamacpp"), adapter("mlx")), settings=settings)
+        assert choice_of(both).target.engine == Engine(EngineKind.LLAMACPP)
+        with pytest.raises(InvalidRequestError, match=r"spread over hosts .* without '\+fox'.* set m hosts="):
+            choice_of(both, EngineSetting.MLX)
 
 
 class TestMemory:

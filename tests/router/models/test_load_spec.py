@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, RankHost
 from backends.wire.request import SpeculationMode
 from registry.catalogue import Adapter
 from registry.engines import Engine, EngineKind
@@ -119,11 +119,32 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
             CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True, max_bytes=1000)
         )
         source = LocalArtifact(1, "/m", vision=SOURCE)
-        target = Target("m", engine, source, LoadSettings(template="{{ 1 }}", draft="small"), FOX, SMALL)
+        load = LoadSettings(template="{{ 1 }}", draft="small", backend="jaccl")
+        target = Target("m", engine, source, load, FOX, SMALL)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
-    # One of several workers, whose threads nobody has set.
-    assert changed | {"flash_attention", "max_threads", "holds_threads"} == set(msgspec.structs.asdict(default))
+    # One of several workers, whose threads nobody has set; nor has it hosts, with which no caches are saved.
+    changed |= {"flash_attention", "max_threads", "holds_threads", "hosts"}
+    assert changed == set(msgspec.structs.asdict(default))
+
+
+def test_hosts_are_told_as_ranks_without_saved_caches() -> None:
+    load = LoadSettings(hosts=("local=10.0.0.1", "mac2=10.0.0.2/rdma_en2:-"))
+    target = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m"), load)
+    spec = load_spec_for(target, CONFIG, num_cores=6, saved_caches_dir=Path("/caches"))
+    assert spec.hosts == (
+        RankHost(address="10.0.0.1"),
+        RankHost(ssh="mac2", address="10.0.0.2", devices=("rdma_en2", None)),
+    )
+    assert (spec.saved_caches_dir, spec.slot_files_dir) == (None, None)
+
+
+def test_one_host_alone_is_no_group() -> None:
+    """So that one model can be kept from the config's hosts."""
+    config = Config(mlx=MLXConfig(hosts=("local", "local")))
+    target = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m"), LoadSettings(hosts=("local",)))
+    assert load_spec_for(target, config, num_cores=6).hosts == ()
+    assert len(load_spec("/m", EngineKind.MLX, config).hosts) == 2
 
 
 def test_caches_are_saved_by_content_and_only_when_wanted() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, RankHost
 from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
 from router.placement.fit import largest_context, refusal
 from router.placement.memory import Machine
@@ -193,3 +193,23 @@ def test_more_never_takes_less(
         for context, parallel in zip(sorted(contexts), sorted(parallels), strict=True)
     )
     assert small <= large
+
+
+def test_a_model_over_hosts_takes_its_share_here_and_the_embeddings_as_a_whole() -> None:
+    """8 billion weights in 4 GiB, of which the embeddings and the output are 1.05 billion."""
+    model, spec = facts(ArtifactFormat.MLX), LoadSpec(model_path="", context_length=8192)
+    whole = memory_need(model, spec, MAC)
+    remote = memory_need(model, msgspec.structs.replace(spec, hosts=(RankHost(), RankHost(ssh="mac2"))), MAC)
+    embeddings = whole.weights_bytes * 2 * 128_256 * 4096 // (8 * 10**9)
+    assert remote.weights_bytes == embeddings + (whole.weights_bytes - embeddings) // 2
+    assert remote.kv_bytes == whole.kv_bytes // 2
+    assert remote.runtime_bytes == whole.runtime_bytes
+
+
+def test_ranks_on_this_machine_all_count_here() -> None:
+    model, spec = facts(ArtifactFormat.MLX), LoadSpec(model_path="", context_length=8192)
+    whole = memory_need(model, spec, MAC)
+    both = memory_need(model, msgspec.structs.replace(spec, hosts=(RankHost(), RankHost())), MAC)
+    assert both.kv_bytes == whole.kv_bytes
+    assert both.weights_bytes > whole.weights_bytes
+    assert both.runtime_bytes == 2 * whole.runtime_bytes

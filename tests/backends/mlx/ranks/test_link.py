@@ -46,7 +46,12 @@ def test_what_is_sent_in_pieces_arrives_as_it_was(ends: tuple[Link, socket.socke
     link, theirs = ends
     calls = [Mirrored(1, 7, Fork(1, 2, 30)), Mirrored(1, 8, Step((), (3,), 8, 8))]
     other = Link(theirs)
-    sent = threading.Thread(target=lambda: [other.send(call) for call in calls])
+
+    def send() -> None:
+        for call in calls:
+            other.send(call)
+
+    sent = threading.Thread(target=send)
     sent.start()
     assert [link.receive(Mirrored) for _ in calls] == calls
     sent.join()
