@@ -34,7 +34,6 @@ from tests.support.stub_ollama_registry import StubOllamaRegistry, digest_of, pu
 from tests.support.waiting import WITHIN_S
 
 NUM_CASES = 2_000
-MAX_S = 5.0
 HUB_REPO = "tester/Tiny-GGUF"
 MODEL, VICTIM = "tiny", "victim"
 
@@ -152,7 +151,7 @@ class Sender:
         began_at = time.monotonic()
         status: int | None = None
         try:
-            with self._session.request(**kwargs, timeout=MAX_S, stream=True, allow_redirects=False) as response:
+            with self._session.request(**kwargs, timeout=WITHIN_S, stream=True, allow_redirects=False) as response:
                 status = response.status_code
                 if endpoint.url in _ENDLESS and status == 200:
                     response._content = _first_event(response)
@@ -161,7 +160,7 @@ class Sender:
         except requests.RequestException as exc:
             problem = f"{type(exc).__name__}: {exc}"
         seconds = time.monotonic() - began_at
-        if problem is None and seconds > MAX_S:
+        if problem is None and seconds > WITHIN_S:
             problem = f"it took {seconds:.1f} s"
         curl = "" if problem is None else case.as_curl_command()
         self.cases.append(Case(f"{endpoint.method} {endpoint.url}", status, seconds, problem, curl))

@@ -153,11 +153,11 @@ async def test_an_order_reads_at_once_and_complains_at_once(
 async def test_the_end_is_told_when_it_comes_near_and_when_it_is_there(
     files: PairFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    probe = CertificateFollower(files)
-    assert probe.facts is not None
-    assert probe.facts.expires_at is not None
-    moment = probe.facts.expires_at - 30 * 86_400.0
     with caplog.at_level(logging.WARNING):
+        probe = CertificateFollower(files)
+        assert probe.facts is not None
+        assert probe.facts.expires_at is not None
+        moment = probe.facts.expires_at - 30 * 86_400.0
         async with followed(CertificateFollower(files, interval_s=INTERVAL_S, now=lambda: moment)):
             assert caplog.text == ""
             moment += 25 * 86_400.0 - 60

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app: Any = Litestar([say_hello, *page_routes(Assets(folder))], openapi_config=None)
+    app: Any = Litestar([say_hello, *page_routes(Assets(folder))], openapi_config=None, logging_config=None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
