@@ -5,6 +5,7 @@ printed last, or `{"error": ...}`, its traceback.
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -14,11 +15,15 @@ import traceback
 
 
 def main() -> None:
+    # httpcore's pool holds a lock that is not taken twice, and closing a stream that nobody has any more takes it too:
+    # where the collector finds such a stream while the pool is at work, the process would stand still for ever.
+    gc.disable()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     for line in sys.stdin:
         sys.argv = json.loads(line)
         print(json.dumps(_answer(sys.argv[0])), file=answers, flush=True)
+        gc.collect()
 
 
 def _answer(script: str) -> dict[str, object]:
