@@ -145,6 +145,8 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
 
     Attributes:
         keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
+        pinned: Whether it stays loaded however long nobody uses it, and goes for no other model where several may be
+            loaded.
         temperature: 0 is greedy.
         top_p: Smallest set of tokens whose probability reaches this; 0 = the most probable token alone.
         top_k: The k most likely tokens.
@@ -161,6 +163,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     keep_alive_s: Annotated[float, Meta(ge=0, le=1e9)] | Literal["forever"] | None = None
+    pinned: bool | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None

@@ -110,6 +110,9 @@ class Composition:
             launch_for=self.launch_for,
             conditions=self.conditions,
             check_load=memory_check.check,
+            need_of=memory_check.need_of,
+            read_budget=read,
+            is_pinned=models.is_pinned,
             note_working_set=partial(remember_working_set, self.paths.working_set_file),
             saved_caches_dir=self.paths.saved_caches_dir,
         )
@@ -122,7 +125,9 @@ class Composition:
         """Make what stands beside that."""
         paths, config = self.paths, self.config.config
         jobs = Jobs()
-        memory = MemoryMonitor(self.config, self.conditions, current_platform(), lambda: serving.supervisor.pids)
+        memory = MemoryMonitor(
+            self.config, self.conditions, current_platform(), lambda: serving.supervisor.pids_by_model
+        )
         conversations = Conversations(paths.conversations_db, lambda: self.config.config.conversations)
         contexts = Contexts(paths.contexts_db, lambda: self.config.config.context)
         conversations.forgotten.add(contexts.on_forgotten)

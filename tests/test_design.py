@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NUM_QUESTIONS = 11
+NUM_QUESTIONS = 13
 _PLACE = re.compile(r"`([\w/]+\.py)::([\w.]+)`")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from router.cli.terminal.output import bold, print_json, shown
 from router.cli.terminal.verbs import argument, verb
 from router.config.current import needs_restart
 from router.config.instance import read_instance
+from router.config.key_types import key_paths
 from router.config.reference import ensure_config_file, json_schema
 from router.config.schema import Config
 from router.config.settings.masking import masked
@@ -46,7 +49,8 @@ def set_keys(pairs: tuple[str, ...], config: str | None, is_json: bool) -> None:
     Values are written as in the file: numbers, true, null, words, [lists].
 
     Examples: `mlxr config set generation.temperature=0.7 limits.keep_alive_s=forever`,
-    `mlxr config set 'server.allowed_origins=["http://localhost:3000"]'`, `mlxr config set generation.temperature=`.
+    `mlxr config set 'server.allowed_origins=["http://localhost:3000"]'`, `mlxr config set generation.temperature=`,
+    `mlxr config set residency=groups 'groups={work: [qwen3-8b, nomic-embed]}'`.
     """
     from router.config.settings.changes import change_file  # noqa: PLC0415 - the other verbs change nothing
 
@@ -112,11 +116,8 @@ def schema() -> None:
     sys.stdout.write(json_schema().decode())
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, item in value.items():
-        pairs += _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else [(prefix + key, item)]
-    return pairs
+def _flat(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(".".join(path), reduce(getitem, path, value)) for path in key_paths()]
 
 
 def _yaml(value: Any) -> str:

@@ -64,6 +64,7 @@ def _print_status(status: Status) -> None:
             if worker.threads_reason is ThreadsReason.CORES_BUSY:
                 print(f"{shown(worker.model or '')} computes with {_threads(worker)}: other programs use the cores.")
         _print_drafts(status)
+        _print_shares(status)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
     for fill in status.contexts:
@@ -78,6 +79,20 @@ def _print_status(status: Status) -> None:
         left = plural(status.checksums.num_artifacts_left, "model")
         done, total = size(status.checksums.done_bytes), size(status.checksums.total_bytes)
         print(f"Computing checksums in the background: {done} of {total}, {left} left.")
+
+
+def _print_shares(status: Status) -> None:
+    """Say what the models take of what there is, and who would go next, where several may be loaded."""
+    told = status.memory_of_models
+    if told is None or told.mode == "exclusive" or not told.models:
+        return
+    of = "" if told.limit_bytes is None else f"; there are {size(told.limit_bytes)} for models"
+    print(f"Residency: {told.mode}. {size(told.held_bytes)} are taken{of}.")
+    rows = [
+        (each.model, each.engine, size(each.held_bytes), size(each.read_bytes), each.goes or "stays", each.why)
+        for each in told.models
+    ]
+    print_table(("MODEL", "ENGINE", "COUNTS FOR", "HOLDS", "GOES", "WHY"), rows)
 
 
 def _print_drafts(status: Status) -> None:

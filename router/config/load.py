@@ -25,6 +25,8 @@ from router.errors import ConfigError
 _ERROR_PATH = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
 _PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_ANY_KEY = "..."
+"""How msgspec writes a key of a mapping whose keys are free."""
 
 _PATH_TYPES = (AbsolutePath | None, SocketPath | None, tuple[AbsolutePath, ...])
 
@@ -143,6 +145,10 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     path: KeyPath = tuple(
         int(index) if index.isdecimal() else (name or index) for name, index in _PATH_PART.findall(match["path"] or "")
     )
+    if _ANY_KEY in path:  # of names that users choose: what it is about is the whole
+        path = path[: path.index(_ANY_KEY)]
+        got = _shortened(json.dumps(reduce(getitem, path, value)))
+        return path, f"{dotted(path)}: expected {expected(path)}, got {got}"
     if unknown := _UNKNOWN_KEY.fullmatch(what):
         return _explain_unknown((*path, unknown[1]))
     if not what.startswith(("Expected", "Invalid enum value")):
@@ -169,7 +175,10 @@ def _shown(value: Any) -> str:
         return "a section"
     if isinstance(value, list):
         return "a list"
-    text = without_credentials(json.dumps(value))
+    return _shortened(without_credentials(json.dumps(value)))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
 
 

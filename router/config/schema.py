@@ -41,12 +41,13 @@ from router.config.images import ImagesConfig
 from router.config.inspector import InspectorConfig
 from router.config.lifecycle import LifecycleConfig
 from router.config.memory import MemoryConfig
+from router.config.residency import Groups, ResidencyMode
 from router.config.server import AbsolutePath, ServerConfig
 from router.config.telemetry import TelemetryConfig
 
 Preload = Annotated[
-    Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=1)],
-    Meta(description="[NAME], last or none"),
+    Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=16)],
+    Meta(description="[NAME], several names, last or none"),
 ]
 Origin = Annotated[
     str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
@@ -248,8 +249,8 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ollama_dir: That store; None = `~/.ollama/models`.
         watch: Whether a running server notices changes of these folders by itself.
         hash_files: Whether a running server computes the checksums of model files in the background.
-        preload: What is loaded in the background once the server is up: a list with a model's name (one, as long as one
-            is loaded at a time), `last` = the model that was loaded last, or `none`.
+        preload: What is loaded in the background once the server is up: a list of models' names (one, where `residency`
+            is exclusive), `last` = the model that was loaded last, or `none`.
     """
 
     dir: AbsolutePath | None = None
@@ -316,7 +317,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         engine_fallback: What serves a request where the engine that is set has no usable files of the model, or fails
             to load it: nothing, the other engine, or an upstream; None = nothing where the request named the engine,
             else the other one.
-        residency: How many models may be loaded at a time.
+        residency: How many models may be loaded at a time: one, as many as the memory holds, or those of a group.
+        groups: Models that may be loaded together where `residency` is `groups`; both engines of one model are together
+            only where a group names both, whatever `residency` is.
         standby: Whether a waiting worker per engine is kept, its libraries imported.
         server: The HTTP front.
         limits: Waiting.
@@ -342,7 +345,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     engine: EngineSetting = EngineSetting.AUTO
     engine_fallback: EngineFallback | None = None
-    residency: Literal["exclusive"] = "exclusive"
+    residency: ResidencyMode = "exclusive"
+    groups: Groups = {}
     standby: bool = False
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -369,8 +373,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Refuse what needs another key.
 
         Raises:
-            ValueError: The fallback is to an upstream, and there are none.
+            ValueError: The fallback is to an upstream, and there are none; models are to be loaded together, and the
+                residency does not allow it.
         """
+        if self.residency == "groups" and not self.groups:
+            raise ValueError("residency: groups needs a group, such as groups: {work: [NAME, OTHER]}; or use budget")
+        if self.residency == "exclusive" and not isinstance(self.models.preload, str) and len(self.models.preload) > 1:
+            raise ValueError(
+                f"models.preload: {len(self.models.preload)} models are not loaded at a time with residency: "
+                "exclusive; name one, or set residency to budget or groups"
+            )
         if self.engine_fallback == "upstream":
             raise ValueError(
                 "engine_fallback: upstream needs an upstream, and there are none; use other, refuse or null"

@@ -25,7 +25,7 @@ class MemoryMonitor:
     """One task of the gateway.
 
     Args:
-        worker_pids: Of the workers there are.
+        worker_pids: Of the workers there are, those together that have the same model.
         read: Replaces the readings; for tests.
         clock: Monotonic seconds.
 
@@ -39,9 +39,9 @@ class MemoryMonitor:
         current: CurrentConfig,
         conditions: Conditions,
         system: Platform,
-        worker_pids: Callable[[], Sequence[int]],
+        worker_pids: Callable[[], Sequence[Sequence[int]]],
         *,
-        read: Callable[[Sequence[int], int | None], MemoryReading] | None = None,
+        read: Callable[[Sequence[Sequence[int]], int | None], MemoryReading] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._current = current

@@ -1,17 +1,17 @@
 """What is read of memory for the watch: the machine's and mlxr's own. Blocking, so in threads only."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from backends.machine.base import Platform
+from backends.machine.base import Footprint, Platform
 from router.memory.levels import MemoryReading
 
 
-def read_memory(system: Platform, worker_pids: Sequence[int], budget_bytes: int | None) -> MemoryReading:
+def read_memory(system: Platform, worker_pids: Sequence[Sequence[int]], budget_bytes: int | None) -> MemoryReading:
     """Look at the machine, and at mlxr's processes where there is a budget for them.
 
     Args:
-        worker_pids: Of all workers, standby ones too.
+        worker_pids: Of all workers, those together that have the same model; standby ones too.
     """
     if system.has_own_level:
         used_share = None
@@ -27,11 +27,17 @@ def read_memory(system: Platform, worker_pids: Sequence[int], budget_bytes: int 
     )
 
 
-def own_bytes(system: Platform, worker_pids: Sequence[int]) -> int:
-    """Return what this process and its workers have together.
+def own_bytes(system: Platform, worker_pids: Sequence[Sequence[int]]) -> int:
+    """Return what this process and its workers have together; files that several have mapped count once."""
+    own = _found(system, [os.getpid()])
+    models = [_found(system, pids) for pids in worker_pids]
+    mapped_bytes = max(_mapped_bytes(own), sum(map(_mapped_bytes, models)))
+    return mapped_bytes + sum(each.anonymous_bytes for found in (own, *models) for each in found)
 
-    Mapped files count once: all workers that have a model have the same one.
-    """
-    found = [each for pid in (os.getpid(), *worker_pids) if (each := system.footprint_of(pid)) is not None]
-    mapped_bytes = max((each.rss_bytes - each.anonymous_bytes for each in found), default=0)
-    return mapped_bytes + sum(each.anonymous_bytes for each in found)
+
+def _found(system: Platform, pids: Iterable[int]) -> list[Footprint]:
+    return [each for pid in pids if (each := system.footprint_of(pid)) is not None]
+
+
+def _mapped_bytes(found: Iterable[Footprint]) -> int:
+    return max((each.rss_bytes - each.anonymous_bytes for each in found), default=0)

@@ -94,6 +94,13 @@ class ModelDirectory:
             return None
         return next((artifact for artifact in artifacts if artifact.id == target.source.artifact_id), None)
 
+    def is_pinned(self, target: Target) -> bool:
+        """Tell whether a target's model is to stay loaded; not, where the registry has it no longer."""
+        try:
+            return bool(self._get(target.model).settings.pinned)
+        except (ModelNotFoundError, DatabaseError):
+            return False
+
     def draft_artifact_of(self, target: Target) -> Artifact | None:
         """Return what drafts for a target; None = nothing does, or the registry has it no longer."""
         draft = target.draft

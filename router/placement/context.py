@@ -22,6 +22,9 @@ from router.placement.memory_need import CELL_PADDING
 
 _SHARE: Final = 2 / 3
 """Of the memory, for all that mlxr's workers hold, full caches and kept ones included; the rest is for others."""
+_BESIDE_SHARE: Final = 0.4
+"""Of that, where several models may be loaded: two of them have room with what they grow to, below what counts as
+critical."""
 _ALLOCATED_TOKENS: Final = 65_536
 """The most on llamacpp, which allocates and clears all cells at the load; mlx's caches grow."""
 _LEAST_TOKENS: Final = 2048
@@ -56,7 +59,8 @@ def planned_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, budget:
         limits.append(config.memory.budget_bytes)
     if engine is EngineKind.MLX and budget.wired_limit_bytes is not None:
         limits.append(budget.wired_limit_bytes)
-    num_bytes = int(min(limits)) // config.generation.workers
+    share = 1.0 if config.residency == "exclusive" else _BESIDE_SHARE
+    num_bytes = int(share * min(limits)) // config.generation.workers
     wished = replace(spec, context_length=longest)
     found = largest_context(facts, wished, machine, free_bytes=num_bytes, with_kept=True) or 0
     # Steps of 256 tokens end below a length that is none of them.

@@ -11,9 +11,10 @@ import msgspec
 from backends.wire.load import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import ModelFacts
-from router.errors import InsufficientMemoryError
+from router.errors import InsufficientMemoryError, UnavailableError
 from router.placement.memory import Machine
 from router.placement.memory_need import CELL_PADDING, MemoryNeed, memory_need
+from router.placement.room import Refusal
 from router.placement.vision_need import COUNTED_SIDE_PX
 
 
@@ -54,6 +55,7 @@ def refusal(
     available_bytes: int,
     reclaimable_bytes: int = 0,
     unloading: Sequence[str] = (),
+    staying: Sequence[str] = (),
     image_side_px: int = COUNTED_SIDE_PX,
 ) -> InsufficientMemoryError | None:
     """Check a load that is about to be made.
@@ -62,6 +64,7 @@ def refusal(
         available_bytes: What new work could take now (`MemoryBudget.available_for`).
         reclaimable_bytes: Anonymous memory of the workers that would be ended first: mapped files count as available.
         unloading: Names of the models that these workers serve.
+        staying: Names of those that are pinned, and stay.
         image_side_px: The longest side of pictures, where it sees any.
 
     Returns:
@@ -75,8 +78,35 @@ def refusal(
     return InsufficientMemoryError(
         needed_bytes=need.required_bytes,
         available_bytes=free_bytes,
-        message=f"model: {_numbers(model, need, free_bytes, unloading)} {_way_out(model, need, context)}",
+        message=f"model: {_numbers(model, need, free_bytes, unloading)} {_pins(staying)}"
+        f"{_way_out(model, need, context)}",
     )
+
+
+def no_room(refusal: Refusal) -> UnavailableError:
+    """Return what those are told who wait for a target that has no place beside what is pinned."""
+    label, names = refusal.target.label, " and ".join(repr(each.label) for each in refusal.pinned)
+    unpin = f"mlxr models set {refusal.pinned[0].model} pinned=false"
+    if refusal.need is None:
+        return UnavailableError(
+            f"model: '{label}' on {refusal.target.engine} is not loaded beside {names}, pinned, because no group has "
+            f"them together; name both in a group of the config (groups), or take the pin away (`{unpin}`)"
+        )
+    free_bytes = max(0, refusal.limit_bytes - refusal.pinned_bytes)
+    need_bytes = refusal.need.least_bytes
+    words = (
+        f"model: '{label}' on {refusal.target.engine} needs {_gb(need_bytes)}; of the {_gb(refusal.limit_bytes)} that "
+        f"models may take now, {_gb(refusal.pinned_bytes)} are held by {names}, pinned, which leaves "
+        f"{_gb(free_bytes)}. Take a pin away (`{unpin}`), use a smaller context_length, or end other programs."
+    )
+    return InsufficientMemoryError(needed_bytes=need_bytes, available_bytes=free_bytes, message=words)
+
+
+def _pins(staying: Sequence[str]) -> str:
+    if not staying:
+        return ""
+    names, model = " and ".join(map(repr, staying)), staying[0].partition("+")[0]
+    return f"{names}, pinned, would stay (`mlxr models set {model} pinned=false`). "
 
 
 def _numbers(model: str, need: MemoryNeed, free_bytes: int, unloading: Sequence[str]) -> str:

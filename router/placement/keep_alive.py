@@ -3,7 +3,7 @@
 The time is the last request's own, else the model's setting, else the config's; infinite = until the model must go for
 another one. Where memory is short it goes as soon as it is idle, but not before it was there for SHORT_STAY_S, so that
 there are at most two such unloads in a minute. Idle means that no request holds a lease, not even one that takes no
-place in the batch.
+place in the batch. What is pinned stays, whatever its time is.
 """
 
 import math
@@ -46,6 +46,6 @@ def kept_until_of(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> f
 
 def _idle(workers: Sequence[PlacedWorker]) -> list[PlacedWorker]:
     """Return those that are ready; none while any worker is used."""
-    if not all(worker.use.is_idle for worker in workers):
+    if not all(worker.use.is_idle for worker in workers) or any(worker.is_pinned for worker in workers):
         return []
     return [worker for worker in workers if worker.state is WorkerState.READY]

@@ -4,12 +4,16 @@ Data and the questions that one record answers by itself. Not the decisions (`pl
 worker (`dispatching`).
 """
 
+import types
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
 from backends.wire.request import Priority
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
+from router.placement.sharing import EXCLUSIVE, Residency
 
 
 class PlacementLimits(msgspec.Struct, frozen=True):
@@ -18,7 +22,7 @@ class PlacementLimits(msgspec.Struct, frozen=True):
     Attributes:
         swap_max_wait_s: How long the resident target goes on being served while others wait.
         background_max_wait_s: A background request that has waited this long counts as urgent.
-        num_workers: Workers that the resident target is to have, >= 1.
+        num_workers: Workers that a resident target is to have, >= 1, where `num_workers_of` does not say.
         keep_alive_s: How long an idle model stays loaded, unless it or its last request says otherwise; None = forever.
         unload_idle_from: Memory is short: from then on an idle model goes, however long it was to stay, monotonic
             seconds; None = it is not.
@@ -26,6 +30,8 @@ class PlacementLimits(msgspec.Struct, frozen=True):
         holds_background: Background requests wait, whatever their age.
         holds_all: All requests wait, and nothing is loaded.
         shortage: Why, in words.
+        residency: How many targets may be loaded at a time.
+        num_workers_of: The same as `num_workers`, for single targets.
     """
 
     swap_max_wait_s: float
@@ -38,6 +44,8 @@ class PlacementLimits(msgspec.Struct, frozen=True):
     holds_background: bool = False
     holds_all: bool = False
     shortage: str = ""
+    residency: Residency = EXCLUSIVE
+    num_workers_of: Mapping[Target, int] = types.MappingProxyType({})
 
 
 class WaitingRequest(msgspec.Struct, frozen=True):
@@ -120,6 +128,10 @@ class PlacedWorker(msgspec.Struct, frozen=True):
         state_since: Monotonic seconds.
         max_sequences: Places in its batch.
         is_unwanted: It is to go, whoever waits: by a command, or because it holds too much memory.
+        held_bytes: What it counts for in a shared memory: what it holds by reading, or what was estimated where that is
+            more, since its caches may still fill.
+        is_pinned: Its model stays loaded, whoever else wants the memory.
+        load_s: What its load took; 0 = not known.
     """
 
     worker_id: int
@@ -129,3 +141,6 @@ class PlacedWorker(msgspec.Struct, frozen=True):
     max_sequences: int
     use: WorkerUse = WorkerUse()
     is_unwanted: bool = False
+    held_bytes: int = 0
+    is_pinned: bool = False
+    load_s: float = 0.0

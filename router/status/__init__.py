@@ -9,6 +9,7 @@ import msgspec
 from backends.wire.threads import ThreadsReason
 from registry.settings import Threads
 from router.status.contexts import RunningContext
+from router.status.residency import ResidencyStatus
 
 
 class ResidentModel(msgspec.Struct, frozen=True):
@@ -335,6 +336,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         memory: null = not told, by older servers; so are `heat`, `threads` and `saved_caches`.
         threads: Of loads on llamacpp that say nothing of them.
         contexts: Of running requests whose conversations may be wound, as far as they are known.
+        memory_of_models: What `residency` comes to: what each loaded model takes, and who would go next; null = not
+            told, by older servers.
     """
 
     version: str
@@ -360,6 +363,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     restart: str | None = None
     threads: Threads | None = None
     contexts: list[RunningContext] = []
+    memory_of_models: ResidencyStatus | None = None
 
 
 class SuspendResponse(msgspec.Struct, frozen=True, kw_only=True):

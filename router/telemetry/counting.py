@@ -7,6 +7,7 @@ import msgspec
 from router.errors import ClientDisconnectedError, RequestCancelledError
 from router.http.exchange import Account, Exchange
 from router.jobs.job import Job
+from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 from router.requests.accounting import account_of
 from router.requests.embedding import RunningEmbedding
@@ -175,7 +176,11 @@ class Counting:
     def label_of(self, worker: ManagedWorker) -> tuple[str, str]:
         """Return the model and engine of a worker that has a target."""
         assert worker.target is not None
-        return self._models.label(worker.target.model), worker.engine.kind.value
+        return self.label_of_target(worker.target)
+
+    def label_of_target(self, target: Target) -> tuple[str, str]:
+        """Return a target's model and engine."""
+        return self._models.label(target.model), target.engine.kind.value
 
     # ---- contexts ---------------------------------------------------------------------------------------------------
 

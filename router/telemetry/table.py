@@ -149,6 +149,14 @@ DISCARDED_CACHES: Final = _counter(
     "mlxr_saved_caches_discarded_total", "Files thrown away because they were damaged or of another version.", *_ON
 )
 WORKERS: Final = _gauge("mlxr_workers", "Worker processes by what they do.", "engine", "state")
+MODEL_MEMORY: Final = _gauge(
+    "mlxr_model_memory_bytes", "What a loaded model counts for where several may be loaded (residency).", *_ON
+)
+MODELS_MEMORY: Final = _gauge(
+    "mlxr_models_memory_bytes",
+    "What loaded models count for together (taken), and what they may (limit), likewise.",
+    "of",
+)
 RESTARTS: Final = _counter(
     "mlxr_worker_restarts_total",
     "Worker processes that ended without being told to, or were killed for silence or memory; another one follows.",

@@ -93,8 +93,25 @@ class Telemetry:
         async with self._lock:
             if self._read_at is None or time.monotonic() - self._read_at >= _MIN_AGE_S:
                 self._set_machine(await asyncio.to_thread(read_machine, self._supervisor.pids))
+                await self._set_shares()
                 self._read_at = time.monotonic()
             self._set_work()
+
+    async def _set_shares(self) -> None:
+        """Set what models take of the memory for models, where several may be loaded."""
+        store = self._store
+        store.clear(table.MODEL_MEMORY, table.MODELS_MEMORY)
+        if not self._supervisor.is_sharing:
+            return
+        seen = await self._supervisor.see_homes()
+        taken_bytes = 0
+        for home in seen.homes:
+            held_bytes = max(home.held_bytes, seen.read_bytes.get(home.target, 0))
+            taken_bytes += held_bytes
+            store.set(table.MODEL_MEMORY, held_bytes, *self._counting.label_of_target(home.target))
+        store.set(table.MODELS_MEMORY, taken_bytes, "taken")
+        if seen.limit_bytes is not None:
+            store.set(table.MODELS_MEMORY, seen.limit_bytes, "limit")
 
     def _set_work(self) -> None:
         store, supervisor = self._store, self._supervisor

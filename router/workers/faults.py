@@ -128,7 +128,7 @@ class WorkerFaults:
         self._fall_back = fall_back
         self._breaker = LoadBreaker()
         self._faults: dict[Target, Fault] = {}
-        self._replicas_again_at: float | None = None
+        self._replicas_again_at: dict[Target, float] = {}
         self.version_clash: str | None = None
 
     def fault_of(self, target: Target) -> Fault | None:
@@ -150,15 +150,14 @@ class WorkerFaults:
         """Tell whether a target's loads fail, so that what else can serve is to do so."""
         return self._breaker.is_avoided(target, self._clock()) and not self._fleet.has_serving(target)
 
-    def num_workers(self, config: Config, now: float) -> int:
-        """Return how many workers the resident model is to have.
+    def num_workers(self, target: Target, config: Config, now: float) -> int:
+        """Return how many workers a resident target is to have.
 
         One, for a while after a further one could not be loaded.
         """
-        if self._replicas_again_at is not None and now < self._replicas_again_at:
+        if now < self._replicas_again_at.get(target, now):
             return 1
-        target = next((worker.target for worker in self._fleet if worker.target is not None), None)
-        return config.generation.workers if target is None else config_for(config, target.load).generation.workers
+        return config_for(config, target.load).generation.workers
 
     def on_ready(self, worker: ManagedWorker) -> None:
         """Take note of a good load."""
@@ -211,7 +210,7 @@ class WorkerFaults:
             self._fleet.give_up_standby(worker.engine, str(error))
         elif self._fleet.has_serving(worker.target):
             logger.warning("no further worker for '%s' in the next %g s: %s", worker.target.label, OPEN_S, error)
-            self._replicas_again_at = self._clock() + OPEN_S
+            self._replicas_again_at[worker.target] = self._clock() + OPEN_S
         else:
             self._on_load_failure(worker.target, str(error))
             if self._fall_back(worker.target):
@@ -251,8 +250,7 @@ class WorkerFaults:
                 yield worker.state_since + config.limits.load_timeout_s
             elif worker.use.num_running:
                 yield now + CHECK_INTERVAL_S
-        if self._replicas_again_at is not None and now < self._replicas_again_at:
-            yield self._replicas_again_at
+        yield from (again_at for again_at in self._replicas_again_at.values() if now < again_at)
 
     def _on_stall(self, worker: ManagedWorker, config: Config) -> None:
         stall_s = config.limits.stall_timeout_s

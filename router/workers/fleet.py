@@ -47,6 +47,7 @@ class Fleet:
         launch_for: Name of an engine to how its worker is started.
         context_of: Target to its context in tokens; None = unknown.
         why_no_draft: Target to why what drafts for it is not to be loaded now; None = it is.
+        is_pinned: Tells whether a target's model is to stay loaded.
         saved_caches_dir: Where caches are saved when the config wants that.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
@@ -66,10 +67,12 @@ class Fleet:
         clock: Callable[[], float],
         context_of: Callable[[Target], int | None] = lambda _target: None,
         why_no_draft: Callable[[Target], str | None] = lambda _target: None,
+        is_pinned: Callable[[Target], bool] = lambda _target: False,
     ) -> None:
         self._launch_for = launch_for
         self._context_of = context_of
         self._why_no_draft = why_no_draft
+        self._is_pinned = is_pinned
         self._post = post
         self._saved_caches_dir = saved_caches_dir
         self._clock = clock
@@ -146,6 +149,9 @@ class Fleet:
                 worker.max_sequences,
                 worker.use,
                 worker.unwanted_reason is not None,
+                worker.held_bytes,
+                worker.is_pinned,
+                (worker.load_ms or 0.0) / 1000,
             )
             for worker in self
             if worker.target is not None
@@ -170,8 +176,8 @@ class Fleet:
 
     # ---- start and load ---------------------------------------------------------------------------------------------
 
-    def start(self, target: Target, config: Config, *, asked: ModelRequest | None = None) -> None:
-        """Load `target`, on a standby worker if there is one.
+    def start(self, target: Target, config: Config, *, asked: ModelRequest | None = None) -> ManagedWorker:
+        """Load `target`, on a standby worker if there is one, and return it.
 
         Args:
             asked: For whom.
@@ -183,8 +189,15 @@ class Fleet:
         worker.target = target
         worker.asked = asked
         worker.wanted_at = self._clock()
+        worker.is_pinned = self._is_pinned(target)
         if worker.state is WorkerState.STANDBY:
             self._load(worker, target, config)
+        return worker
+
+    def note_pins(self) -> None:
+        """Ask again which models are to stay loaded."""
+        for worker in self:
+            worker.is_pinned = worker.target is not None and self._is_pinned(worker.target)
 
     def advance(self, worker: ManagedWorker, config: Config) -> bool:
         """Take over what the worker has said; return whether its model has become ready by it."""

@@ -304,8 +304,11 @@ class Leasing:
         return has_free_place(ticket.priority, num_ahead, ready)
 
     def _num_places(self, ticket: Ticket, config: Config) -> int:
-        ready = [worker.max_sequences for worker in self._fleet.placed if worker.state is WorkerState.READY]
-        generation = config_for(config, ticket.choice.target.load).generation
+        target = ticket.choice.target
+        here = [worker for worker in self._fleet.placed if worker.state is WorkerState.READY]
+        own = [worker for worker in here if worker.target == target]
+        ready = [worker.max_sequences for worker in own or here]
+        generation = config_for(config, target.load).generation
         return sum(ready) or generation.parallel * generation.workers
 
 

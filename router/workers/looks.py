@@ -1,18 +1,40 @@
 """What everybody may see of the supervisor: its workers, its queue, and what it has done. Nothing is decided on it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from router.config import Config, CurrentConfig
 from router.models.auto.learning import Resident
-from router.models.targets import Target, keep_alive_seconds
+from router.models.targets import Target
 from router.placement.keep_alive import expires_at
+from router.placement.lifecycle import WorkerState
+from router.placement.room import Home, eviction_order, homes_of
 from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import MemoryRelief, Swap
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.leasing import Leasing
+from router.workers.ledger import Ledger
+from router.workers.placing import Placing
 from router.workers.pressure import Relief
 from router.workers.residency import ManagedWorker
+
+
+class SeenHomes(msgspec.Struct, frozen=True):
+    """What is loaded now, by model.
+
+    Attributes:
+        homes: In the order in which they would go, pinned ones last.
+        read_bytes: What each holds, files that its workers have mapped once.
+        limit_bytes: What all may hold together; None = one is loaded at a time, or it is not known.
+    """
+
+    homes: tuple[Home, ...]
+    read_bytes: Mapping[Target, int]
+    limit_bytes: int | None
+    limits: PlacementLimits
 
 
 class Looks:
@@ -21,6 +43,8 @@ class Looks:
     _current: CurrentConfig
     _fleet: Fleet
     _leasing: Leasing
+    _ledger: Ledger
+    _placing: Placing
     _relief: Relief
     _faults: WorkerFaults
     _clock: Callable[[], float]
@@ -28,18 +52,6 @@ class Looks:
     @property
     def _config(self) -> Config:
         return self._current.config
-
-    def _limits(self, now: float) -> PlacementLimits:
-        limits = self._config.limits
-        return self._relief.limits_under(
-            PlacementLimits(
-                limits.swap_max_wait_s,
-                limits.swap_drain_timeout_s,
-                limits.background_max_wait_s,
-                self._faults.num_workers(self._config, now),
-                keep_alive_seconds(limits.keep_alive_s),
-            )
-        )
 
     @property
     def workers(self) -> tuple[ManagedWorker, ...]:
@@ -61,6 +73,18 @@ class Looks:
         return [worker.pid for worker in self._fleet if worker.pid is not None]
 
     @property
+    def pids_by_model(self) -> list[list[int]]:
+        """The same, those together that have the same model; those without one with the first."""
+        found: dict[str, list[int]] = {}
+        standby = [worker.pid for worker in self._fleet if worker.pid is not None and worker.target is None]
+        for worker in self._fleet:
+            if worker.pid is not None and worker.target is not None:
+                found.setdefault(worker.target.source.path, []).append(worker.pid)
+        groups = list(found.values()) or [[]]
+        groups[0] += standby
+        return groups
+
+    @property
     def is_answering(self) -> bool:
         """Whether any worker computes for somebody."""
         return any(worker.use.num_running for worker in self._fleet)
@@ -80,11 +104,36 @@ class Looks:
         """A look at the queue."""
         return tuple(self._leasing.queue.requests)
 
+    @property
+    def is_sharing(self) -> bool:
+        """Whether several models may be loaded at a time."""
+        return self._config.residency != "exclusive"
+
+    async def see_homes(self) -> SeenHomes:
+        """Look at what each loaded model holds; it is read on a thread."""
+        readings = await self._ledger.readings_now()
+        limits = self._placing.limits(self._clock())
+        homes = homes_of(self._fleet.placed, self._leasing.queue.requests)
+        read_bytes: Counter[Target] = Counter()
+        for worker in self._fleet:
+            if worker.target is not None:
+                read_bytes[worker.target] += self._ledger.read_bytes_of(worker, readings) or 0
+        order = eviction_order(homes, limits, self._clock())
+        return SeenHomes(
+            homes=(*order, *(home for home in homes if home.is_pinned)),
+            read_bytes={target: num_bytes for target, num_bytes in read_bytes.items() if num_bytes},
+            limit_bytes=None if limits.residency.is_exclusive else self._ledger.limit_bytes(self._config, readings),
+            limits=limits,
+        )
+
     def resident_of(self, model: str) -> Resident:
         """Return what is loaded of a model now, as the choice of an engine needs it."""
         return self._fleet.resident_of(model, is_waited_for=bool(self._leasing.queue))
 
-    @property
-    def expires_at(self) -> float | None:
-        """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
-        return None if self._leasing.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
+    def expires_at(self, worker: ManagedWorker) -> float | None:
+        """Return when a worker's model is unloaded if no request comes, monotonic; None = it stays, or is used."""
+        is_waited_for = any(ticket.choice.target == worker.target for ticket in self._leasing.queue)
+        if is_waited_for or worker.state is not WorkerState.READY:
+            return None
+        home = [placed for placed in self._fleet.placed if placed.target == worker.target]
+        return expires_at(home, self._placing.limits(self._clock()))

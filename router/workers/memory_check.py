@@ -21,6 +21,7 @@ from router.placement.context import fitting_context, is_planned
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import draft_bytes, memory_need
+from router.placement.sharing import LoadNeed
 from router.placement.vision_need import counted_side_px
 from router.workers.context_lengths import ContextLengths
 from router.workers.residency import ManagedWorker
@@ -55,6 +56,7 @@ class MemoryCheck:
         self._contexts = contexts
         self._draft_of = draft_of
         self._too_large: dict[Target, str] = {}
+        self._needs: dict[Target, LoadNeed] = {}
         self._read = read
         self._clock = clock
         self._fitting: dict[Target, float] = {}
@@ -64,18 +66,23 @@ class MemoryCheck:
         """Let a load pass, or refuse it.
 
         Args:
-            workers: Those that have a model, all of which would be unloaded first.
+            workers: Those that have a model, all of which would be unloaded first, but for what is pinned where several
+                models may be loaded.
 
         Raises:
             InsufficientMemoryError: It would not fit even then; with the numbers.
         """
         async with self._measuring:
-            if not config.limits.check_memory or self._clock() - self._fitting.get(target, -VALID_S) < VALID_S:
+            is_sharing = config.residency != "exclusive"
+            is_asked = config.limits.check_memory or is_sharing
+            if not is_asked or self._clock() - self._fitting.get(target, -VALID_S) < VALID_S:
                 return
             artifact = self._artifact_of(target)
-            if artifact is None or artifact.facts.memory is None:
+            if artifact is None or (artifact.facts.memory is None and not is_sharing):
                 return  # nothing is known of its layers: a guess is no reason to refuse it
-            budget, reclaimable = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
+            staying = [worker for worker in workers if is_sharing and _stays(worker, target)]
+            going = [worker for worker in workers if worker not in staying]
+            budget, reclaimable = await asyncio.to_thread(self._measure, [worker.pid for worker in going])
             facts = facts_with(artifact.facts, target.adapter)
             available_bytes = min(budget.available_for(artifact.engine), _ceiling(config, reclaimable))
             spec = self._spec(target, artifact, facts, config, available_bytes + reclaimable)
@@ -86,14 +93,34 @@ class MemoryCheck:
                 self._machine,
                 available_bytes=available_bytes,
                 reclaimable_bytes=reclaimable,
-                unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
+                unloading=_labels(going),
+                staying=_labels(staying),
                 image_side_px=counted_side_px(config.images),
             )
-            if error is not None:
+            if error is not None and config.limits.check_memory and artifact.facts.memory is not None:
                 raise error
             self._note_draft(target, facts, spec, config, available_bytes + reclaimable)
+            self._note_need(target, facts, spec, config)
             now = self._clock()
             self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
+
+    def need_of(self, target: Target) -> LoadNeed | None:
+        """Return what a load takes by its last check; None = it was never checked."""
+        return self._needs.get(target)
+
+    def _note_need(self, target: Target, facts: ModelFacts, spec: LoadSpec, config: Config) -> None:
+        need = memory_need(facts, spec, self._machine, image_side_px=counted_side_px(config.images))
+        draft_need = self._draft_need(target, spec)
+        if len(self._needs) >= _MAX_NOTED:
+            self._needs.clear()
+        self._needs[target] = LoadNeed(need.required_bytes + draft_need, need.total_bytes + draft_need)
+
+    def _draft_need(self, target: Target, spec: LoadSpec) -> int:
+        """Return what a model takes that drafts for a target and has its place beside it."""
+        draft = None if target in self._too_large else self._draft_of(target)
+        if draft is None or target.draft is None:
+            return 0
+        return draft_bytes(draft.facts, replace(spec, draft=draft_spec(target.draft, spec)), self._machine)
 
     def why_no_draft(self, target: Target) -> str | None:
         """Return why what drafts for a target had no place beside it at the last look; None = it had."""
@@ -136,6 +163,15 @@ class MemoryCheck:
         """Return what the machine has, and what of it comes back with the end of some processes; blocking."""
         reclaimable = reclaimable_bytes(pids)
         return self._read(), reclaimable
+
+
+def _stays(worker: ManagedWorker, target: Target) -> bool:
+    """Tell whether a worker stays whatever is loaded; another load of a pinned model takes its place."""
+    return worker.is_pinned and worker.target is not None and worker.target.label != target.label
+
+
+def _labels(workers: Sequence[ManagedWorker]) -> list[str]:
+    return sorted({worker.target.label for worker in workers if worker.target is not None})
 
 
 def _ceiling(config: Config, reclaimable: int) -> int:

@@ -7,6 +7,7 @@ import msgspec
 
 from backends.wire.request import Priority
 from router.status import Swap
+from router.workers.memory_readings import MemoryReadings
 from router.workers.residency import StopReport
 from router.workers.waiting import Ticket
 
@@ -60,6 +61,12 @@ class WorkerMeasured(msgspec.Struct, frozen=True):
     memory_bytes: int
 
 
+class MemoryRead(msgspec.Struct, frozen=True):
+    """What the machine and the workers have was read; None = it could not be."""
+
+    readings: MemoryReadings | None
+
+
 class StopModel(msgspec.Struct, frozen=True):
     """Unload a model.
 
@@ -96,6 +103,7 @@ Message = (
     | WorkerChanged
     | WorkerGone
     | WorkerMeasured
+    | MemoryRead
     | StopModel
     | SettingsChanged
     | ConditionsChanged

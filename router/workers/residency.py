@@ -44,6 +44,9 @@ class ManagedWorker(msgspec.Struct):
         ready_at: When the model was ready, monotonic.
         loaded_at: The same in seconds since 1970.
         is_extra: Others served its target already when it was started.
+        is_pinned: Its model stays loaded, whoever else wants the memory.
+        need_bytes: What its load was estimated to take, caches of ended answers included; 0 = not known.
+        held_bytes: What it counts for where several models are loaded (`ledger`).
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stopping_at: When it was told to, monotonic.
@@ -66,6 +69,9 @@ class ManagedWorker(msgspec.Struct):
     loaded_at: float | None = None
     load_ms: float | None = None
     is_extra: bool = False
+    is_pinned: bool = False
+    need_bytes: int = 0
+    held_bytes: int = 0
     max_sequences: int = 1
     use: WorkerUse = WorkerUse()
     memory_checked_at: float = 0.0

@@ -1,6 +1,7 @@
-"""The one task that owns the queue and the workers: asks placement what to do, and does it.
+"""The one task that owns the queue and the workers: takes one message after the other, then asks what is to be done.
 
-Everybody else sends it messages; it answers through futures. Not the decisions (`placement`), not the processes
+Everybody else sends it messages; it answers through futures. Not the decisions (`placement`), nor asking for them and
+doing what they say (`placing`), not the processes
 (`fleet`), not what goes wrong with them (`faults`), not the queue (`leasing`), not the frames (`client`), not the
 protocol of any client.
 """
@@ -17,28 +18,21 @@ from router.config import Config, CurrentConfig
 from router.errors import ShuttingDownError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.placement.decision import (
-    DrainWorker,
-    Effect,
-    KeepWorker,
-    StartWorker,
-    StopWorker,
-    decide,
-    next_deadline,
-    next_target,
-)
-from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
+from router.placement.memory import MemoryBudget
+from router.placement.sharing import LoadNeed
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.launch import WorkerLaunch
 from router.workers.leasing import Leasing
+from router.workers.ledger import Ledger
 from router.workers.looks import Looks
 from router.workers.messages import (
     STOPPED_BY_COMMAND,
     Checked,
     Close,
     ConditionsChanged,
+    MemoryRead,
     Message,
     Release,
     SettingsChanged,
@@ -50,6 +44,7 @@ from router.workers.messages import (
     WorkerMeasured,
 )
 from router.workers.model_states import ModelStates
+from router.workers.placing import Placing
 from router.workers.pressure import Relief
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
@@ -68,6 +63,9 @@ class Supervisor(Looks):
             in its own time; None = whatever may be tried.
         context_of: Target to its context in tokens; None = unknown, it is as the config has it.
         why_no_draft: Target to why what drafts for it is not to be loaded now; None = it is.
+        need_of: Target to what its load takes, as the last check of it found; None = not known.
+        read_budget: Reads what memory the machine has; None = it is not known.
+        is_pinned: Tells whether a target's model is to stay loaded.
         note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
         conditions: Under which all work is done; None = they are always good.
         saved_caches_dir: Where caches are saved when the config wants that.
@@ -91,6 +89,9 @@ class Supervisor(Looks):
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None = None,
         context_of: Callable[[Target], int | None] = lambda _target: None,
         why_no_draft: Callable[[Target], str | None] = lambda _target: None,
+        need_of: Callable[[Target], LoadNeed | None] = lambda _target: None,
+        read_budget: Callable[[], MemoryBudget] | None = None,
+        is_pinned: Callable[[Target], bool] = lambda _target: False,
         note_working_set: Callable[[int], None] = lambda _bytes: None,
         conditions: Conditions | None = None,
         saved_caches_dir: Path | None = None,
@@ -109,6 +110,7 @@ class Supervisor(Looks):
             clock=clock,
             context_of=context_of,
             why_no_draft=why_no_draft,
+            is_pinned=is_pinned,
         )
         self._leasing = Leasing(
             self._fleet,
@@ -132,6 +134,17 @@ class Supervisor(Looks):
         conditions = conditions or Conditions()
         conditions.changed.add(lambda _change: self._inbox.put_nowait(ConditionsChanged()))
         self._relief = Relief(conditions, self._fleet, self._leasing.queue, run=self._run_beside, clock=clock)
+        self._ledger = Ledger(
+            self._fleet,
+            need_of=need_of,
+            read=read_budget,
+            post=self._inbox.put_nowait,
+            run=self._run_beside,
+            clock=clock,
+        )
+        self._placing = Placing(
+            current, self._fleet, self._leasing, self._faults, self._relief, self._ledger, clock=clock
+        )
         self.relieved = self._relief.told
         self._is_closing = False
         self._decided_at = clock()
@@ -227,15 +240,16 @@ class Supervisor(Looks):
         async with asyncio.TaskGroup() as tasks:
             self._fleet.use(tasks)
             self._tasks = tasks
-            self._ensure_standby()
+            self._placing.ensure_standby()
             while not self._is_closing or self._fleet:
                 await self._handle_messages()
                 self._decided_at = now = self._clock()
                 self._leasing.refuse_late(self._config, now)
                 self._relief.refuse_held(self._config, now)
                 self._faults.check_workers(self._config, now)
-                self._place(now)
-                self._ensure_standby()
+                if not self._is_closing:
+                    self._placing.place(now)
+                    self._placing.ensure_standby()
                 self.models.look(self._fleet.seen)
 
     async def _handle_messages(self) -> None:
@@ -262,10 +276,8 @@ class Supervisor(Looks):
                 self._on_worker(message)
             case StopModel():
                 self._stops.on_stop_model(message, self._config)
-            case SettingsChanged():
-                self._leasing.resolve_again()
-            case ConditionsChanged():
-                self._relief.on_changed()
+            case MemoryRead() | SettingsChanged() | ConditionsChanged():
+                self._on_news(message)
             case Close():
                 self._on_close()
             case _:
@@ -302,55 +314,41 @@ class Supervisor(Looks):
         elif self._fleet.advance(worker, self._config):
             self._faults.on_ready(worker)
             self._relief.on_ready(worker)
+            self._ledger.on_fleet_changed()
 
     def _on_worker_gone(self, worker: ManagedWorker, message: WorkerGone) -> None:
         was_expected = worker.state is WorkerState.STOPPING
         self._fleet.remove(worker, message.swap)
+        self._ledger.on_fleet_changed()
         self._leasing.on_worker_gone(worker.worker_id)
         if not was_expected:
             self._faults.on_death(worker, message.error or "")
         self._stops.on_worker_gone(worker.worker_id, message.swap)
+
+    def _on_news(self, message: MemoryRead | SettingsChanged | ConditionsChanged) -> None:
+        match message:
+            case MemoryRead():
+                self._ledger.on_read(message)
+            case SettingsChanged():
+                self._on_settings_changed()
+            case ConditionsChanged():
+                self._relief.on_changed()
+
+    def _on_settings_changed(self) -> None:
+        self._leasing.resolve_again()
+        self._fleet.note_pins()
+        if self._config.residency == "exclusive":
+            return
+        for ticket in self._leasing.queue:  # what some of them take was never looked at
+            is_known = self._ledger.need_of(ticket.choice.target) is not None
+            if not is_known and self._leasing.queue.take(ticket.ticket_id) is not None:
+                self._leasing.take_in(ticket, self._config)
 
     def _on_close(self) -> None:
         self._is_closing = True
         self._leasing.close()
         for worker in self._fleet:
             self._fleet.stop(worker, "shutdown", self._config, error=ShuttingDownError())
-
-    # ---- effects ----------------------------------------------------------------------------------------------------
-
-    def _place(self, now: float) -> None:
-        """Ask placement what to do, and do it."""
-        if self._is_closing:
-            return
-        waiting, workers = self._leasing.queue.requests, self._relief.workers_under(self._fleet.placed, self._config)
-        limits = self._limits(now)
-        for effect in decide(waiting, workers, limits, now, self._leasing.affinity):
-            self._perform(effect)
-        following = next_target(waiting, workers, limits, now)
-        if following is not None:
-            self._fleet.prepare(following, self._config)
-
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
-                self._leasing.grant(ticket_id, self._fleet[worker_id])
-            case StartWorker(target=target):
-                self._fleet.start(target, self._config, asked=self._leasing.queue.asking_for(target))
-            case DrainWorker(worker_id=worker_id):
-                self._fleet.set_state(self._fleet[worker_id], WorkerState.DRAINING)
-            case KeepWorker(worker_id=worker_id):
-                self._fleet.set_state(self._fleet[worker_id], WorkerState.READY)
-            case StopWorker(worker_id=worker_id, reason=reason):
-                worker = self._fleet[worker_id]
-                self._fleet.stop(worker, worker.unwanted_reason or reason, self._config)
-            case _:
-                assert_never(effect)
-
-    def _ensure_standby(self) -> None:
-        """Look after standby workers, unless work is to be done first."""
-        if not self._is_closing and not self._leasing.queue and not self._relief.is_holding:
-            self._fleet.ensure_standby(self._config, is_memory_short=self._relief.is_short)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -362,10 +360,11 @@ class Supervisor(Looks):
     def _deadlines(self, now: float) -> Iterator[float]:
         yield from self._faults.deadlines(self._config, now)
         yield from self._relief.deadlines(self._config)
+        yield from self._ledger.deadlines(self._config, self._leasing.queue.targets)
         timeout = self._leasing.next_timeout(self._config)
         if timeout is not None:
             yield timeout
-        placement = next_deadline(self._leasing.queue.requests, self._fleet.placed, self._limits(now), now)
+        placement = self._placing.deadline(now)
         if placement is not None:
             yield placement
 

@@ -142,6 +142,11 @@ class WaitingQueue:
         return min(MAX_RETRY_AFTER_S, max(1.0, wait_s))
 
     @property
+    def targets(self) -> list[Target]:
+        """What is waited for, each once for every request."""
+        return [ticket.choice.target for ticket in self._tickets.values()]
+
+    @property
     def requests(self) -> list[WaitingRequest]:
         """The queue as placement sees it."""
         return [

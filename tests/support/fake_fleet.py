@@ -256,6 +256,10 @@ class FakeFleet:
         return next((worker for worker in self.supervisor.workers if worker.target is not None), None)
 
     @property
+    def expires_at(self) -> float | None:
+        return None if self.holder is None else self.supervisor.expires_at(self.holder)
+
+    @property
     def ready(self) -> list[ManagedWorker]:
         return [worker for worker in self.supervisor.workers if worker.state is WorkerState.READY]
 

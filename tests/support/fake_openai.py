@@ -194,7 +194,9 @@ class FakeFront:
                 is_on=current.config.telemetry.metrics,
                 wound=contexts.wound,
             ),
-            memory=MemoryMonitor(current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids),
+            memory=MemoryMonitor(
+                current, self.fleet.conditions, current_platform(), lambda: self.supervisor.pids_by_model
+            ),
             heat=HeatMonitor(current, self.fleet.conditions, current_platform().thermal),
             suspension=Suspension(
                 self.supervisor,

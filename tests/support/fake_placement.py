@@ -2,12 +2,27 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from backends.wire.request import Priority
+from router.config.residency import ResidencyMode
 from router.models.targets import Target
-from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.placement.decision import (
+    DrainWorker,
+    Effect,
+    KeepWorker,
+    RefuseTarget,
+    StartWorker,
+    StopWorker,
+    decide,
+    next_deadline,
+    next_target,
+)
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState, check_transition
+from router.placement.sharing import Group, LoadNeed, Residency
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 
 MAX_EFFECT_ROUNDS = 100
@@ -96,17 +111,32 @@ class SimulatedWorker:
 
 
 class SimulatedFleet:
-    """Time, a queue and the workers of at most one target.
+    """Time, a queue and the workers.
+
+    Args:
+        sizes: What each target takes, bytes; empty = it is of no account.
 
     Attributes:
+        pinned: Models that are.
+        stopped: Targets whose workers were stopped, in order, each with the moment.
         loads: Targets in the order in which they were loaded from nothing; further workers of a target do not count.
         num_lost_loads: Things that may have made a load vain: clients that left, crashes, commands.
     """
 
     def __init__(
-        self, *, limits: PlacementLimits, max_sequences: int = 4, load_s: float = 2.0, unload_s: float = 1.0
+        self,
+        *,
+        limits: PlacementLimits,
+        max_sequences: int = 4,
+        load_s: float = 2.0,
+        unload_s: float = 1.0,
+        sizes: Mapping[Target, int] | None = None,
     ) -> None:
-        self.limits = limits
+        self.sizes = sizes or {}
+        self.pinned: set[str] = set()
+        self.stopped: list[tuple[Target, float]] = []
+        needs = {target: LoadNeed(size, size) for target, size in self.sizes.items()}
+        self.limits = replace(limits, residency=replace(limits.residency, needs=needs))
         self.max_sequences = max_sequences
         self.load_s = load_s
         self.unload_s = unload_s
@@ -184,6 +214,7 @@ class SimulatedFleet:
     # ---- what the supervisor would do -------------------------------------------------------------------------------
 
     def settle(self) -> None:
+        next_target(self._as_waiting(), self._as_placed(), self.limits, self.now)
         for _ in range(MAX_EFFECT_ROUNDS):
             effects = decide(self._as_waiting(), self._as_placed(), self.limits, self.now, self.affinity)
             if not effects:
@@ -202,20 +233,54 @@ class SimulatedFleet:
                 self._worker(worker_id).set_state(WorkerState.DRAINING, self.now)
             case KeepWorker(worker_id=worker_id):
                 self._worker(worker_id).set_state(WorkerState.READY, self.now)
+            case RefuseTarget(refusal=refusal):
+                assert any(target.model in self.pinned for target in refusal.pinned)
+                for request in [request for request in self.waiting if request.target == refusal.target]:
+                    self.waiting.remove(request)
+                    request.end("refused", self.now)
             case StopWorker(worker_id=worker_id):
                 worker = self._worker(worker_id)
+                self._check_stop(worker)
+                self.stopped.append((worker.target, self.now))
                 worker.set_state(WorkerState.STOPPING, self.now)
                 for request in worker.running:
                     request.end("cut", self.now)
                 worker.running.clear()
 
     def _start(self, target: Target) -> None:
-        assert all(worker.target == target for worker in self.workers), "two targets have a worker"
-        assert len(self.workers) < self.limits.num_workers, "more workers than wanted"
-        if not self.workers:
+        own = [worker for worker in self.workers if worker.target == target]
+        assert len(own) < self.limits.num_workers, "more workers than wanted"
+        if not own:
             self.loads.append(target)
         self.workers.append(SimulatedWorker(self.num_workers_started, target, self.now))
         self.num_workers_started += 1
+        self.check_residency()
+
+    def check_residency(self) -> None:
+        """Hold the promises of the mode: by rules of its own, and not by placement's."""
+        rules, targets = self.limits.residency, {worker.target for worker in self.workers}
+        if rules.is_exclusive:
+            assert len(targets) <= 1, "two targets have a worker"
+            return
+        num_bytes = sum(self.sizes[worker.target] for worker in self.workers)
+        assert rules.limit_bytes is not None
+        assert num_bytes <= rules.limit_bytes or len(self.workers) == 1, "more memory than there is"
+        if rules.mode == "groups" and len(targets) > 1:
+            assert any(all(_is_in(group.members, target) for target in targets) for group in rules.groups)
+        for one in targets:
+            for other in targets - {one}:
+                if one.label == other.label:
+                    engines = {f"{each.label}@{each.engine}" for each in (one, other)}
+                    assert any(engines <= group.members for group in rules.groups), "one model twice"
+
+    def _check_stop(self, worker: SimulatedWorker) -> None:
+        if worker.running and any(request.num_sequences for request in worker.running):
+            is_overdue = self.now >= worker.state_since + self.limits.swap_drain_timeout_s
+            assert worker.state is WorkerState.DRAINING, "a busy worker is stopped"
+            assert is_overdue, "a busy worker is stopped"
+        if worker.target.model in self.pinned and not worker.is_unwanted and not self.limits.residency.is_exclusive:
+            is_replaced = any(each.target.label == worker.target.label for each in self.waiting)
+            assert is_replaced, "what is pinned goes"
 
     def _dispatch(self, request: SimulatedRequest, worker: SimulatedWorker) -> None:
         assert worker.state is WorkerState.READY
@@ -310,6 +375,19 @@ class SimulatedFleet:
                     worker.used_at,
                 ),
                 worker.is_unwanted,
+                self.sizes.get(worker.target, 0),
+                worker.target.model in self.pinned,
+                self.load_s,
             )
             for worker in self.workers
         ]
+
+
+def _is_in(members: frozenset[str], target: Target) -> bool:
+    return bool(members & {target.model, target.label, f"{target.model}@{target.engine}"})
+
+
+def sharing(mode: ResidencyMode, limit_bytes: int, *groups: tuple[str, ...]) -> Residency:
+    """Return a residency, its groups named by their numbers."""
+    named = tuple(Group(str(number), frozenset(members)) for number, members in enumerate(groups))
+    return Residency(mode=mode, groups=named, limit_bytes=limit_bytes)

@@ -24,8 +24,8 @@ from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
 from router.models.model_request import ModelRequest
 from router.models.targets import Target
-from router.placement.lifecycle import WorkerState
 from router.protocols.control.memory_status import memory_status
+from router.protocols.control.residency_status import residency_status
 from router.protocols.serving import RequestService
 from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
@@ -67,12 +67,10 @@ async def status(
     own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
     sizes = await memory_of(serving.supervisor.workers)
     shown = await _shown_images(serving)
+    memory_of_models = await residency_status(serving)
     saved_caches = await asyncio.to_thread(_saved_caches, serving.supervisor.saved_caches_dir, serving.config)
     # From here on without a wait, in which workers come and go: all as they stand at one moment.
     workers = [worker for worker in serving.supervisor.workers if worker.target is None or may_use(worker.target.model)]
-    expires_at = serving.supervisor.expires_at
-    if expires_at is not None:
-        expires_at += time.time() - time.monotonic()
     config = serving.config
     return Status(
         version=server.version,
@@ -84,7 +82,13 @@ async def status(
         residency=config.residency,
         standby=config.standby,
         workers=[
-            _worker(worker, sizes.get(worker.worker_id), expires_at, config, shown.get(worker.worker_id))
+            _worker(
+                worker,
+                sizes.get(worker.worker_id),
+                serving.supervisor.expires_at(worker),
+                config,
+                shown.get(worker.worker_id),
+            )
             for worker in workers
         ],
         queue=_queue(serving),
@@ -101,6 +105,7 @@ async def status(
         restart=serving.supervisor.version_clash,
         threads=config.llamacpp.threads or "auto",
         contexts=_contexts(serving),
+        memory_of_models=memory_of_models,
     )
 
 
@@ -192,7 +197,7 @@ def _worker(
         path=None if worker.target is None else worker.target.source.path,
         load={} if worker.target is None else _set_of(worker.target.load),
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
-        expires_at=expires_at if worker.state is WorkerState.READY else None,
+        expires_at=None if expires_at is None else expires_at + time.time() - time.monotonic(),
         vision=vision,
         num_kept_tokens=None if stats is None else stats.num_kept_tokens,
         num_checkpoints=None if stats is None else stats.num_checkpoints,

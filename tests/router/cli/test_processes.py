@@ -112,3 +112,27 @@ def test_ps_says_how_full_the_contexts_of_running_requests_are(mlxr: Mlxr, stub:
     assert f"{filled}; 24 older messages told in 310 tokens (ctx_1).\n" in out
     assert f"{filled}; 1 older message left out (ctx_2).\n" in out
     assert f"{filled}; 24 older messages told in 310 tokens, and some left out (ctx_1).\n" in out
+
+
+def test_ps_says_what_models_take_and_who_would_go_next_where_several_may_be_loaded(
+    mlxr: Mlxr, stub: StubGateway
+) -> None:
+    stub.status["workers"] = [worker("a"), worker("b")]
+    share = {"engine": "mlx", "held_bytes": 3_000_000_000, "read_bytes": 2_500_000_000, "is_pinned": False}
+    told = {
+        "mode": "exclusive",
+        "limit_bytes": 8_000_000_000,
+        "held_bytes": 6_000_000_000,
+        "groups": {},
+        "models": [
+            share | {"model": "a", "goes": 1, "why": "idle for 9 s, loaded in 2.0 s"},
+            share | {"model": "b", "goes": None, "is_pinned": True, "why": "pinned"},
+        ],
+    }
+    stub.status["memory_of_models"] = told
+    assert "Residency" not in mlxr("ps").out
+    stub.status["memory_of_models"] = told | {"mode": "budget"}
+    out = mlxr("ps").out
+    assert "Residency: budget. 6.0 GB are taken; there are 8.0 GB for models.\n" in out
+    assert "idle for 9 s, loaded in 2.0 s" in out
+    assert "stays" in out

@@ -28,13 +28,13 @@ async def test_what_is_read_is_written_into_the_conditions_with_its_reason() -> 
     conditions.changed.add(told.append)
     threads = set[int]()
 
-    def read(pids: Sequence[int], budget_bytes: int | None) -> MemoryReading:
+    def read(pids: Sequence[Sequence[int]], budget_bytes: int | None) -> MemoryReading:
         threads.add(threading.get_ident())
-        assert (list(pids), budget_bytes) == ([7], 1 << 30)
+        assert (list(pids), budget_bytes) == ([[7]], 1 << 30)
         return MemoryReading(used_share=shares.pop(0))
 
     current = CurrentConfig(Config(memory=MemoryConfig(budget_bytes=1 << 30)))
-    monitor = MemoryMonitor(current, conditions, NO_SYSTEM, lambda: [7], read=read, clock=lambda: 0.0)
+    monitor = MemoryMonitor(current, conditions, NO_SYSTEM, lambda: [[7]], read=read, clock=lambda: 0.0)
     for _ in range(3):
         await monitor.look()
     assert [(each.pressure, each.reason) for each in told] == [("critical", "90% of the memory is in use")]
@@ -47,7 +47,7 @@ async def test_a_look_that_fails_is_followed_by_another(caplog: pytest.LogCaptur
     loop = asyncio.get_running_loop()
     results: list[OSError | MemoryReading] = [OSError("no such file"), MemoryReading(used_share=0.75)]
 
-    def read(pids: Sequence[int], budget_bytes: int | None) -> MemoryReading:
+    def read(pids: Sequence[Sequence[int]], budget_bytes: int | None) -> MemoryReading:
         del pids, budget_bytes
         result = results.pop(0) if results else MemoryReading(used_share=0.75)
         if isinstance(result, OSError):
@@ -78,13 +78,13 @@ def test_mlxrs_own_memory_is_this_process_and_its_workers_with_mapped_files_once
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        alone, both = own_bytes(system, []), own_bytes(system, [process.pid])
+        alone, both = own_bytes(system, []), own_bytes(system, [[process.pid]])
         own = system.footprint_of(os.getpid())
         assert own is not None
         assert alone == pytest.approx(own.rss_bytes, rel=0.1)
         assert 50_000_000 <= both - alone < 80_000_000
         process.communicate()
-    assert own_bytes(system, [process.pid]) == pytest.approx(alone, rel=0.1), "who is gone has nothing"
+    assert own_bytes(system, [[process.pid]]) == pytest.approx(alone, rel=0.1), "who is gone has nothing"
 
 
 @pytest.mark.parametrize(("level", "expected"), [(1, "normal"), (2, "critical"), (4, "emergency")])

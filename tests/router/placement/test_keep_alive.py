@@ -106,7 +106,7 @@ def test_a_models_setting_is_seconds_or_forever(setting: object, seconds: float 
 @with_fleet(make_config(keep_alive_s=0.2), llamacpp=FakeOptions(decode_s=0.01))
 async def test_an_idle_model_is_unloaded_and_loaded_again_for_the_next_request(fleet: FakeFleet) -> None:
     assert len(await fleet.answer(max_tokens=40)) == 40, "it runs for longer than it would be kept"
-    await fleet.until(lambda: fleet.supervisor.expires_at is not None, "its time runs")
+    await fleet.until(lambda: fleet.expires_at is not None, "its time runs")
     await fleet.until(lambda: worker_processes() == [], "it is unloaded")
     await fleet.until(lambda: len(fleet.supervisor.swaps) == 2, "that is noted")
     assert [(swap.event, swap.reason) for swap in fleet.supervisor.swaps] == [("load", None), ("unload", "idle")]
@@ -119,11 +119,11 @@ async def test_a_request_may_keep_the_model_for_longer_than_the_config(fleet: Fa
     kept = await fleet.supervisor.lease(ModelRequest("m", keep_alive_s=FOREVER_S))
     kept.release()
     await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_leases == 0, "it is given back")
-    assert fleet.supervisor.expires_at is None
+    assert fleet.expires_at is None
     assert fleet.state == "ready"
     last = await fleet.supervisor.lease(ModelRequest("m", keep_alive_s=0.0), 0)
     assert fleet.state == "ready", "a request without sequences uses it too"
-    assert fleet.supervisor.expires_at is None
+    assert fleet.expires_at is None
     last.release()
     await fleet.until(lambda: worker_processes() == [], "it is unloaded")
     assert fleet.num_launches["llamacpp"] == 1
@@ -151,7 +151,7 @@ async def test_a_time_that_comes_between_decision_and_wait_is_not_missed(
         was_running = is_running
 
     monkeypatch.setattr(supervisor, "_clock", lambda: time.monotonic() + lost_s)
-    monkeypatch.setattr(supervisor, "_ensure_standby", lose_time)
+    monkeypatch.setattr(supervisor._placing, "ensure_standby", lose_time)
     await fleet.answer()
     await fleet.until(lambda: not supervisor.workers, "it is unloaded")
     assert supervisor.swaps[-1].reason == "idle"

@@ -61,6 +61,8 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_kept_cache_tokens",
         "mlxr_key_requests_total",
         "mlxr_memory_stall_ratio",
+        "mlxr_model_memory_bytes",  # where several models may be loaded
+        "mlxr_models_memory_bytes",
         "mlxr_saved_cache_load_seconds_total",
         "mlxr_saved_cache_loaded_bytes_total",
         "mlxr_saved_cache_loaded_tokens_total",

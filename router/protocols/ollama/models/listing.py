@@ -161,7 +161,7 @@ def _loaded(
 def _expires_at(serving: RequestService, workers: list[ManagedWorker]) -> str:
     """Return when a model goes: for one that is used, as if it were not from now on."""
     now = time.monotonic()
-    expires_at = serving.supervisor.expires_at
+    expires_at = serving.supervisor.expires_at(workers[0])
     if expires_at is None:
         last = max(workers, key=lambda worker: worker.use.used_at)
         by_config = keep_alive_seconds(serving.config.limits.keep_alive_s)

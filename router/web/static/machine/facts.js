@@ -17,6 +17,7 @@ export function Facts({ status }) {
   const words = texts.machine;
   return html`<div class="cards many">
     <${Card} title=${words.memory} word=${html`<${Level} words=${words.pressures} word=${status.memory?.pressure ?? null} />`} pairs=${memoryOf(status)} />
+    ${status.memory_of_models && html`<${Card} title=${words.residency} word=${html`<span class="word">${words.modes[status.memory_of_models.mode] ?? status.memory_of_models.mode}</span>`} pairs=${residencyOf(status.memory_of_models)} />`}
     <${Card} title=${words.heat} word=${html`<${Level} words=${words.heats} word=${status.heat?.state ?? null} />`} pairs=${heatOf(status)} />
     <${Card} title=${words.queue} pairs=${queueOf(status)} />
     <${Card} title=${words.rates} pairs=${ratesOf()} />
@@ -52,6 +53,16 @@ function memoryOf({ memory, memory_total_bytes: total, memory_available_bytes: a
     [words.stalled, memory?.stall_share == null ? null : percent(memory.stall_share)],
     [words.kernel, memory?.system_level],
     [words.why, memory?.reason],
+  ];
+}
+
+/** What the loaded models take, in the order in which they would go. @param {NonNullable<Status["memory_of_models"]>} told @returns {Pairs} */
+function residencyOf({ limit_bytes: limit, held_bytes: held, models, groups }) {
+  const words = texts.machine;
+  return [
+    [words.taken, limit === null ? (models.length === 0 ? words.none : bytes(held)) : words.of(bytes(held), bytes(limit))],
+    ...models.map(({ model, engine, held_bytes: each, goes, why }) => /** @type {[string, unknown]} */ ([`${model}, ${engine}`, words.share(each === null ? words.unknown : bytes(each), goes, why)])),
+    ...Object.entries(groups).map(([name, members]) => /** @type {[string, unknown]} */ ([words.group(name), members.join(", ")])),
   ];
 }
 

@@ -177,7 +177,7 @@ async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) ->
 async def test_the_status_says_when_an_idle_model_is_unloaded(front: FakeFront) -> None:
     asked_at = time.time()
     await front.chat()
-    await front.fleet.until(lambda: front.fleet.supervisor.expires_at is not None, "it is idle")
+    await front.fleet.until(lambda: front.fleet.expires_at is not None, "it is idle")
     (idle,) = (await status(front))["workers"]
     assert asked_at + 499 < idle["expires_at"] < time.time() + 501
 
