@@ -22,6 +22,7 @@ from backends.step import StepPlan, StepResult
 from backends.tokenizer import Tokenizer
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
+from backends.wire.stats import CellsMade
 from backends.wire.threads import ThreadsUsed
 
 WHY_NO_DRAFTS: Final = "this model's cache cannot be cut behind a draft that turned out wrong"
@@ -161,6 +162,11 @@ class LoadedEngine(abc.ABC):
         Args:
             on_lost: Takes why, in words.
         """
+
+    @property
+    def cells_made(self) -> CellsMade | None:
+        """What there is of the cells that the model may have; None where they do not grow one after the other."""
+        return None
 
     @abc.abstractmethod
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:

@@ -13,6 +13,7 @@ Tree::
     │   ├── ImageError        an image that cannot be read, is damaged or too large
     │   └── ConstraintError   a schema, grammar or expression that does not compile or is too complex
     └── EngineError           the engine failed while it generated
+        └── CacheGrowthError  there is no memory for the tokens that an answer needs
 
 Each class carries a stable `code` that crosses the process border and ends in the answer to the client.
 """
@@ -125,6 +126,22 @@ class ImageError(PromptError, code="invalid_image"):
 
 class EngineError(BackendError, code="engine_error"):
     """The engine failed in the middle of its work; the sequence is lost, the worker may be sound."""
+
+
+class CacheGrowthError(EngineError, code="cache_growth_failed"):
+    """The KV cache is full and cannot become larger; the sequence ends, others go on.
+
+    Args:
+        num_cells: Tokens that it holds.
+        reason: Why not, one sentence's end.
+    """
+
+    def __init__(self, num_cells: int, reason: str) -> None:
+        super().__init__(
+            f"the KV cache holds {num_cells} tokens and cannot grow: {reason}. Ask again when others have ended or "
+            "memory is free, or have the model take less of it: a smaller context_length, parallel or kv_type "
+            "(mlxr models set); kv_cache=whole takes all of it at the load"
+        )
 
 
 class EngineLostError(Exception):

@@ -16,8 +16,10 @@ from backends.cache_files import ExportedCache, read_cache
 from backends.checkpoint_store import CheckpointStore
 from backends.errors import LoadError
 from backends.llamacpp.checkpoints import PARTIAL, WHOLE, read_state, write_state
+from backends.llamacpp.context import Context
 from backends.llamacpp.positions import Positions
 from backends.sequence import EmbeddingSpan, Sequence
+from backends.step import Chunk
 from backends.wire.load import LoadSpec, kv_types_of
 
 # Source: ggml.h, enum ggml_type; the Python package names all of these but bfloat16.
@@ -52,7 +54,7 @@ class SequenceCaches:
 
     Args:
         model: A loaded `llama_model_p`.
-        context: Its context, which must outlive this object; nothing is in it.
+        context: Its context, which must outlive this object; nothing is in it. It grows where a state has no room.
         positions: Where its memory has the places of sequences.
 
     Attributes:
@@ -61,16 +63,15 @@ class SequenceCaches:
         checkpoints: Which sequence holds what, besides.
     """
 
-    def __init__(self, model: object, context: object, positions: Positions) -> None:
+    def __init__(self, model: object, context: Context, positions: Positions) -> None:
         self._context = context
         self._positions = positions
-        self._memory = llama_cpp.llama_get_memory(context)
         self._window = llama_cpp.llama_model_n_swa(model)
         self.can_cut = not has_states(model)
         self._is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
         # Source: llama-kv-cache.cpp, `state_write`: "check the cell is not SWA-masked".
         self.num_cuttable_tokens = (self._window or None) if self.can_cut else 0
-        self._free_slots = list(reversed(range(llama_cpp.llama_n_seq_max(context))))
+        self._free_slots = list(reversed(range(llama_cpp.llama_n_seq_max(context.pointer))))
         self._slots: dict[int, int] = {}
         self._retired: dict[int, _State] = {}
         self.checkpoints = CheckpointStore[Any]()
@@ -91,8 +92,20 @@ class SequenceCaches:
     def _free(self, sequence_id: int) -> None:
         slot = self._slots.pop(sequence_id, None)
         if slot is not None:
-            llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+            llama_cpp.llama_memory_seq_rm(self._context.memory, slot, -1, -1)
             self._free_slots.append(slot)
+
+    def roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
+        """Take the tokens of a step that was not done out of the cells; return what each sequence still has there."""
+        return {chunk.sequence.sequence_id: self.cut(chunk.sequence, chunk.start) for chunk in chunks}
+
+    def lose(self) -> list[int]:
+        """Note that the context has come back empty; return the sequences that had something in it."""
+        lost = list(self._slots)
+        for sequence_id in lost:
+            self._free_slots.append(self._slots.pop(sequence_id))
+            self.checkpoints.truncate(sequence_id, 0)
+        return lost
 
     def cut(self, sequence: Sequence, num_tokens: int) -> int:
         """Drop all but a sequence's first tokens, more where that needs a checkpoint; return how many are left."""
@@ -101,7 +114,7 @@ class SequenceCaches:
             num_tokens = self.checkpoints.last(sequence.sequence_id, num_tokens)
             data = self.checkpoints.get(sequence.sequence_id, num_tokens)
             if data is None or not self._go_back(slot, num_tokens, spans, data):
-                llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+                llama_cpp.llama_memory_seq_rm(self._context.memory, slot, -1, -1)
                 num_tokens = 0
         num_left = self._num_whole(slot, spans) if num_tokens else 0
         self.checkpoints.truncate(sequence.sequence_id, num_left)
@@ -109,7 +122,7 @@ class SequenceCaches:
 
     def _cut(self, slot: int, num_tokens: int, spans: tuple[EmbeddingSpan, ...]) -> bool:
         num_positions = self._positions.before(spans, num_tokens)
-        is_cut = llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1)
+        is_cut = llama_cpp.llama_memory_seq_rm(self._context.memory, slot, num_positions, -1)
         # Behind a window's end the cells may be others' by now.
         return bool(is_cut and (not self._window or self._can_begin(slot, num_positions)))
 
@@ -117,9 +130,9 @@ class SequenceCaches:
         """Bring a slot that holds more tokens to the state of a checkpoint; return whether it has that."""
         num_positions = self._positions.before(spans, num_tokens)
         return (
-            write_state(self._context, slot, data, PARTIAL)
-            and llama_cpp.llama_memory_seq_rm(self._memory, slot, num_positions, -1)
-            and bool(llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 == num_positions)
+            write_state(self._context.pointer, slot, data, PARTIAL)
+            and llama_cpp.llama_memory_seq_rm(self._context.memory, slot, num_positions, -1)
+            and bool(llama_cpp.llama_memory_seq_pos_max(self._context.memory, slot) + 1 == num_positions)
         )
 
     def add_checkpoint(self, sequence: Sequence) -> int:
@@ -128,10 +141,10 @@ class SequenceCaches:
         num_tokens = sequence.num_computed
         if slot is None:
             return 0
-        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._context.memory, slot) + 1
         if num_held != self._positions.before(sequence.spans, num_tokens):
             return 0
-        data = read_state(self._context, slot, PARTIAL)
+        data = read_state(self._context.pointer, slot, PARTIAL)
         if data is None:
             return 0
         self.checkpoints.add(sequence.sequence_id, num_tokens, data)
@@ -161,14 +174,14 @@ class SequenceCaches:
         if self._can_begin(source, num_positions):
             # Recurrent memory knows no ranges; it was looked at that the source holds this much and no more.
             start, end = (0, num_positions) if self.can_cut else (-1, -1)
-            llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target.sequence_id), start, end)
+            llama_cpp.llama_memory_seq_cp(self._context.memory, source, self.slot_of(target.sequence_id), start, end)
             return True
         data = self.checkpoints.get(source_id, num_tokens)
         if data is None:
             return False
         slot = self.slot_of(target.sequence_id)
         if not self._is_recurrent:
-            llama_cpp.llama_memory_seq_cp(self._memory, source, slot, 0, num_positions)
+            llama_cpp.llama_memory_seq_cp(self._context.memory, source, slot, 0, num_positions)
         return self._go_back(slot, num_tokens, target.spans, data)
 
     def retire(self, sequence: Sequence) -> int:
@@ -215,16 +228,16 @@ class SequenceCaches:
             num_tokens = len(token_ids) if self._cut(slot, len(token_ids), sequence.spans) else 0
         if slot is None or not 0 < num_tokens <= len(token_ids):
             return None
-        data = read_state(self._context, slot, WHOLE)
+        data = read_state(self._context.pointer, slot, WHOLE)
         return None if data is None else _State(data, token_ids[:num_tokens])
 
     def _num_whole(self, slot: int, spans: tuple[EmbeddingSpan, ...]) -> int:
         """Return how many tokens a slot holds, after the part of a picture that cannot be told from it has gone."""
-        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._context.memory, slot) + 1
         num_tokens = self._positions.num_places(spans, num_held)
         if self._positions.before(spans, num_tokens) == num_held or self._cut(slot, num_tokens, spans):
             return num_tokens
-        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        llama_cpp.llama_memory_seq_rm(self._context.memory, slot, -1, -1)
         return 0
 
     def _restore(self, source_id: int, state: _State, target: Sequence, num_tokens: int) -> bool:
@@ -235,7 +248,7 @@ class SequenceCaches:
             data = self.checkpoints.get(source_id, num_tokens)
         if data is not None and self._is_recurrent:
             return self._go_back(slot, num_tokens, spans, data)
-        if not write_state(self._context, slot, state.data, WHOLE):
+        if not self._put_back(slot, state):
             return False
         if data is not None:
             return self._go_back(slot, num_tokens, spans, data)
@@ -244,6 +257,14 @@ class SequenceCaches:
             num_tokens == len(state.token_ids) or self._cut(slot, num_tokens, spans)
         )
 
+    def _put_back(self, slot: int, state: _State) -> bool:
+        """Put a retired state into a slot, for which there may have to be more cells; return whether it has it."""
+        while not write_state(self._context.pointer, slot, state.data, WHOLE):
+            num_cells = self._context.num_cells + len(state.token_ids)
+            if not self._context.grow(num_needed=num_cells).is_larger:
+                return False
+        return True
+
     def _can_begin(self, slot: int, num_positions: int) -> bool:
         """Tell whether a sequence can go on after the first positions that a slot holds.
 
@@ -251,10 +272,10 @@ class SequenceCaches:
         token sees must still be there. Source: llama.h, `llama_memory_seq_pos_min`: "all positions in the range
         [pos_min, pos_max] are guaranteed to be present in the memory".
         """
-        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._context.memory, slot) + 1
         if not self.can_cut:
             return bool(num_positions == num_held)
-        first = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
+        first = llama_cpp.llama_memory_seq_pos_min(self._context.memory, slot)
         first_seen = max(0, num_positions - self._window) if self._window else 0
         return bool(first <= first_seen and 1 <= num_positions <= num_held)
 

@@ -15,10 +15,11 @@ from backends.base import Engine, EngineInfo
 from backends.errors import LoadError
 from backends.llamacpp.adapters import load_adapter
 from backends.llamacpp.caches import no_context_error
+from backends.llamacpp.context import Context
 from backends.llamacpp.drafting.loading import load_draft
 from backends.llamacpp.library import LibraryLog, cpu_features
 from backends.llamacpp.loaded import LoadedLlamaCpp
-from backends.llamacpp.loading import context_params, load_model, prepare_vision, vision_of
+from backends.llamacpp.loading import context_params, load_model, num_first_cells, prepare_vision, vision_of
 from backends.machine.current import current_platform
 from backends.wire.load import LoadSpec
 
@@ -48,12 +49,17 @@ class LlamaCppEngine(Engine):
             adapter = load_adapter(model, spec, self._log)
             vision, why_text_only = vision_of(spec, model)
             params = context_params(model, spec, 0 if vision is None else vision.num_whole_rows)
-            context = llama_cpp.llama_init_from_model(model, params)
-            if not context:
-                raise no_context_error(spec, params.n_ctx, self._log.words)
-            freeing.callback(llama_cpp.llama_free, context)
-            if adapter is not None:
-                adapter.apply_to(context)
+            context = Context(
+                model,
+                params,
+                num_first_cells(model, spec, params),
+                self._log,
+                adapter,
+                checks_memory=spec.checks_memory,
+            )
+            if not context.is_made:
+                raise no_context_error(spec, context.num_cells, self._log.words)
+            freeing.callback(context.close)
             if vision is not None:
                 freeing.callback(vision.close)
                 prepare_vision(vision, spec, params, self._log)

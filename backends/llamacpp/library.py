@@ -15,6 +15,7 @@ _LEVEL_WARN = 3
 _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300
 _BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
+_CACHE_SIZE = re.compile(rb"KV\s+buffer size\s*=\s*([\d.]+) MiB")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
 _TOWER = re.compile(rb"CLIP using (\S+) backend")
 _HEARD: Final[dict[int, object]] = {}
@@ -39,11 +40,16 @@ def cpu_features(text: str) -> str:
 
 
 class LibraryLog:
-    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used."""
+    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used.
+
+    Attributes:
+        cache_bytes: Of all KV caches that were ever made.
+    """
 
     def __init__(self) -> None:
         self._words: deque[str] = deque(maxlen=_NUM_KEPT_WORDS)
         self.devices: set[str] = set()
+        self.cache_bytes = 0
         self._callback = llama_cpp.llama_log_callback(self._on_log)
 
     @property
@@ -84,3 +90,6 @@ class LibraryLog:
             found = _BUFFER.search(text) or _LAYER.search(text) or _TOWER.search(text)
             if found is not None:
                 self.devices.add(found.group(1).decode(errors="replace"))
+            size = _CACHE_SIZE.search(text)
+            if size is not None:
+                self.cache_bytes += round(float(size.group(1)) * (1 << 20))

@@ -16,6 +16,7 @@ from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_kept_slots
+from backends.llamacpp.context import Context
 from backends.llamacpp.drafting.loading import LoadedDraft
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import DECODE_ABORTED, DECODE_NO_SLOT, DECODE_OK, LibraryLog
@@ -23,6 +24,7 @@ from backends.llamacpp.loading import context_length, has_float32_weights
 from backends.llamacpp.positions import Positions
 from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.spinning import Spinning
+from backends.llamacpp.step_growth import StepGrower, StepGrowth
 from backends.llamacpp.step_watch import StepWatch
 from backends.llamacpp.threads import ThreadCount
 from backends.llamacpp.token_batch import TokenBatch
@@ -33,6 +35,7 @@ from backends.sequence import Sequence, Tile
 from backends.step import Chunk, PromptScores, StepPlan, StepResult
 from backends.wire.load import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
+from backends.wire.stats import CellsMade
 
 if TYPE_CHECKING:
     from backends.llamacpp.vision.vision import Vision
@@ -54,8 +57,8 @@ class LoadedLlamaCpp(LoadedEngine):
 
     Args:
         model: A `llama_model_p`; owned from now on, like its context.
-        context: Its `llama_context_p`.
-        params: The `llama_context_params` that this was made with.
+        context: Owned likewise.
+        params: The `llama_context_params` that it was made with.
         vision: How it sees; owned from now on.
         drafting: What drafts for it; owned from now on.
     """
@@ -67,7 +70,7 @@ class LoadedLlamaCpp(LoadedEngine):
         spec: LoadSpec,
         log: LibraryLog,
         model: object,
-        context: object,
+        context: Context,
         params: Any,
         adapter: LoraAdapter | None,
         vision: "Vision | None",
@@ -78,10 +81,11 @@ class LoadedLlamaCpp(LoadedEngine):
         self._context = context
         self._params = params
         self._adapter = adapter
-        self._sees_whole_texts = sees_whole_texts(context)
+        self._sees_whole_texts = sees_whole_texts(context.pointer)
         self._vision = vision
         self._positions = Positions() if vision is None else vision.positions
         self._caches = SequenceCaches(model, context, self._positions)
+        self._growing = StepGrower(context, self._caches)
         tokenizer = LlamaCppTokenizer(model)
         super().__init__(
             spec if vision is not None else msgspec.structs.replace(spec, vision=None),
@@ -120,11 +124,11 @@ class LoadedLlamaCpp(LoadedEngine):
         return LoadedModel(
             context_length=context_length(self._model, spec),
             max_sequences=spec.max_sequences,
-            kv_cells=llama_cpp.llama_n_ctx(self._context),
+            kv_cells=self._context.num_promised,
             vocab_size=vocab_size,
             devices=tuple(sorted(self._log.devices)),
             can_generate=not self._sees_whole_texts,
-            pooling=pooling_of(self._context),
+            pooling=pooling_of(self._context.pointer),
             why_no_drafts=None if self._caches.can_cut else WHY_NO_DRAFTS,
             draft=drafting.described(spec),
             why_no_draft_model=drafting.why_not,
@@ -133,6 +137,12 @@ class LoadedLlamaCpp(LoadedEngine):
     def note_cores(self, now: float, idle_s: float, own_s: float) -> None:
         """Take over a look at the cores from before the load; see `ThreadCount.look`."""
         self._threads.look(now, idle_s, own_s)
+
+    @property
+    def cells_made(self) -> CellsMade:
+        """How far the context has grown."""
+        context = self._context
+        return CellsMade(context.num_cells, context.num_growths, context.growth_s)
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""
@@ -182,14 +192,39 @@ class LoadedLlamaCpp(LoadedEngine):
             self._caches.remove(sequence_id)
         if not plan.chunks:
             return StepResult()
+        longest = max(len(chunk.sequence.token_ids) for chunk in plan.chunks)
+        if longest > self._context.num_cells:  # a long prompt, with as little in the cells as there ever will be
+            grown = self._growing.grow(plan, should_abort, longest)
+            if grown is not None:
+                return self._go_on(grown, should_abort)
+        return self._evaluated(plan, should_abort)
+
+    def _go_on(self, grown: StepGrowth, should_abort: Callable[[], bool]) -> StepResult:
+        """Do what is left of a step for which there are not more cells."""
+        result = self._evaluated(grown.plan, should_abort) if grown.plan.chunks else StepResult()
+        result.num_computed |= grown.num_computed
+        result.errors |= grown.errors
+        result.was_aborted |= grown.is_over
+        return result
+
+    def _evaluated(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Do a plan that evicts nobody, with more cells where it needs them."""
         self._listen_for_abort(plan, should_abort)
         rows = [chunk for chunk in plan.chunks if chunk.span is not None]
         texts = plan.chunks if not rows else tuple(chunk for chunk in plan.chunks if chunk.span is None)
-        firsts = self._batch.fill(texts)
-        status = self._evaluate(rows)
-        while status == DECODE_ABORTED and self._gives_way:
-            self._roll_back(plan.chunks)
-            status = self._evaluate(rows)
+        firsts, pending = self._batch.fill(texts), list(rows)
+        status = self._evaluate(pending)
+        while status in {DECODE_ABORTED, DECODE_NO_SLOT}:
+            if status == DECODE_ABORTED and self._gives_way:
+                self._roll_back(plan.chunks)
+            elif status == DECODE_NO_SLOT and self._context.can_grow:
+                grown = self._growing.grow(plan, should_abort)
+                if grown is not None:
+                    return self._go_on(grown, should_abort)
+                self._listen_for_abort(plan, should_abort)
+            else:
+                break
+            status = self._evaluate(pending)
         if status == DECODE_ABORTED:
             return StepResult(num_computed=self._roll_back(plan.chunks), was_aborted=True)
         if status != DECODE_OK:
@@ -237,7 +272,7 @@ class LoadedLlamaCpp(LoadedEngine):
         self._watch.close()
         self._spinning.set(is_short=False)
         self._batch.close()
-        llama_cpp.llama_free(self._context)
+        self._context.close()
         llama_cpp.llama_model_free(self._model)
 
     def _listen_for_abort(self, plan: StepPlan, should_abort: Callable[[], bool]) -> None:
@@ -248,10 +283,10 @@ class LoadedLlamaCpp(LoadedEngine):
         self._can_give_way = self._caches.can_cut and all(chunk.span is None for chunk in plan.chunks)
         self._is_watched = self._can_give_way and not is_abortable and self._threads.follows
         if self._is_watched:
-            llama_cpp.llama_set_abort_callback(self._context, self._watch.callback, self._watch.data)
+            llama_cpp.llama_set_abort_callback(self._context.pointer, self._watch.callback, self._watch.data)
         else:
             callback = self._on_abort if is_abortable else self._no_abort
-            llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
+            llama_cpp.llama_set_abort_callback(self._context.pointer, callback, ctypes.c_void_p(0))
 
     def _evaluate(self, rows: list[Chunk]) -> int:
         """Evaluate rows, then the tokens in the batch, with as many threads as have cores; return the last status."""
@@ -260,14 +295,14 @@ class LoadedLlamaCpp(LoadedEngine):
             self._threads.look(now, current_platform().idle_s(), time.process_time())
         self.threads = self._threads.used
         self._spinning.set(is_short=self._threads.sleeps)
-        llama_cpp.llama_set_n_threads(self._context, self.threads.num, self.threads.num)
+        llama_cpp.llama_set_n_threads(self._context.pointer, self.threads.num, self.threads.num)
         self._gives_way = False
         self._begun = wall_s, cpu_s = now, time.process_time()
         if self._is_watched:
             self._watch.begin(wall_s, cpu_s)
         status = self._evaluate_rows(rows)
         if status == DECODE_OK and self._batch.num_rows:
-            status = self._batch.decode(self._context)
+            status = self._batch.decode(self._context.pointer)
         if self._is_watched:
             self._gives_way = self._watch.end() and status == DECODE_ABORTED
         now = time.monotonic()
@@ -279,7 +314,7 @@ class LoadedLlamaCpp(LoadedEngine):
         """Evaluate chunks of rows; return the library's status."""
         if self._vision is None or not chunks:
             return DECODE_OK
-        return self._vision.evaluate(self._context, chunks, self._caches.slot_of)
+        return self._vision.evaluate(self._context.pointer, chunks, self._caches.slot_of)
 
     def _draw(self, chunks: tuple[Chunk, ...], firsts: list[int]) -> StepResult:
         """Tell what the library's logits say of prompts, and draw after the chunks that end their sequence."""
@@ -311,19 +346,19 @@ class LoadedLlamaCpp(LoadedEngine):
     def _scores(self, chunk: Chunk, first: int) -> list[TokenScore]:
         token_ids, num_top = chunk.sequence.token_ids, chunk.sequence.sampling.num_prompt_logprobs or 0
         return [
-            score(self._reader.row(self._context, index), token_ids[place], num_top)
+            score(self._reader.row(self._context.pointer, index), token_ids[place], num_top)
             for index, place in enumerate(chunk.scored, first)
         ]
 
     def _draw_one(self, sequence_id: int, output: int, result: StepResult) -> bool:
         """Draw from a row; return whether it could be."""
         _, sampler, editor = self._live[sequence_id]
-        sample = functools.partial(sampler.sample, self._context, output)
+        sample = functools.partial(sampler.sample, self._context.pointer, output)
         if editor is None:
             result.add(sequence_id, sample(), None)
             return True
         try:
-            result.add(sequence_id, *editor.draw(self._reader.row(self._context, output), sample))
+            result.add(sequence_id, *editor.draw(self._reader.row(self._context.pointer, output), sample))
         except BackendError as exc:  # the editor's; it must not end the others' step
             result.errors[sequence_id] = exc
             return False
@@ -331,7 +366,7 @@ class LoadedLlamaCpp(LoadedEngine):
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""
-        return {chunk.sequence.sequence_id: self._caches.cut(chunk.sequence, chunk.start) for chunk in chunks}
+        return self._caches.roll_back(chunks)
 
     def _forget(self, sequence_id: int) -> None:
         live = self._live.pop(sequence_id, None)

@@ -8,6 +8,7 @@ import llama_cpp
 
 from backends.errors import EngineError, LoadError, UnsupportedByModelError
 from backends.llamacpp.caches import num_slots_for, set_cache_types
+from backends.llamacpp.growth import first_size, padded
 from backends.llamacpp.library import LibraryLog
 from backends.machine.current import current_platform
 from backends.wire.load import LoadSpec
@@ -101,6 +102,36 @@ def context_params(model: object, spec: LoadSpec, num_whole_rows: int) -> Any:
     num_threads = spec.num_threads or spec.max_threads or current_platform().num_compute_threads()
     params.n_threads = params.n_threads_batch = num_threads
     return params
+
+
+def num_first_cells(model: object, spec: LoadSpec, params: Any) -> int:
+    """Return the cells that a context begins with: all, unless it is to grow and can without a difference.
+
+    A recurrent memory has no cells, and nothing to gain. Where a model's rotation hangs on the context's length, it
+    begins with so many that the rotation is that of all of them. Source: llama-model.cpp, `get_rope_factors`: "choose
+    long/short freq factors based on the context size".
+
+    Args:
+        params: The `llama_context_params` of all of them.
+    """
+    num_promised = padded(params.n_ctx)
+    if llama_cpp.llama_model_is_recurrent(model):
+        return num_promised
+    least = [params.n_ubatch, params.n_seq_max]
+    original = _original_context(model)
+    if original is not None and num_promised > original:
+        least.append(original + 1)
+    return first_size(num_promised, spec.first_cells, least)
+
+
+def _original_context(model: object) -> int | None:
+    """Return the context of which a model with stretched rotations says that it was made for it first."""
+    text = ctypes.create_string_buffer(64)
+    num = llama_cpp.llama_model_meta_val_str(model, b"general.architecture", text, len(text))
+    key = text.value + b".rope.scaling.original_context_length"
+    if num <= 0 or llama_cpp.llama_model_meta_val_str(model, key, text, len(text)) <= 0 or not text.value.isdigit():
+        return None
+    return int(text.value)
 
 
 def context_length(model: object, spec: LoadSpec) -> int:

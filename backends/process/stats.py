@@ -59,6 +59,7 @@ class StatsReporter:
             num_written_caches=saved.num_written,
             written_cache_bytes=saved.written_bytes,
             num_discarded_caches=saved.num_discarded,
+            cells_made=self._engine.cells_made,
         )
         if stats == self._told:
             return None

@@ -76,6 +76,9 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens one sequence may hold, prompt and answer together; lowered to the model's own limit.
         max_sequences: Sequences that may be in the batch at once, >= 1.
         kv_cells: Tokens that all sequences together may hold; None = the context length, or what the engine needs.
+        first_cells: Of these, how many the cache is made with at the load; the others come when they are needed
+            (llamacpp). None = all.
+        checks_memory: Whether the machine is asked for its free memory before they come.
         step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
         num_threads: Compute threads, whatever else runs; None = as many as others leave cores for (llamacpp).
         max_threads: The most of those; None = one per physical core.
@@ -111,6 +114,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int = 8192
     max_sequences: int = 8
     kv_cells: int | None = None
+    first_cells: int | None = None
+    checks_memory: bool = True
     step_tokens: int | None = None
     num_threads: int | None = None
     max_threads: int | None = None

@@ -5,6 +5,20 @@ import msgspec
 from backends.wire.threads import ThreadsUsed
 
 
+class CellsMade(msgspec.Struct, frozen=True, array_like=True):
+    """How far a KV cache that grows has grown.
+
+    Attributes:
+        num_cells: That there are now.
+        num_growths: How often there have become more.
+        growth_s: What that took, together.
+    """
+
+    num_cells: int
+    num_growths: int = 0
+    growth_s: float = 0.0
+
+
 class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
     """What the batch does and has done, for metrics; at most once in a second of work, and when it comes to rest.
 
@@ -12,6 +26,7 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
         num_running: Sequences with a slot, held and paused ones included.
         num_cells: Of the KV cache, in tokens.
         num_free_cells: Those that no live sequence has claimed.
+        cells_made: Those of `num_cells` that there are already; None = all, or the engine does not tell.
         num_kept_tokens: Tokens of ended sequences whose caches are kept.
         threads: Of the last step; None = there was none, or the engine does not tell.
         num_thread_changes: How often their number has moved since the load.
@@ -50,3 +65,4 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     num_written_caches: int = 0
     written_cache_bytes: int = 0
     num_discarded_caches: int = 0
+    cells_made: CellsMade | None = None

@@ -10,9 +10,10 @@ import msgspec
 from backends.base import WHY_NO_DRAFTS
 from backends.errors import LoadError
 from backends.llamacpp.caches import has_states
+from backends.llamacpp.context import Context
 from backends.llamacpp.drafting.model import DraftModel
 from backends.llamacpp.library import LibraryLog
-from backends.llamacpp.loading import context_length, context_params, load_model
+from backends.llamacpp.loading import context_length, context_params, load_model, num_first_cells
 from backends.machine.current import current_platform
 from backends.wire.load import DraftSpec, LoadedDraftModel, LoadSpec
 
@@ -71,7 +72,7 @@ def load_draft(spec: LoadSpec, main: object, log: LibraryLog) -> LoadedDraft:
             f"draft: '{draft.name}' cannot draft for this model, its vocabulary is another one: {difference}; choose a "
             "smaller model of the same family, or take the setting away: mlxr models set NAME draft="
         )
-    return _with_context(own, draft, model, main)
+    return _with_context(own, draft, model, main, log)
 
 
 def _why_missing(draft: DraftSpec) -> str | None:
@@ -93,17 +94,18 @@ def _spec_of(spec: LoadSpec, draft: DraftSpec) -> LoadSpec:
     )
 
 
-def _with_context(spec: LoadSpec, draft: DraftSpec, model: object, main: object) -> LoadedDraft:
+def _with_context(spec: LoadSpec, draft: DraftSpec, model: object, main: object, log: LibraryLog) -> LoadedDraft:
     if has_states(model):
         llama_cpp.llama_model_free(model)
         return LoadedDraft(why_not=f"'{draft.name}' cannot draft: its cache cannot be cut behind a wrong token")
     params: Any = context_params(model, spec, 0)
     params.swa_full = True
     before = _anonymous_bytes()
-    context = llama_cpp.llama_init_from_model(model, params)
-    if not context:
+    first = num_first_cells(model, spec, params)
+    context = Context(model, params, first, log, checks_memory=spec.checks_memory)
+    if not context.is_made:
         llama_cpp.llama_model_free(model)
-        return LoadedDraft(why_not=f"llama.cpp could not make a context of {params.n_ctx} tokens for '{draft.name}'")
+        return LoadedDraft(why_not=f"llama.cpp could not make a context of {first} tokens for '{draft.name}'")
     context_bytes = max(0, _anonymous_bytes() - before)
     return LoadedDraft(DraftModel(model, context, params, context_length(model, spec), main), None, context_bytes)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import llama_cpp
 import numpy as np
 
+from backends.llamacpp.context import Context
 from backends.llamacpp.library import DECODE_OK
 from backends.llamacpp.sampler import LogitsReader
 from backends.sequence import Sequence
@@ -65,10 +66,11 @@ class _Draft:
 
 
 class DraftModel(Drafter):
-    """Owns a `llama_model_p`, its context and a batch.
+    """Owns a `llama_model_p` and a batch.
 
     Args:
-        params: The `llama_context_params` that the context was made with; its sequences share its cells.
+        context: Owned likewise; its sequences share its cells.
+        params: The `llama_context_params` that it was made with.
         max_tokens: That one sequence may have in it.
         main: The `llama_model_p` that it drafts for.
 
@@ -78,11 +80,9 @@ class DraftModel(Drafter):
         pointer: Its `llama_model_p`.
     """
 
-    def __init__(self, model: object, context: object, params: Any, max_tokens: int, main: object) -> None:
+    def __init__(self, model: object, context: Context, params: Any, max_tokens: int, main: object) -> None:
         self.pointer = model
         self._context = context
-        self._memory = llama_cpp.llama_get_memory(context)
-        self._num_cells: int = llama_cpp.llama_n_ctx(context)
         self._max_rows: int = min(params.n_batch, _MOST_ROWS)
         self.num_threads: Callable[[], int] = lambda: int(params.n_threads)
         self._batch = llama_cpp.llama_batch_init(self._max_rows, 0, 1)
@@ -111,7 +111,7 @@ class DraftModel(Drafter):
         cpu_at = time.process_time()
         self._num_calls += 1
         num_threads = self.num_threads()
-        llama_cpp.llama_set_n_threads(self._context, num_threads, num_threads)
+        llama_cpp.llama_set_n_threads(self._context.pointer, num_threads, num_threads)
         drafts = [self._begin(wish, self._max_rows // len(wishes)) for wish in wishes]
         growing = [draft for draft in drafts if draft is not None]
         if not self._make_room(sum(len(draft.pending) + draft.num_wanted for draft in growing)):
@@ -134,7 +134,7 @@ class DraftModel(Drafter):
     def close(self) -> None:
         """Free batch, context and model."""
         llama_cpp.llama_batch_free(self._batch)
-        llama_cpp.llama_free(self._context)
+        self._context.close()
         llama_cpp.llama_model_free(self.pointer)
 
     # ---- slots -------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class DraftModel(Drafter):
 
     def _cut(self, slot: _Slot, num_tokens: int) -> None:
         if num_tokens < len(slot.token_ids) or not num_tokens:
-            llama_cpp.llama_memory_seq_rm(self._memory, slot.number, num_tokens, -1)
+            llama_cpp.llama_memory_seq_rm(self._context.memory, slot.number, num_tokens, -1)
             del slot.token_ids[num_tokens:]
         slot.num_confirmed = min(slot.num_confirmed, num_tokens)
 
@@ -192,14 +192,16 @@ class DraftModel(Drafter):
         return slot.start + len(held)
 
     def _make_room(self, num_cells: int) -> bool:
-        """Have so many cells be free, if need be by emptying slots of ended sequences; tell whether they are."""
+        """Have so many cells be free, if need be by having more or by emptying slots; tell whether they are."""
         num_used = sum(len(slot.token_ids) for slot in (*self._slots.values(), *self._free))
+        if num_used + num_cells > self._context.num_cells:
+            self._context.grow(num_needed=num_used + num_cells)
         for slot in sorted(self._free, key=lambda each: each.used_at):
-            if num_used + num_cells <= self._num_cells:
+            if num_used + num_cells <= self._context.num_cells:
                 break
             num_used -= len(slot.token_ids)
             self._restart(slot, 0)
-        return num_used + num_cells <= self._num_cells
+        return num_used + num_cells <= self._context.num_cells
 
     # ---- a draft -----------------------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class DraftModel(Drafter):
     def _evaluate(self, drafts: list[_Draft], least_chance: float) -> list[_Draft]:
         """Evaluate what is pending, and let the drafts grow by a token each; return those that go on."""
         rows = self._fill(drafts)
-        if llama_cpp.llama_decode(self._context, self._batch) != DECODE_OK:
+        if llama_cpp.llama_decode(self._context.pointer, self._batch) != DECODE_OK:
             for draft in drafts:
                 self._restart(draft.slot, draft.slot.start)
                 draft.token_ids.clear()
@@ -252,7 +254,7 @@ class DraftModel(Drafter):
 
     def _grow(self, draft: _Draft, row: int, least_chance: float) -> bool:
         """Add the likeliest token, if it is likely enough; return whether the draft goes on."""
-        logits = self._reader.row(self._context, row)
+        logits = self._reader.row(self._context.pointer, row)
         token_id = int(logits.argmax())
         draft.chance /= float(np.exp(logits - logits[token_id]).sum())
         if draft.chance < least_chance or token_id >= self._num_known:

@@ -1,6 +1,6 @@
 """How a model sees: its tower, and how rows of pictures are evaluated."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import llama_cpp
 
@@ -73,10 +73,14 @@ class Vision:
             tile.rows = rows
         return rows is not None
 
-    def evaluate(self, context: object, chunks: Iterable[Chunk], slot_of: Callable[[int], int]) -> int:
-        """Evaluate chunks of rows, of several sequences at once; return the status of `llama_decode`."""
+    def evaluate(self, context: object, chunks: list[Chunk], slot_of: Callable[[int], int]) -> int:
+        """Evaluate chunks of rows, of several sequences at once; return the status of `llama_decode`.
+
+        Args:
+            chunks: Those that are evaluated are taken out.
+        """
         assert self._batch is not None
-        for group in self._batch.groups(chunks):
+        for group in list(self._batch.groups(chunks)):
             slots = [slot_of(chunk.sequence.sequence_id) for chunk in group]
             batch = self._batch.filled(group, slots, self.positions)
             is_causal = not is_whole(group[0])
@@ -89,6 +93,8 @@ class Vision:
                     llama_cpp.llama_set_causal_attn(context, True)
             if status != DECODE_OK:
                 return status
+            for chunk in group:
+                chunks.remove(chunk)
         return DECODE_OK
 
     def close(self) -> None:

@@ -310,7 +310,7 @@ def test_it_computes_with_as_many_threads_as_the_main_model(loading: Loading, tw
     engine._threads.num = 2
     drafter = drafter_of(engine)
     drafter.draft([Wish(sequence_of(text_ids(30)), 1, 100)], 0.0)
-    assert llama_cpp.llama_n_threads(drafter._context) == 2
+    assert llama_cpp.llama_n_threads(drafter._context.pointer) == 2
 
 
 def test_the_loaded_model_tells_what_drafts_for_it(loading: Loading, twin: Path) -> None:
@@ -371,7 +371,9 @@ def test_one_that_sees_a_window_can_be_cut_anywhere(loading: Loading, tmp_path: 
     assert drafter.num_missing(sequence_of([*text_ids(40), 65], 5)) == 1
     slot = drafter._slots[5].number
     first, last = llama_cpp.llama_memory_seq_pos_min, llama_cpp.llama_memory_seq_pos_max
-    assert (first(drafter._memory, slot), last(drafter._memory, slot)) == (0, 39), "others took no cells of it"
+    assert (first(drafter._context.memory, slot), last(drafter._context.memory, slot)) == (0, 39), (
+        "others took no cells of it"
+    )
 
 
 def test_vocabularies_may_differ_as_much_as_when_a_draft_model_is_set() -> None:
