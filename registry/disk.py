@@ -18,20 +18,24 @@ from registry.errors import PullDiskFullError, PullStoreError
 RESERVE_BYTES: Final = 1 << 30
 """Disk space that stays free."""
 
-DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES})
+_KEPT_OF_PULL: Final = "What was fetched is kept: free some space and resume the pull."
 
 
 @contextmanager
-def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors about the models folder into a PullDiskFullError or a PullStoreError."""
+def translate_os_errors(path: Path, *, kept: str = _KEPT_OF_PULL) -> Iterator[None]:
+    """Turn the system's errors about the models folder into a PullDiskFullError or a PullStoreError.
+
+    Args:
+        path: What is written.
+        kept: What is there all the same where the disk is full, and the way out, in a sentence.
+    """
     try:
         yield
     except OSError as exc:
-        if exc.errno in DISK_FULL:
-            raise PullDiskFullError(
-                f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
-            ) from exc
+        if exc.errno in _DISK_FULL:
+            raise PullDiskFullError(f"The disk with {path.parent} is full. {kept}") from exc
         raise PullStoreError(f"{path} cannot be written: {exc.strerror or exc}. Check its folder and owner.") from exc
 
 

@@ -12,14 +12,23 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, Place, all_files
 from registry.checksums.sha256 import CHUNK_BYTES, hash_file
-from registry.disk import DISK_FULL, RESERVE_BYTES, existing, free_bytes, make_folder, sync_file, sync_folder
+from registry.disk import (
+    RESERVE_BYTES,
+    existing,
+    free_bytes,
+    make_folder,
+    sync_file,
+    sync_folder,
+    translate_os_errors,
+)
 from registry.errors import ArtifactError, PullDiskFullError, PullStoreError
 from registry.facts import ArtifactFormat
 from registry.files import open_regular, size_and_time
@@ -29,6 +38,8 @@ from registry.removing.removal import finish_removals
 from registry.store import Registry
 
 OnProgress = Callable[[int], None]
+
+_KEPT: Final = "What was copied is kept: free some space and move it again."
 
 
 class PlannedMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +132,7 @@ def carry_out(
     finish_removals(registry)
     tell = on_progress or (lambda _num_bytes: None)
     directory = move.stage.parent.parent
-    with _writing(directory):
+    with translate_os_errors(move.path, kept=_KEPT):
         _check_room(move, directory)
         make_folder(move.stage, directory)
         hashes = [_gather(registry, source, move.staged(target), target, tell) for source, target in move.files]
@@ -133,18 +144,6 @@ def carry_out(
     failures = finish_removals(registry)
     if failures:
         raise failures[0]
-
-
-@contextlib.contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in DISK_FULL:
-            raise PullDiskFullError(
-                f"The disk with {directory} is full. What was copied is kept: free some space and move it again."
-            ) from exc
-        raise PullStoreError(f"{exc.filename or directory} cannot be written: {exc.strerror or exc}.") from exc
 
 
 def _check_room(move: PlannedMove, directory: Path) -> None:
