@@ -13,9 +13,9 @@ from router.context.shown import shown_of
 from router.context.turns import is_pinned, units_of
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice
-from router.requests.context import WoundFacts
 from router.requests.keeping import KeptRequest
 from router.requests.request import GenerationRequest
+from router.status.contexts import WoundFacts
 from router.stores.contexts import Beginnings, Wind, WindUse
 
 

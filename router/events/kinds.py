@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from router.status import MemoryRelief, ModelStatus, Swap
+from router.status.contexts import WoundFacts
 
 
 class ModelChanged(ModelStatus, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="model"):
@@ -68,27 +69,18 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     message: str | None = None
 
 
-class ContextWound(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="context_wound"):
+class ContextWound(
+    WoundFacts, frozen=True, kw_only=True, forbid_unknown_fields=False, tag_field="type", tag="context_wound"
+):
     """Older turns of a conversation were told again, so that it goes on within its context.
 
     Attributes:
         context: Its id, `ctx_…`.
-        turns: Messages that were told.
-        tokens_before, tokens_after: Of the whole prompt.
-        by: The model that told them; null = nobody did.
-        left_out: Whether messages were left out because nobody could tell them.
     """
 
     at: float
     context: str
     model: str
-    turns: int
-    tokens_before: int
-    tokens_after: int
-    narrative_tokens: int
-    by: str | None
-    ms: float
-    left_out: bool
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="snapshot"):

@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError
 from router.models.targets import Choice, EngineReason
-from router.requests.context import WoundFacts
 from router.status import WorkerRef
+from router.status.contexts import WoundFacts
 
 _encode = msgspec.json.Encoder().encode
 

@@ -5,27 +5,7 @@ A conversation is wound when its older turns are told again as a narrative, so t
 
 import msgspec
 
-
-class WoundFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a conversation was wound: what is known of it, and what all answers tell.
-
-    Attributes:
-        turns: Messages that the narrative stands for.
-        tokens_before: Of the prompt as it was sent, where it was counted, or a lower bound of them.
-        tokens_after: Of the prompt that the model was shown instead, as it was planned.
-        narrative_tokens: Of the narrative; 0 where there is none.
-        by: The model that told it; null = nobody did.
-        ms: How long that took, milliseconds; 0 where an earlier request had it done.
-        left_out: Whether the turns were left out because nobody could tell them.
-    """
-
-    turns: int
-    tokens_before: int
-    tokens_after: int
-    narrative_tokens: int
-    by: str | None
-    ms: float
-    left_out: bool
+from router.status.contexts import WoundFacts
 
 
 class ContextFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ import msgspec
 
 from router.errors import ContextLengthExceededError
 from router.models.targets import Choice
-from router.requests.context import ContextFacts, WoundFacts, answer_room
+from router.requests.context import ContextFacts, answer_room
 from router.requests.request import GenerationRequest
+from router.status.contexts import WoundFacts
 from router.workers.streams import SequenceProgress
 
 

@@ -3,7 +3,29 @@
 import msgspec
 
 
-class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
+class WoundFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a conversation was wound: what is known of it, and what all answers tell.
+
+    Attributes:
+        turns: Messages that the narrative stands for.
+        tokens_before: Of the prompt as it was sent, where it was counted, or a lower bound of them.
+        tokens_after: Of the prompt that the model was shown instead, as it was planned.
+        narrative_tokens: Of the narrative; 0 where there is none.
+        by: The model that told it; null = nobody did.
+        ms: How long that took, milliseconds; 0 where an earlier request had it done.
+        left_out: Whether the turns were left out because nobody could tell them.
+    """
+
+    turns: int
+    tokens_before: int
+    tokens_after: int
+    narrative_tokens: int
+    by: str | None
+    ms: float
+    left_out: bool
+
+
+class ContextEntry(WoundFacts, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """What was told again of a conversation.
 
     Attributes:
@@ -13,12 +35,6 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
         conversation: The kept conversation, or the first of the stored responses, that it is deleted with; null =
             neither, its client sends it as a whole.
         earlier: The context that this one goes on from; null = it is the conversation's first.
-        turns: Messages that were told, as `timings.context` counts them.
-        tokens_before, tokens_after: Of the whole prompt.
-        narrative_tokens: 0 = there is no narrative.
-        by: The model that told them; null = nobody did.
-        ms: How long that took.
-        left_out: Whether messages were left out because nobody could tell them.
         is_stored: Whether it is on the disk; otherwise it goes with the server.
         created_at, used_at: Seconds since 1970.
     """
@@ -29,13 +45,6 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None
     conversation: str | None
     earlier: str | None
-    turns: int
-    tokens_before: int
-    tokens_after: int
-    narrative_tokens: int
-    by: str | None
-    ms: float
-    left_out: bool
     is_stored: bool
     num_bytes: int
     created_at: float

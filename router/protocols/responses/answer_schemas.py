@@ -21,7 +21,7 @@ from router.protocols.responses.schemas import (
     Truncation,
 )
 from router.protocols.responses.tools import CustomTool, NamespaceTool, ShownFunction
-from router.requests.context import WoundFacts
+from router.status.contexts import WoundFacts
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]

@@ -27,12 +27,13 @@ from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
 from router.requests.collected import WholeAnswer
-from router.requests.context import ContextEvent, ContextFacts, WoundFacts
+from router.requests.context import ContextEvent, ContextFacts
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 from router.requests.keeping import KeptRequest
 from router.requests.register import AnswerEncoder
 from router.requests.request import GenerationRequest
 from router.status import WorkerRef
+from router.status.contexts import WoundFacts
 from tests.support.api_answers import check_answer, endpoint_of
 
 SENT: list[PromptMessage] = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]

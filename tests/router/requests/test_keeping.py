@@ -19,12 +19,13 @@ from router.errors import (
 )
 from router.models.targets import Choice
 from router.requests.collected import CollectedOutput, WholeAnswer
-from router.requests.context import ContextEvent, ContextFacts, WoundFacts, answer_room
+from router.requests.context import ContextEvent, ContextFacts, answer_room
 from router.requests.generation import Generation, GenerationEvent, OutputEvent
 from router.requests.keeping import KeptRequest
 from router.requests.leased import RequestFacts
 from router.requests.register import RequestRegister, RunningRequest, whole_answer
 from router.requests.request import GenerationRequest
+from router.status.contexts import WoundFacts
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 CONTEXT_LENGTH = 64

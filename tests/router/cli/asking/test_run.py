@@ -12,7 +12,7 @@ from router.cli.asking.chat import stats_line, wound_line
 from router.cli.asking.images import data_uri, split_paths
 from router.protocols.answers import ContextUse, sse_event
 from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
-from router.requests.context import WoundFacts
+from router.status.contexts import WoundFacts
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
 from tests.support import tiny_model
