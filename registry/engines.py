@@ -4,16 +4,24 @@ Not here: what an engine does (`backends`), and which one a request gets (`route
 """
 
 import enum
-from typing import Self
+import re
+from typing import Final, Self
 
 import msgspec
 
 
 class EngineKind(enum.StrEnum):
-    """What runs a model; each kind has one format of its own (`catalogue.ENGINE_OF_FORMAT`)."""
+    """What runs a model: an engine here, which has a format of its own (`catalogue.ENGINE_OF_FORMAT`), or others do."""
 
     MLX = "mlx"
     LLAMACPP = "llamacpp"
+    UPSTREAM = "upstream"
+
+
+LOCAL_ENGINES: Final = (EngineKind.MLX, EngineKind.LLAMACPP)
+"""Those that run in processes of this machine."""
+
+_UPSTREAM_SETTING: Final = re.compile(rf"{EngineKind.UPSTREAM}:[a-z0-9](?:[a-z0-9_-]{{0,38}}[a-z0-9])?", re.ASCII)
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -41,11 +49,23 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 class EngineSetting(enum.StrEnum):
-    """What the config, a model or a request says of the engine: one of them, or that mlxr chooses."""
+    """What the config, a model or a request says of the engine: one of them, or that mlxr chooses.
+
+    Beside the members there is `upstream:NAME` for each name that an upstream may have, made when it is asked for:
+    which upstreams there are the config says. Two of one name are equal, not identical.
+    """
 
     AUTO = "auto"
     MLX = EngineKind.MLX.value
     LLAMACPP = EngineKind.LLAMACPP.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> "EngineSetting | None":
+        if not isinstance(value, str) or _UPSTREAM_SETTING.fullmatch(value) is None:
+            return None
+        setting = str.__new__(cls, value)
+        setting._name_ = setting._value_ = value
+        return setting
 
     @property
     def engine(self) -> Engine | None:
@@ -61,5 +81,5 @@ class PullEngines(enum.StrEnum):
     BOTH = "both"
 
 
-ENGINE_SETTINGS = ", ".join(EngineSetting)
+ENGINE_SETTINGS = ", ".join((*EngineSetting, f"{EngineKind.UPSTREAM}:NAME"))
 """For messages."""

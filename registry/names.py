@@ -5,7 +5,7 @@ Not here: whether a name is taken (`registry.store`).
     name       = [org "/"] segment [":" tag]    at most 128 characters in all
     segment    = [a-z0-9] or [a-z0-9] [a-z0-9._-]* [a-z0-9], without ".."
     tag        = [a-z0-9._-]+, without ".."     as Ollama has it; names derived from files have none
-    reference  = name ["+" adapter] ["@" engine]    engine: mlx, llamacpp or auto
+    reference  = name ["+" adapter] ["@" engine]    engine: mlx, llamacpp, upstream:NAME or auto
     adapter    = segment                        at most 64 characters
 
 The character `+` is in no name.

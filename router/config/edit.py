@@ -18,7 +18,7 @@ from router.config.yaml_text import YAMLTextError, compose, dotted, parse
 from router.errors import ConfigError
 
 Scalar = str | float | bool | None
-Value = Scalar | list[str] | dict[str, str] | dict[str, list[str]]
+Value = Scalar | list[str | dict[str, Any]] | dict[str, str] | dict[str, list[str]]
 Changes = Mapping[tuple[str, ...], Value]
 """Key path, e.g. `("engine",)` or `("server", "port")`, to its new value."""
 

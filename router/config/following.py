@@ -86,7 +86,7 @@ class ConfigFollower:
         """
         if isinstance(change, ConfigError):
             raise change
-        if change.engine is not self.content.engine:
+        if change.engine != self.content.engine:
             # Who edits the engine now means it; what the command line said at the start is over.
             self.overrides = msgspec.structs.replace(self.overrides, engine=None)
         self.content = change

@@ -19,6 +19,7 @@ from registry.engines import EngineSetting
 from router.config.key_types import expected, is_section, key_paths
 from router.config.schema import Config
 from router.config.server import AbsolutePath, SocketPath
+from router.config.upstreams import UpstreamConfig
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
 from router.errors import ConfigError
 
@@ -29,6 +30,11 @@ _ANY_KEY = "..."
 """How msgspec writes a key of a mapping whose keys are free."""
 
 _PATH_TYPES = (AbsolutePath | None, SocketPath | None, tuple[AbsolutePath, ...])
+_NEVER_SHOWN = frozenset({"token", "proxy", "api_key_env", "url"})
+"""Keys where somebody may have put a secret: what is no address at all may be a password anywhere."""
+
+UPSTREAMS = "upstreams"
+"""The one key whose value has keys of its own in a list."""
 
 MAX_SHOWN_CHARS = 60
 """How much of a wrong value a message repeats."""
@@ -154,13 +160,13 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     if not what.startswith(("Expected", "Invalid enum value")):
         return path, what  # a __post_init__ of ours, which names its keys itself
     name = dotted(path) or "the file"
-    # Messages end up in logs. What is no address at all may be a password anywhere.
-    got = "something else" if path[-1:] in {("token",), ("proxy",)} else _shown(reduce(getitem, path, value))
+    # Messages end up in logs.
+    got = "something else" if _NEVER_SHOWN.intersection(path[-1:]) else _shown(reduce(getitem, path, value))
     return path, f"{name}: expected {expected(path)}, got {got}"
 
 
 def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
-    known = key_paths()
+    known = [(*path[:-1], name) for name in UpstreamConfig.__struct_fields__] if path[0] == UPSTREAMS else key_paths()
     leaf = path[-1]
     elsewhere = [key for key in known if key[-1] == leaf]
     near = difflib.get_close_matches(dotted(path), [dotted(key) for key in known], n=1, cutoff=0.7)
@@ -204,4 +210,9 @@ def _with_home(config: Config, user_home: Path) -> Config:
         if is_section(section.type)
     }
     replace = msgspec.structs.replace
-    return replace(config, **{name: replace(getattr(config, name), **paths) for name, paths in sections.items()})
+    upstreams = tuple(
+        replace(each, api_key_file=expanded(each.api_key_file), ca_file=expanded(each.ca_file))
+        for each in config.upstreams
+    )
+    inner = {name: replace(getattr(config, name), **paths) for name, paths in sections.items()}
+    return replace(config, upstreams=upstreams, **inner)

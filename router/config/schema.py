@@ -44,6 +44,7 @@ from router.config.memory import MemoryConfig
 from router.config.residency import Groups, ResidencyMode
 from router.config.server import AbsolutePath, ServerConfig
 from router.config.telemetry import TelemetryConfig
+from router.config.upstreams import UpstreamConfig, check_upstreams
 
 Preload = Annotated[
     Literal["none", "last"] | Annotated[tuple[NonEmpty, ...], Meta(min_length=1, max_length=16)],
@@ -337,6 +338,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         batches: Files of requests.
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
+        upstreams: Other servers whose models are served under this server's names.
         models: Where models are looked for.
         hub: Where models are pulled from.
         logging: The log.
@@ -364,6 +366,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batches: BatchesConfig = BatchesConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
+    upstreams: tuple[UpstreamConfig, ...] = ()
     models: ModelsConfig = ModelsConfig()
     hub: HubConfig = HubConfig()
     logging: LoggingConfig = LoggingConfig()
@@ -373,8 +376,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Refuse what needs another key.
 
         Raises:
-            ValueError: The fallback is to an upstream, and there are none; models are to be loaded together, and the
-                residency does not allow it.
+            ValueError: The engine or the fallback is an upstream, and there is none of that name, or none at all; models
+                are to be loaded together, and the residency does not allow it.
         """
         if self.residency == "groups" and not self.groups:
             raise ValueError("residency: groups needs a group, such as groups: {work: [NAME, OTHER]}; or use budget")
@@ -383,7 +386,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"models.preload: {len(self.models.preload)} models are not loaded at a time with residency: "
                 "exclusive; name one, or set residency to budget or groups"
             )
-        if self.engine_fallback == "upstream":
+        engine = self.engine.engine
+        check_upstreams(self.upstreams, ("engine", None if engine is None else engine.name))
+        if self.engine_fallback == "upstream" and not self.upstreams:
             raise ValueError(
                 "engine_fallback: upstream needs an upstream, and there are none; use other, refuse or null"
             )

@@ -403,6 +403,6 @@ class ModelDirectory:
 
 
 def _check_engines(named: EngineSetting | None, by_header: EngineSetting | None) -> None:
-    if None not in {named, by_header} and named is not by_header:
+    if None not in {named, by_header} and named != by_header:
         message = f"model says engine {named}, {ENGINE_HEADER} says {by_header}; send one of the two"
         raise InvalidRequestError(message, "model")

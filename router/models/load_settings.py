@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict, replace
 
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from registry.settings import LOAD_SETTINGS, LoadSettings, ModelSettings
 from router.config import Config
 
@@ -38,7 +38,7 @@ def config_for(config: Config, load: LoadSettings) -> Config:
         return config
     changes: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for name, setting in LOAD_SETTINGS.items():
-        for section in {setting.section_for(engine) for engine in EngineKind} - {None}:
+        for section in {setting.section_for(engine) for engine in LOCAL_ENGINES} - {None}:
             changes[str(section)][name] = getattr(load, name)
     sections = {section: _changed(getattr(config, section), own) for section, own in changes.items()}
     return replace(config, **sections)

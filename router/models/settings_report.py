@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from registry.catalogue import Model
-from registry.engines import EngineKind, EngineSetting
+from registry.engines import LOCAL_ENGINES, EngineKind, EngineSetting
 from registry.settings import (
     ENGINE_KEY,
     LOAD_SETTINGS,
@@ -92,7 +92,7 @@ def _otherwise(model: Model, config: Config) -> Mapping[str, Any]:
 def _configured(config: Config, key: str, setting: LoadSetting) -> Any:
     """Return what the config says of a setting, by engine where each has its own; None where it says nothing."""
     if setting.is_per_engine:
-        return {engine.value: getattr(getattr(config, engine.value), key) for engine in EngineKind}
+        return {engine.value: getattr(getattr(config, engine.value), key) for engine in LOCAL_ENGINES}
     return None if setting.section is None else getattr(getattr(config, setting.section), key)
 
 

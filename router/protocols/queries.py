@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from msgspec import Meta
 
 from registry.catalogue import Model
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from router.errors import InvalidRequestError, UnknownFieldError
 from router.http.ignored import leave_out
 from router.protocols.endpoint import Parameter
@@ -53,8 +53,8 @@ def needed_model(request: AnyRequest, serving: RequestService) -> Model:
 def engine_in(parameters: Mapping[str, str]) -> EngineKind | None:
     """Return the parameter `engine` of a query, or None."""
     text = parameters.get("engine")
-    if text is not None and text not in set(EngineKind):
-        raise InvalidRequestError(f"engine: {text!r:.40} is none; choose {' or '.join(EngineKind)}", "engine")
+    if text is not None and text not in set(LOCAL_ENGINES):
+        raise InvalidRequestError(f"engine: {text!r:.40} is none; choose {' or '.join(LOCAL_ENGINES)}", "engine")
     return None if text is None else EngineKind(text)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from backends.wire.request import Priority, SpeculationMode
-from registry.engines import EngineSetting
+from registry.engines import ENGINE_SETTINGS, EngineSetting
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, ContextMode, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS
@@ -94,7 +94,7 @@ def read_engine_header(text: str | None) -> EngineSetting | None:
     try:
         return EngineSetting(text.strip())
     except ValueError as exc:
-        message = f"{ENGINE_HEADER}: unknown engine {text.strip()!r:.40}; use auto, mlx or llamacpp"
+        message = f"{ENGINE_HEADER}: unknown engine {text.strip()!r:.40}; use {ENGINE_SETTINGS}"
         raise InvalidRequestError(message, ENGINE_HEADER) from exc
 
 

@@ -13,7 +13,7 @@ import msgspec
 from backends.wire.request import SpeculationMode
 from registry.bench_record import BenchContestant
 from registry.catalogue import Artifact, Model
-from registry.engines import EngineKind, EngineSetting
+from registry.engines import LOCAL_ENGINES, EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import parse_model_reference
 from registry.settings import LOAD_SETTINGS, settings_from_text
@@ -128,7 +128,7 @@ def contestants_of(reference: str, texts: Sequence[str], get_model: Callable[[st
     model = get_model(name)
     if len(found) < 2:  # noqa: PLR2004 - two make a comparison
         taken = {one.engine for one in found if one.model == model.name}
-        others = [engine for engine in EngineKind if engine in model.engines and engine not in taken]
+        others = [engine for engine in LOCAL_ENGINES if engine in model.engines and engine not in taken]
         found += [_ours(engine, model, engine, {}) for engine in others]
     if not found:
         raise _no_form(model)

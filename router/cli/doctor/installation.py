@@ -14,7 +14,7 @@ import msgspec
 from backends.machine.current import current_platform
 from backends.probe import ProbeReport
 from registry.disk import existing, free_bytes
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES
 from registry.errors import DatabaseError
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
@@ -52,7 +52,7 @@ SETUP_COMMAND: Final = "make setup"
 def all_checks(paths: Paths) -> tuple[Check, ...]:
     """Ask everything; give the answers in the order in which to show them."""
     with lifeline() as stdin:
-        probes = [start_probe(engine, stdin) for engine in sorted(EngineKind)]  # they run while the rest is asked
+        probes = [start_probe(engine, stdin) for engine in sorted(LOCAL_ENGINES)]  # they run while the rest is asked
         checks = [check_version(), check_memory(), check_tier(paths), check_heat(), *check_metal(paths)]
         checks += [
             check_disk(paths),
@@ -62,7 +62,7 @@ def all_checks(paths: Paths) -> tuple[Check, ...]:
             *check_registry(paths),
         ]
         checks += [*check_model_folders(paths), *check_certificate(paths), check_server(paths)]
-        engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
+        engines = [check_engine(engine, process) for engine, process in zip(sorted(LOCAL_ENGINES), probes, strict=True)]
         return (checks[0], *engines, *checks[1:])
 
 

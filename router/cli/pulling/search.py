@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 from msgspec import to_builtins
 
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import bold, count, print_json, shown, size
@@ -30,8 +30,8 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
 
     Examples: `mlxr models search qwen3 @unsloth`, `mlxr models search "llama 3.2" --engine mlx --limit 20`.
     """
-    if engine is not None and engine not in set(EngineKind):
-        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(EngineKind)}.", exit_code=2)
+    if engine is not None and engine not in set(LOCAL_ENGINES):
+        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(LOCAL_ENGINES)}.", exit_code=2)
     words, whose = words_and_author(text if author is None else f"{text} {author}")
     paths = current_paths()
     budget_bytes = weights_budget(read_budget(paths.working_set_file))

@@ -18,7 +18,7 @@ def masked(value: Any, *, is_secret: bool = False) -> Any:
     match value:
         case str():
             return MASK if is_secret else without_credentials(value)
-        case list():
+        case list() | tuple():
             return [masked(item, is_secret=is_secret) for item in value]
         case dict():
             names = {key: is_secret or SECRET_NAME.search(key) is not None for key in value}

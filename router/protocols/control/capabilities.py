@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from registry.catalogue import Model
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from registry.facts import ModelKind
 from router.protocols.fields.json_types import JSONValue
 from router.protocols.fields.support import Support, fields_of
@@ -19,7 +19,7 @@ from router.protocols.responses.schemas import ResponseRequest
 if TYPE_CHECKING:
     from router.protocols.endpoint import Endpoint
 
-ENGINES: Final = tuple(sorted(EngineKind))
+ENGINES: Final = tuple(sorted(LOCAL_ENGINES))
 
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "chat": ChatRequest,

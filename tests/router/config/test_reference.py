@@ -9,6 +9,7 @@ from router.config import Config, load_config, parse_config
 from router.config.key_types import key_paths
 from router.config.reference import ensure_config_file, json_schema, reference_text
 from router.config.schema import KVTypePair
+from router.config.upstreams import UpstreamConfig
 from router.config.yaml_text import parse
 from router.errors import ConfigError
 
@@ -50,7 +51,7 @@ def test_the_schema_has_every_key_described_and_no_others() -> None:
             assert all(property_.get("description") for property_ in definition["properties"].values()), name
             keys += list(definition["properties"])
     sections = [field.name for field in msgspec.structs.fields(Config)]
-    of_values = set(KVTypePair.__struct_fields__)
+    of_values = {*KVTypePair.__struct_fields__, *UpstreamConfig.__struct_fields__}
     assert set(keys) == {path[-1] for path in key_paths()} | set(sections) | of_values
     checkpoints = schema["$defs"]["CacheConfig"]["properties"]["checkpoint_bytes"]["description"]
     assert checkpoints.endswith("None = by the machine's memory."), "all of its lines"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, SETTING_KEYS, LoadSettings, ModelSettings, settings_from_text
 from router.cli.models.settings import set_values
@@ -131,7 +131,7 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
     else:
         with pytest.raises(InvalidRequestError):
             read_headers({LOAD_HEADER: f"{name}={value}"})
-    for section in {setting.section_for(engine) for engine in EngineKind} - {None}:
+    for section in {setting.section_for(engine) for engine in LOCAL_ENGINES} - {None}:
         own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), str(section))))
         ranges = [next(field.type for field in kind.fields if field.name == name) for kind in (own, configs)]  # type: ignore[attr-defined]
         assert plain_types(ranges[0]) == plain_types(ranges[1]), "the same type and range, perhaps with null"
@@ -140,7 +140,7 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
 @pytest.mark.parametrize("name", LOAD_SETTINGS)
 def test_only_the_engines_that_have_a_setting_are_told(name: str) -> None:
     load = LoadSettings(**{name: example(name)})
-    for engine in EngineKind:
+    for engine in LOCAL_ENGINES:
         is_told = load_spec("/m", engine, Config(), load, SOURCE) != load_spec("/m", engine, Config(), vision=SOURCE)
         assert is_told == (LOAD_SETTINGS[name].engine in {None, engine} and name != "workers")
 

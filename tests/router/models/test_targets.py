@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.catalogue import Artifact, Model
-from registry.engines import Engine, EngineKind, EngineSetting
+from registry.engines import LOCAL_ENGINES, Engine, EngineKind, EngineSetting
 from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from router.config.schema import EngineFallback
@@ -147,7 +147,7 @@ any_setting = st.sampled_from(list(EngineSetting))
     st.none() | any_setting,
     any_setting,
     st.sampled_from([None, "other", "refuse"]),
-    st.sets(st.sampled_from(list(EngineKind))),
+    st.sets(st.sampled_from(list(LOCAL_ENGINES))),
     st.booleans(),
 )
 def test_another_engine_serves_only_where_it_may_and_can_and_is_said_to(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.engines import EngineKind
+from registry.engines import LOCAL_ENGINES, EngineKind
 from router.models.selectors.rules import Candidate, Wanted, select, wanted_by
 
-BOTH = frozenset(EngineKind)
+BOTH = frozenset(LOCAL_ENGINES)
 NAMES = ("tiny", "qwen-coder", "codellama", "encoder-decoder", "big", "eyes")
 
 
@@ -44,7 +44,7 @@ def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
 wishes = st.builds(
     Wanted,
     st.sampled_from(["small", "vision", "code", "work", "nobody"]),
-    st.sampled_from([None, *EngineKind]),
+    st.sampled_from([None, *LOCAL_ENGINES]),
     st.booleans(),
 )
 
