@@ -49,6 +49,7 @@ from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
 from router.tls.following import CertificateFollower
+from router.upstreams.lazily import LazyUpstreams
 from router.web.assets import Assets
 from router.web.routes import page_routes
 
@@ -64,6 +65,7 @@ class Services:
         heat: Watches how hot it is.
         events: What happened last, and who follows.
         telemetry: Has the metrics.
+        upstreams: Other servers whose models are served, if the config names any.
         jobs: Everything long that runs for clients.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         conversations: What is kept of responses.
@@ -81,6 +83,7 @@ class Services:
     suspension: Suspension
     events: EventLog
     telemetry: Telemetry
+    upstreams: LazyUpstreams
     jobs: Jobs
     keeper: ModelKeeper
     making: ModelMaking

@@ -50,6 +50,7 @@ from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
+from router.upstreams.lazily import LazyUpstreams
 from router.version import VERSION
 from router.workers.context_lengths import ContextLengths
 from router.workers.launch import WorkerLaunch
@@ -63,6 +64,7 @@ class Composition:
 
     Attributes:
         environment: That workers and other child processes get.
+        own_environment: Of this process; keys of upstreams may be there.
         models_dir: Where pulled, converted and made models go.
         launch_for: How the worker of an engine is started.
         hub_settings: How the hub is reached.
@@ -73,6 +75,7 @@ class Composition:
     conditions: Conditions
     paths: Paths
     environment: Mapping[str, str]
+    own_environment: Mapping[str, str]
     models_dir: Path
     launch_for: Callable[[str], WorkerLaunch]
     hub_settings: Callable[[], HubSettings]
@@ -158,6 +161,7 @@ class Composition:
                 is_on=config.telemetry.metrics,
                 wound=contexts.wound,
             ),
+            upstreams=LazyUpstreams(self.config, self.own_environment, serving.models, serving.supervisor),
             jobs=jobs,
             keeper=ModelKeeper(
                 paths.registry_db,

@@ -137,6 +137,7 @@ class _Gateway:
                 conditions=self._conditions,
                 paths=paths,
                 environment=self._environment,
+                own_environment=self._options.environment,
                 models_dir=self._models_dir,
                 hub_settings=partial(hub_settings, self._options.config, self._options.environment),
                 launch_for=self._options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
@@ -171,7 +172,8 @@ class _Gateway:
             watchers = [
                 tasks.create_task(part)
                 for part in (
-                    self._follower.run(partial(self._on_config, services.serving)),
+                    self._follower.run(partial(self._on_config, services)),
+                    _outlived("upstreams", services.upstreams.run()),
                     _outlived("the watch over the certificate", self._certificate.run()),
                     self._notifier.run(partial(_description, services)),
                     _watch_registry(services.serving),
@@ -239,7 +241,9 @@ class _Gateway:
         self._follower.read_now()
         self._certificate.read_now()
 
-    def _on_config(self, serving: RequestService) -> None:
+    def _on_config(self, services: Services) -> None:
+        serving = services.serving
+        services.upstreams.follow()
         serving.supervisor.refresh()
         serving.inspector.trim()
         self._certificate.read_now()

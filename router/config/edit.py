@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from router.config.yaml_text import YAMLTextError, compose, dotted, parse
 from router.errors import ConfigError
 
 Scalar = str | float | bool | None
-Value = Scalar | list[str | dict[str, Any]] | dict[str, str] | dict[str, list[str]]
+Value = Scalar | Sequence[str | dict[str, Any]] | dict[str, str] | dict[str, list[str]]
 Changes = Mapping[tuple[str, ...], Value]
 """Key path, e.g. `("engine",)` or `("server", "port")`, to its new value."""
 

@@ -56,13 +56,13 @@ class UpstreamField(enum.StrEnum):
     REPETITION_PENALTY = "repetition_penalty"
     IGNORE_EOS = "ignore_eos"
     MIN_TOKENS = "min_tokens"
-    STOP_TOKEN_IDS = "stop_token_ids"
+    STOP_TOKEN_IDS = "stop_token_ids"  # noqa: S105 - a field
     GRAMMAR = "grammar"
     REGEX = "regex"
     CHAT_TEMPLATE_KWARGS = "chat_template_kwargs"
     REASONING_CONTENT = "reasoning_content"
     CONTINUATION = "continuation"
-    TOKEN_PROMPTS = "token_prompts"
+    TOKEN_PROMPTS = "token_prompts"  # noqa: S105 - a field
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -90,7 +90,7 @@ class Conversation:
         A worker that the request names counts for that request alone: what is told of a conversation is for all that
         wait for it, and goes on when that worker has gone.
         """
-        engine = EngineSetting(choice.target.engine.kind.value)
+        engine = EngineSetting(str(choice.target.engine))
         return replace(self.request.model_request, engine=engine, size=None, min_context=None, worker_id=None)
 
     def num_turns(self, told_end: int, task: int | None) -> int:

@@ -11,11 +11,14 @@ commands that do not serve may import it: by its own name, whichever file a clas
     │   ├── UnknownFieldError            unknown_parameter
     │   ├── UnsupportedFieldError        unsupported_parameter
     │   ├── EngineNotAvailableError      engine_not_available
+    │   │   └── UpstreamNotAvailableError  upstream_not_available
     │   ├── ModelCannotSeeError          model_cannot_see
     │   ├── ContextLengthExceededError   context_length_exceeded
     │   ├── DocumentError                invalid_document
     │   ├── PreviousResponseNotFoundError  previous_response_not_found
     │   ├── ReportCutError               report_cut
+    │   ├── UpstreamRefusedError         upstream_refused
+    │   ├── TooManyHopsError             too_many_hops
     │   └── MalformedRequestError        malformed_http
     ├── UnauthorizedError                invalid_api_key
     ├── ForbiddenError                   insufficient_scope
@@ -47,6 +50,12 @@ commands that do not serve may import it: by its own name, whichever file a clas
     ├── ModelLoadFailedError             model_load_failed
     ├── ModelInUseError                  model_in_use
     ├── EngineCrashedError               engine_crashed
+    │   ├── UpstreamUnreachableError     upstream_unreachable
+    │   └── UpstreamBusyError            upstream_busy
+    ├── UpstreamError                    upstream_failed
+    │   ├── UpstreamKeyError             upstream_key_refused
+    │   ├── UpstreamTimeoutError         upstream_timeout
+    │   └── UpstreamCeilingError         upstream_ceiling_reached
     ├── EngineTimeoutError               engine_timeout
     │   └── DeadlineExceededError        deadline_exceeded
     ├── UnavailableError                 unavailable
@@ -159,6 +168,17 @@ from router.errors.transport import (
     UpgradeRefusedError,
     URLTooLongError,
 )
+from router.errors.upstreams import (
+    TooManyHopsError,
+    UpstreamBusyError,
+    UpstreamCeilingError,
+    UpstreamError,
+    UpstreamKeyError,
+    UpstreamNotAvailableError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
 
 __all__ = [
     "AddressInUseError",
@@ -221,6 +241,7 @@ __all__ = [
     "StartupError",
     "StoreUnavailableError",
     "TooManyConnectionsError",
+    "TooManyHopsError",
     "TooManyKeysError",
     "URLTooLongError",
     "UnauthorizedError",
@@ -229,5 +250,13 @@ __all__ = [
     "UnsupportedFieldError",
     "UnsupportedMediaTypeError",
     "UpgradeRefusedError",
+    "UpstreamBusyError",
+    "UpstreamCeilingError",
+    "UpstreamError",
+    "UpstreamKeyError",
+    "UpstreamNotAvailableError",
+    "UpstreamRefusedError",
+    "UpstreamTimeoutError",
+    "UpstreamUnreachableError",
     "VerificationNotFoundError",
 ]

@@ -149,9 +149,14 @@ class Shadow:
         request, choice = generation.request, generation.choice
         wanted = request.model_request  # of pictures the tower's time would count as that of a long prompt
         is_plain = request.num_sequences == 1 and wanted.adapter is None and not wanted.has_images
-        if choice is None or not is_plain or request.spec.priority is not Priority.INTERACTIVE:
+        if (
+            choice is None
+            or choice.target.is_remote
+            or not is_plain
+            or request.spec.priority is not Priority.INTERACTIVE
+        ):
             return None
-        if self._other_engine(choice.target) is None:
+        if choice.target.is_remote or self._other_engine(choice.target) is None:
             return None
         first = _measured(generation)
         return None if first is None else Remembered(request, first)
@@ -236,8 +241,8 @@ class Shadow:
             label=str(target.engine),
             model=target.model,
             engine=str(target.engine),
-            artifact_path=target.source.path,
-            artifact_version=target.source.version,
+            artifact_path=target.local.path,
+            artifact_version=target.local.version,
             engine_versions=self._engine_versions.get(target.engine.kind, {}),
         )
 

@@ -17,7 +17,8 @@ from registry.names import RESERVED_NAME, parse_model_reference
 from registry.settings import LoadSettings
 from registry.store import Registry
 from router.config import CurrentConfig
-from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.config.schema import EngineFallback
+from router.errors import InvalidRequestError
 from router.http.caller import current_caller
 from router.http.exchange import note_model
 from router.http.headers import ENGINE_HEADER
@@ -26,9 +27,12 @@ from router.models.auto.learning import AutoLearning
 from router.models.defaults import RequestDefaults, recommended_in_force
 from router.models.draft import draft_source
 from router.models.engine_choice import choose, usable_artifacts
+from router.models.file_checks import FileChecks
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
+from router.models.offers import NoOffers, Offers
+from router.models.remote import choose_anywhere
 from router.models.selectors.candidates import NothingSelectedError, candidate_of, wanted_of
 from router.models.selectors.rules import BUILT_IN, PREFIX, Selection, Wanted, select, wanted_by
 from router.models.targets import Choice, EngineReason, Purpose, Target
@@ -38,10 +42,6 @@ logger = logging.getLogger(__name__)
 
 NOTE_USE_INTERVAL_S = 60.0
 """The time of last use is written at most this often per model: a write may wait for another process's."""
-
-
-CHECK_FILES_INTERVAL_S = 1.0
-"""An artifact's files are looked at before they are served, at most this often."""
 
 
 class ModelDirectory:
@@ -57,6 +57,7 @@ class ModelDirectory:
 
     Attributes:
         is_avoided: Tells of a target whether its loads fail, so that another engine is to serve where one may.
+        offers: What upstreams offer.
     """
 
     def __init__(
@@ -73,26 +74,28 @@ class ModelDirectory:
         self._registry = registry
         self._current = current
         self._is_apple_silicon = is_apple_silicon
-        self._what_changed = what_changed
+        self._files = FileChecks(what_changed, clock)
         self.auto = auto
         self._cannot_see = cannot_see
         self._clock = clock
         self._listed: tuple[Model, ...] | None = None
-        self._checked: dict[tuple[type, int], tuple[str, float]] = {}
         self._known: dict[str, Model] = {}
         self._fresh: set[str] = set()
         self._noted_at: dict[str, float] = {}
         self._version: int | None = None
         self._fallbacks: dict[str, EngineReason] = {}
         self.is_avoided: Callable[[Target], bool] = lambda _target: False
+        self.offers: Offers = NoOffers()
 
     def artifact_of(self, target: Target) -> Artifact | None:
-        """Return what a target loads, None when the registry has it no longer."""
+        """Return what a target loads, None when the registry has it no longer, or an upstream serves it."""
+        if target.is_remote:
+            return None
         try:
             artifacts = self.get(target.model).artifacts
         except (ModelNotFoundError, DatabaseError):
             return None
-        return next((artifact for artifact in artifacts if artifact.id == target.source.artifact_id), None)
+        return next((artifact for artifact in artifacts if artifact.id == target.local.artifact_id), None)
 
     def is_pinned(self, target: Target) -> bool:
         """Tell whether a target's model is to stay loaded; not, where the registry has it no longer."""
@@ -142,7 +145,10 @@ class ModelDirectory:
                 self._fresh.add(name)
         except ModelNotFoundError:
             self._known.pop(name, None)
-            raise
+            offered = self.offers.model(name)
+            if offered is None:
+                raise
+            return offered
         except DatabaseError:
             if name not in self._known:
                 raise
@@ -159,12 +165,15 @@ class ModelDirectory:
         return recommended_in_force(self._current.config.generation, model.settings, model.recommended_sampling)
 
     def list(self) -> tuple[Model, ...]:
-        """Return all models that are for whoever asks."""
+        """Return all models that are for whoever asks, those at the end that only upstreams have."""
         self._forget_if_changed()
         if self._listed is None:
             self._listed = self._registry.models.list()
-        caller = current_caller()
-        return self._listed if caller.models is None else tuple(m for m in self._listed if caller.may_use(m.name))
+        found, caller = self._listed, current_caller()
+        if offered := tuple(self.offers.models()):
+            here = {name for model in found for name in (model.name, *model.aliases)}
+            found += tuple(model for model in offered if model.name not in here)
+        return found if caller.models is None else tuple(m for m in found if caller.may_use(m.name))
 
     def model_request(
         self,
@@ -259,12 +268,14 @@ class ModelDirectory:
         """
         model = self.get(model_request.model)
         choice = self._chosen(model, model_request)
-        problem = self._why_not(model, choice)
+        if choice.target.is_remote:
+            return choice
+        problem = self._files.why_not(model, choice)
         if problem is None and not self.is_avoided(choice.target):
             return choice
         other = self._chosen(model, model_request, frozenset({choice.target.engine.kind}))
         is_other = other.target.engine != choice.target.engine and not self.is_avoided(other.target)
-        if is_other and self._why_not(model, other) is None:
+        if is_other and self._files.why_not(model, other) is None:
             return other
         if problem is not None:
             raise problem
@@ -278,8 +289,35 @@ class ModelDirectory:
         Args:
             failing: Engines that cannot load the model now.
         """
+        config, offers = self._current.config, self.offers.of(model.name)
+
+        def here(requested: EngineSetting | None, fallback: EngineFallback | None) -> Choice:
+            return self._chosen_here(model, replace(model_request, engine=requested), fallback, failing)
+
+        choice = choose_anywhere(
+            model,
+            model_request,
+            offers,
+            global_setting=config.engine,
+            fallback=config.engine_fallback,
+            pick=lambda those: self.offers.picked(those, model_request),
+            here=here,
+            failing=failing,
+        )
+        return (
+            choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
+        )
+
+    def _chosen_here(
+        self,
+        model: Model,
+        model_request: ModelRequest,
+        fallback: EngineFallback | None,
+        failing: Container[EngineKind],
+    ) -> Choice:
+        """Return which engine of this machine serves."""
         param = model_request.image_param
-        choice = choose(
+        return choose(
             model,
             requested=model_request.engine,
             global_setting=self._current.config.engine,
@@ -290,28 +328,9 @@ class ModelDirectory:
             picture=None if param is None else PictureNeed(param, self.model_that_sees, self._cannot_see),
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
             find_draft=lambda name: draft_source(name, self._draft_model(name), model.name),
-            fallback=self._current.config.engine_fallback,
+            fallback=fallback,
             failing=failing,
         )
-        return (
-            choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
-        )
-
-    def _why_not(self, model: Model, choice: Choice) -> ModelLoadFailedError | None:
-        """Return what is wrong with the files of a choice; None = they are as the registry has them."""
-        try:
-            for artifact in model.artifacts:
-                if artifact.id == choice.target.source.artifact_id:
-                    self._check_files(
-                        artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
-                    )
-            adapter = choice.target.adapter
-            if adapter is not None:
-                remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
-                self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
-        except ModelLoadFailedError as exc:
-            return exc
-        return None
 
     def can_see(self, model: Model) -> bool:
         """Tell whether a model is shown the pictures of requests that name no engine."""
@@ -352,19 +371,6 @@ class ModelDirectory:
             return None
         return self.auto.decide(model, artifacts, model_request.size).engine
 
-    def _check_files(self, artifact: Artifact | Adapter, what: str, remedy: str) -> None:
-        """Refuse to serve files that are not those that the registry knows."""
-        now = self._clock()
-        key = (type(artifact), artifact.id)
-        version, checked_at = self._checked.get(key, ("", now))
-        is_fresh = version == artifact.version and now < checked_at + CHECK_FILES_INTERVAL_S
-        if self._what_changed is None or is_fresh:
-            return
-        change = self._what_changed(artifact)
-        if change is not None:
-            raise ModelLoadFailedError(f"{what} cannot be served: {change}; {remedy}")
-        self._checked[key] = (artifact.version, now)
-
     def note_use(self, name: str) -> None:
         """Write the time of last use, now and then; not worth an error."""
         now = self._clock()
@@ -388,7 +394,7 @@ class ModelDirectory:
     def forget(self) -> None:
         """Read everything anew at the next look, as far as the registry can be read."""
         self._fresh.clear()
-        self._checked.clear()
+        self._files.forget()
         self._listed = None
         self._version = None
         if self.auto is not None:

@@ -75,7 +75,7 @@ def choose(
         AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
-    setting, reason = _setting(model, requested, global_setting)
+    setting, reason = setting_of(model, requested, global_setting)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     falls_back = fallback_for(fallback, requested) == OTHER
     named = None if setting.engine is None else setting.engine.kind
@@ -174,7 +174,7 @@ def _artifacts_that_serve(model: Model, purpose: Purpose) -> dict[EngineKind, Ar
     raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
 
 
-def _setting(
+def setting_of(
     model: Model, requested: EngineSetting | None, global_setting: EngineSetting
 ) -> tuple[EngineSetting, EngineReason]:
     """Return the first engine setting that is set, and whose it is."""

@@ -94,7 +94,7 @@ def load_spec_for(
         why_no_draft: Why what drafts for it is not to be loaded now; None = it is.
         saved_caches_dir: Where caches are saved, if the config wants that; beside it lie those that clients save.
     """
-    spec = load_spec(target.source.path, target.engine.kind, config, target.load, target.source.vision)
+    spec = load_spec(target.local.path, target.engine.kind, config, target.load, target.local.vision)
     if context_length is not None:
         spec = replace(spec, context_length=context_length)
     if target.draft is not None:
@@ -146,10 +146,12 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
                 "use_mmap": config.llamacpp.mmap,
                 "flash_attention": config.llamacpp.flash_attention.value,
             }
+        case EngineKind.UPSTREAM:
+            return {}  # nothing is loaded here
 
 
 def _key_of(target: Target) -> str:
-    source, adapter = target.source, target.adapter
+    source, adapter = target.local, target.adapter
     if adapter is None:
         return cache_key(str(target.engine), source.path, source.version)
     laid_over = f"\n{adapter.path}\n{adapter.version}\n{adapter.scale!r}"

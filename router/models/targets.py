@@ -40,11 +40,13 @@ class EngineReason(enum.StrEnum):
     AUTO_ONLY = "auto: the only engine with an artifact"
     FALLBACK_NO_ARTIFACT = "fallback: the engine that is set has no usable artifact"
     FALLBACK_LOAD_FAILED = "fallback: the other engine failed to load the model"
+    FALLBACK_UPSTREAM = "fallback: the upstream that is set cannot be asked now"
+    UPSTREAM_ONLY = "only an upstream has the model"
 
     @property
     def is_fallback(self) -> bool:
         """Whether it is not the engine that is set, or that `auto` would pick."""
-        return self in {EngineReason.FALLBACK_NO_ARTIFACT, EngineReason.FALLBACK_LOAD_FAILED}
+        return self.value.startswith("fallback")
 
 
 class LocalArtifact(msgspec.Struct, frozen=True):
@@ -61,8 +63,20 @@ class LocalArtifact(msgspec.Struct, frozen=True):
     vision: VisionSource | None = None
 
 
-TargetSource = LocalArtifact
-"""Where a target's weights are; what a remote peer calls the model would be one more member of a union."""
+class RemoteModel(msgspec.Struct, frozen=True):
+    """What an upstream is asked for.
+
+    Attributes:
+        upstream: Its name.
+        model_id: What it calls the model.
+    """
+
+    upstream: str
+    model_id: str
+
+
+TargetSource = LocalArtifact | RemoteModel
+"""Where a target's weights are: on this machine, where a worker loads them, or behind an upstream."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -80,6 +94,17 @@ class Target(msgspec.Struct, frozen=True):
     load: LoadSettings = AS_CONFIGURED
     adapter: Adapter | None = None
     draft: DraftSource | None = None
+
+    @property
+    def local(self) -> LocalArtifact:
+        """Its artifact, of a target that a worker loads."""
+        assert isinstance(self.source, LocalArtifact), "no worker is asked for a remote model"
+        return self.source
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether an upstream serves it, and no worker."""
+        return isinstance(self.source, RemoteModel)
 
     @property
     def label(self) -> str:

@@ -1,6 +1,6 @@
 """What clients ask of a model before they use it, whatever the protocol: what it can do, and how much it takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -8,11 +8,13 @@ import msgspec
 from registry.catalogue import Artifact, Model
 from registry.errors import RegistryError
 from registry.facts import ModelFacts, ModelKind
+from router.config.upstreams import UpstreamField
 from router.errors import RouterError
 from router.models.directory import ModelDirectory
 from router.models.load_settings import config_for, load_settings_of
 from router.models.load_spec import UNPLANNED_CONTEXT
 from router.models.model_request import ModelRequest
+from router.models.offers import Offer
 from router.models.targets import Purpose
 from router.protocols.choice import resident_workers
 from router.protocols.serving import RequestService
@@ -32,6 +34,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         trained_length: Of the context it was made for, tokens; None = unknown.
         loaded_length: Of the load that serves it, tokens; None = it is not loaded.
         can: As Ollama names it: completion, vision, tools, thinking, embedding.
+        upstreams: The names of those that have it as well, or alone.
     """
 
     artifact: Artifact | None
@@ -39,6 +42,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     trained_length: int | None
     loaded_length: int | None
     can: tuple[str, ...]
+    upstreams: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Literal["text", "image"]]:
@@ -49,6 +53,9 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 def abilities_of(serving: RequestService, model: Model) -> Abilities:
     """Return what can be said of a model now."""
     artifact = shown_artifact(serving.models, model)
+    offers = serving.models.offers.of(model.name)
+    if artifact is None and offers:
+        return _abilities_there(offers)
     trained = model.context_length if artifact is None else artifact.facts.context_length
     loaded = max(_loaded_lengths(serving, model.name), default=None)
     return Abilities(
@@ -59,13 +66,35 @@ def abilities_of(serving: RequestService, model: Model) -> Abilities:
         can=()
         if artifact is None
         else tuple(capabilities_of(model, artifact.facts, can_see=serving.models.can_see(model))),
+        upstreams=tuple(offer.upstream for offer in offers),
+    )
+
+
+def _abilities_there(offers: Sequence[Offer]) -> Abilities:
+    """Return what can be said of a model that only upstreams have: what those let expect that have it."""
+    honoured = frozenset().union(*(offer.honours for offer in offers))
+    lengths = [offer.context_length for offer in offers if offer.context_length is not None]
+    can = {
+        "completion": True,
+        VISION: UpstreamField.IMAGES in honoured,
+        "tools": UpstreamField.TOOLS in honoured,
+        "thinking": UpstreamField.REASONING_EFFORT in honoured,
+    }
+    return Abilities(
+        artifact=None,
+        context_length=min(lengths, default=None),
+        trained_length=max(lengths, default=None),
+        loaded_length=None,
+        can=tuple(name for name, is_there in can.items() if is_there),
+        upstreams=tuple(offer.upstream for offer in offers),
     )
 
 
 def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
     """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
     try:
-        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.source.artifact_id
+        target = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target
+        preferred = None if target.is_remote else target.local.artifact_id
     except (RouterError, RegistryError):
         preferred = None
     usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]

@@ -10,7 +10,6 @@ from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from registry.engines import EngineKind
 from router.errors import InvalidRequestError
 from router.models.targets import Choice, EngineReason
 from router.status import WorkerRef
@@ -77,16 +76,17 @@ class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
 
     images: list[SeenImage] | UnsetType = UNSET
     context: ContextUse | UnsetType = UNSET
-    engine: EngineKind | UnsetType = UNSET
+    engine: str | UnsetType = UNSET
     engine_reason: EngineReason | UnsetType = UNSET
     worker: WorkerRef | UnsetType = UNSET
 
 
 def told_of_engine(choice: Choice | None, worker: WorkerRef | None) -> MlxrAnswer | UnsetType:
     """Return who served an answer of an API that has no timings; UNSET where nobody did."""
-    if choice is None or worker is None:
+    if choice is None:
         return UNSET
-    return MlxrAnswer(engine=choice.target.engine.kind, engine_reason=choice.reason, worker=worker)
+    worker_shown = UNSET if worker is None else worker
+    return MlxrAnswer(engine=str(choice.target.engine), engine_reason=choice.reason, worker=worker_shown)
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

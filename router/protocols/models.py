@@ -95,7 +95,7 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         object="model",
         created=int(model.created_at),
         owned_by="mlxr",
-        engines=list(model.engines),
+        engines=[*model.engines, *(f"upstream:{name}" for name in abilities.upstreams)],
         forms=[_form(artifact) for artifact in model.artifacts if artifact.status == "ok"],
         context_length=abilities.context_length,
         max_context_length=abilities.trained_length,
@@ -132,7 +132,7 @@ def adapter_object(model: Model, shown: ModelObject, name: str) -> ModelObject:
         shown,
         id=f"{model.name}+{name}",
         parent=model.name,
-        engines=[engine for engine in model.engines if engine in adapters],
+        engines=[str(engine) for engine in model.engines if engine in adapters],
         forms=[form for form in shown.forms if form.engine in adapters],
         aliases=[f"{alias}+{name}" for alias in model.aliases],
     )

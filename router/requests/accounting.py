@@ -65,4 +65,4 @@ def _prompt_tokens(prompts: tuple[SequenceProgress, ...]) -> int | None:
 
 
 def _engine(choice: Choice | None) -> str | None:
-    return None if choice is None else choice.target.engine.kind.value
+    return None if choice is None else str(choice.target.engine)

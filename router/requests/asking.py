@@ -83,7 +83,7 @@ async def _ask_once(
                     for event in await stream.read():
                         if isinstance(event, Answered):
                             assert lease.client.loaded is not None
-                            path = lease.choice.target.source.path
+                            path = lease.choice.target.local.path
                             return Reply(lease.client, lease.client.loaded, path, event.answer)
                         raise_failure(event, prompt_param)
         except TimeoutError as exc:

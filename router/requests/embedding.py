@@ -148,8 +148,8 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
         try:
             lease = await self._leased(wanted.model_request, 1, wanted.priority)
             self.queue_s, self.load_s = lease.queue_ms / 1000, lease.load_ms / 1000
-            assert lease.client.loaded is not None
-            used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
+            loaded = lease.client.loaded
+            used = (None if loaded is None else loaded.pooling) or wanted.pooling or Pooling.MEAN
             self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))
             vectors, num_tokens = await self._vectors(self._stream)
             return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms, lease.worker, lease.choice)

@@ -229,8 +229,7 @@ class Generation(LeasedRequest[RequestStream]):
         )
         self.queue_ms += lease.queue_ms
         self.load_ms += lease.load_ms
-        if self._keeping is not None:
-            assert lease.client.loaded is not None
+        if self._keeping is not None and lease.client.loaded is not None:  # an upstream does not tell
             request = self._keeping.with_room(lease.client.loaded.context_length)
         self._stream = stream = lease.client.generate(generate_messages(request), slot=request.slot)
         self._num_open = request.num_sequences

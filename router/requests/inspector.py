@@ -108,7 +108,7 @@ class Inspector:
         kept.exchange.account = None  # which holds the whole answer
         choice = None if kept.generation is None else kept.generation.choice
         if kept.wanted is not None and choice is not None:
-            engine = EngineSetting(choice.target.engine.kind.value)
+            engine = EngineSetting(str(choice.target.engine))
             kept.wanted = replace(kept.wanted, model_request=replace(kept.wanted.model_request, engine=engine))
         kept.generation = None
 

@@ -56,6 +56,8 @@ class ContextLengths:
     def of(self, target: Target) -> int | None:
         """Return the context that a load of a target has, tokens, before the model's own limit; None = unknown."""
         config = self._current.config
+        if target.is_remote:
+            return None
         if not is_planned(config, target.load):
             return config_for(config, target.load).generation.context_length
         planned, fitted = self.planned(target), self._fitted.get(target)
@@ -67,7 +69,7 @@ class ContextLengths:
         if config is not self._config:  # another one may leave other memory
             self._config = config
             self._planned.clear()
-        key = target, target.source.version
+        key = target, target.local.version
         if key not in self._planned:
             artifact = self._artifact_of(target)
             if artifact is None:
@@ -90,7 +92,7 @@ class ContextLengths:
     def resolve(self, request: ModelRequest) -> Choice:
         """Return what serves a request: where a context is asked for at least, a load that holds it if there is one."""
         choice = self._resolve(request)
-        if request.min_context is None:
+        if request.min_context is None or choice.target.is_remote:
             return choice
         target, wanted = choice.target, request.min_context
         artifact = self._artifact_of(target)

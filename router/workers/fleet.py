@@ -283,7 +283,7 @@ class Fleet:
         """
         if self._launch_waiting(target.engine, config):
             assert self._tasks is not None
-            self._tasks.create_task(asyncio.to_thread(read_ahead, Path(target.source.path)))
+            self._tasks.create_task(asyncio.to_thread(read_ahead, Path(target.local.path)))
 
     def ensure_standby(self, config: Config, *, is_memory_short: bool = False) -> None:
         """Keep one waiting worker per engine if the config wants it, none otherwise; not in a load's first answer.

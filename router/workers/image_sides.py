@@ -75,7 +75,8 @@ class ImageSidesInForce:
         }
 
     async def _measured(self, target: Target, images: ImagesConfig) -> ImageSides:
-        vision, artifact = target.source.vision, self._artifact_of(target)
+        vision = None if target.is_remote else target.local.vision
+        artifact = self._artifact_of(target)
         if vision is None or artifact is None:
             return ImageSides(None if images.max_side_px == "auto" else images.max_side_px, images.high_side_px)
         spec = load_spec_of(artifact, self._current.config, target.load)

@@ -24,6 +24,7 @@ from router.placement.lifecycle import WorkerState
 from router.status import WorkerRef
 from router.workers.fleet import Fleet
 from router.workers.messages import Checked, Message, Release, Submit, Withdraw
+from router.workers.remote import RemoteServing
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import Lease, Ticket, WaitingQueue
 
@@ -63,6 +64,7 @@ class Leasing:
 
     Attributes:
         affinity: Which worker served a session last.
+        remote: Who serves what no worker here has; None = nobody.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Leasing:
         self._ids = itertools.count(1)
         self.queue = WaitingQueue()
         self.affinity = SessionAffinity()
+        self.remote: RemoteServing | None = None
 
     # ---- for the supervisor's callers -------------------------------------------------------------------------------
 
@@ -99,13 +102,22 @@ class Leasing:
         session_id: str | None,
     ) -> Ticket:
         """Have a request taken in by the supervisor's task; raises what `check_worker` does."""
-        self.check_worker(model_request, choice.target)
+        if not choice.target.is_remote:
+            self.check_worker(model_request, choice.target)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(
             next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
         )
-        self._post(Submit(ticket))
+        self._send(ticket)
         return ticket
+
+    def _send(self, ticket: Ticket) -> None:
+        """Have a ticket taken in by whoever its choice names; for an upstream nothing is placed here."""
+        if self.remote is not None and ticket.choice.target.is_remote:
+            self._note_choice(ticket.model_request, ticket.choice)
+            self.remote.admit(ticket)
+        else:
+            self._post(Submit(ticket))
 
     def withdraw(self, ticket: Ticket) -> None:
         """Give up a ticket and its lease, whether that was granted or not."""
@@ -191,6 +203,8 @@ class Leasing:
     def close(self) -> None:
         """Refuse all that wait or come, with a ShuttingDownError."""
         self._is_closed = True
+        if self.remote is not None:
+            self.remote.end()
         for ticket in self.queue:
             self.queue.fail(ticket, ShuttingDownError())
 
@@ -238,9 +252,15 @@ class Leasing:
 
     def resolve_again(self) -> None:
         """Follow changed settings with all that wait; whose request has lost its meaning is told why."""
+        if self.remote is not None:
+            self.remote.resolve_again(self._resolve, self._send)
         for ticket in self.queue:
             try:
                 ticket.choice = self._resolve(ticket.model_request)
+                if ticket.choice.target.is_remote:
+                    self.queue.take(ticket.ticket_id)
+                    self._send(ticket)
+                    continue
                 self.check_worker(ticket.model_request, ticket.choice.target)
             except (RouterError, RegistryError) as exc:
                 self.queue.fail(ticket, exc)
@@ -266,7 +286,7 @@ class Leasing:
             if is_way_out and self.queue.take(ticket.ticket_id) is not None:
                 num_moved += 1
                 ticket.choice = choice
-                self._post(Submit(ticket))
+                self._send(ticket)
         return num_moved > 0
 
     # ---- time and places --------------------------------------------------------------------------------------------

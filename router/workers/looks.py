@@ -102,7 +102,9 @@ class Looks:
     @property
     def waiting(self) -> tuple[WaitingRequest, ...]:
         """A look at the queue."""
-        return tuple(self._leasing.queue.requests)
+        here = tuple(self._leasing.queue.requests)
+        remote = self._leasing.remote
+        return here if remote is None else (*here, *remote.waiting)
 
     @property
     def is_sharing(self) -> bool:

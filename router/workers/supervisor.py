@@ -46,6 +46,7 @@ from router.workers.messages import (
 from router.workers.model_states import ModelStates
 from router.workers.placing import Placing
 from router.workers.pressure import Relief
+from router.workers.remote import RemoteServing
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
@@ -149,6 +150,10 @@ class Supervisor(Looks):
         self._is_closing = False
         self._decided_at = clock()
 
+    def serve_remotely(self, remote: RemoteServing) -> None:
+        """Have what no worker here has served by others, from now on."""
+        self._leasing.remote = remote
+
     # ---- for everybody else -----------------------------------------------------------------------------------------
 
     async def lease(
@@ -192,7 +197,8 @@ class Supervisor(Looks):
         if self._is_closing:
             raise ShuttingDownError
         choice = self._resolve(model_request)
-        self._faults.check(choice.target)
+        if not choice.target.is_remote:
+            self._faults.check(choice.target)
         return self._leasing.submit(model_request, choice, num_sequences, priority, session_id)
 
     def withdraw(self, ticket: Ticket) -> None:

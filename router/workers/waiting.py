@@ -27,7 +27,7 @@ class Lease:
 
     Attributes:
         choice: What it serves, and why it is this engine.
-        worker: Which one it is.
+        worker: Which one it is; None = an upstream serves, and no worker here.
         queue_ms: Time the request waited without its model being loaded.
     """
 
@@ -35,7 +35,7 @@ class Lease:
         self,
         client: WorkerLink,
         choice: Choice,
-        worker: WorkerRef,
+        worker: WorkerRef | None,
         *,
         queue_ms: float,
         load_ms: float,

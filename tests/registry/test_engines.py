@@ -35,7 +35,9 @@ def test_the_setting_of_an_upstream_has_its_name_and_no_member() -> None:
     assert setting not in list(EngineSetting)
 
 
-@pytest.mark.parametrize("text", ["upstream", "upstream:", "upstream:Box", "upstream:-a", "upstream:a b", "box", "upstream:a\n"])
+@pytest.mark.parametrize(
+    "text", ["upstream", "upstream:", "upstream:Box", "upstream:-a", "upstream:a b", "box", "upstream:a\n"]
+)
 def test_what_no_upstream_can_be_called_is_no_setting(text: str) -> None:
     with pytest.raises(ValueError, match="EngineSetting"):
         EngineSetting(text)

@@ -57,6 +57,7 @@ from router.stores.contexts import Contexts
 from router.stores.conversations import Conversations
 from router.suspension import Suspension
 from router.telemetry.telemetry import Telemetry
+from router.upstreams.lazily import LazyUpstreams
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import FakeFleet, make_config
@@ -106,6 +107,11 @@ def _app_of(services: Services) -> tuple[_Served, Litestar]:
     return served, app
 
 
+UPSTREAM_KEY = "sk-of-the-upstream-0123456789"
+UPSTREAM_ENVIRONMENT = {"UPSTREAM_KEY": UPSTREAM_KEY}
+"""Where upstreams of tests find their key."""
+
+
 class FakeFront:
     """A served app: `client` speaks to it.
 
@@ -139,6 +145,7 @@ class FakeFront:
         self._batches = asyncio.create_task(self.services.batches.run())
         self._winding = asyncio.create_task(self.services.winder.run())
         self._following = asyncio.create_task(self._follower.run(self.supervisor.refresh))
+        self._upstreaming = asyncio.create_task(self.services.upstreams.run())
         limits = HttpLimits()
         self._serving, served_app = _app_of(self.services)
         self.services.telemetry.exchanges.add(self.services.serving.inspector.on_exchange)
@@ -204,6 +211,7 @@ class FakeFront:
                 timeout_s=lambda: current.config.lifecycle.suspend_timeout_s,
             ),
             events=EventSources(self.supervisor, self.fleet.conditions, jobs, batches.news, contexts.wound).log,
+            upstreams=LazyUpstreams(current, UPSTREAM_ENVIRONMENT, self.models, self.supervisor),
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),
@@ -239,7 +247,8 @@ class FakeFront:
         self._resuming.cancel()
         self._following.cancel()
         self._winding.cancel()
-        await asyncio.wait([self._batches, self._resuming, self._following, self._winding])
+        self._upstreaming.cancel()
+        await asyncio.wait([self._batches, self._resuming, self._following, self._winding, self._upstreaming])
         await self.services.conversations.close()
         await self.services.contexts.close()
         await self.fleet.close()

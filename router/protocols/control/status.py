@@ -155,7 +155,7 @@ async def _shown_images(serving: RequestService) -> dict[int, ShownImages]:
     shown = {}
     for worker in serving.supervisor.workers:
         target = worker.target
-        if target is not None and target.source.vision is not None and target.load.vision != "off":
+        if target is not None and target.local.vision is not None and target.load.vision != "off":
             sides = await serving.image_sides.of(target)
             shown[worker.worker_id] = ShownImages(sides.usual, sides.high)
     return shown
@@ -194,7 +194,7 @@ def _worker(
         devices=[] if loaded is None else list(loaded.devices),
         engine_versions={} if hello is None else hello.versions,
         features="" if hello is None else hello.features,
-        path=None if worker.target is None else worker.target.source.path,
+        path=None if worker.target is None else worker.target.local.path,
         load={} if worker.target is None else _set_of(worker.target.load),
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=None if expires_at is None else expires_at + time.time() - time.monotonic(),

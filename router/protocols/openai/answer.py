@@ -289,7 +289,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         predicted_ms=round(predicted_ms, 3),
         predicted_per_token_ms=_ratio(predicted_ms, num_decoded),
         predicted_per_second=_ratio(num_decoded * 1000, predicted_ms),
-        engine=None if choice is None else choice.target.engine.kind,
+        engine=None if choice is None else str(choice.target.engine),
         engine_reason=None if choice is None else choice.reason,
         worker=generation.worker,
         load_ms=round(generation.load_ms, 3),

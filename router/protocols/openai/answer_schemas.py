@@ -38,7 +38,8 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     """llama-server's figures and mlxr's; milliseconds and tokens; a rate is null where there is nothing to divide.
 
     Attributes:
-        worker: Which one computed it; null = none has it yet.
+        engine: mlx, llamacpp or upstream:NAME; null = none has it yet.
+        worker: Which one computed it; null = none has it yet, or an upstream has it.
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
         draft_n: Tokens that were drafted; absent where none were.
         draft_n_accepted: Those of them that were drawn.
@@ -56,7 +57,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     predicted_ms: float
     predicted_per_token_ms: float | None
     predicted_per_second: float | None
-    engine: EngineKind | None
+    engine: str | None
     engine_reason: EngineReason | None
     worker: WorkerRef | None = None
     load_ms: float
@@ -316,7 +317,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     object: Literal["model"]
     created: int
     owned_by: Literal["mlxr"]
-    engines: list[EngineKind]
+    engines: list[str]
     forms: list[ModelForm]
     context_length: int | None
     max_context_length: int | None

@@ -276,7 +276,7 @@ def test_lists_and_pairs_are_written_in_one_line_where_they_stand(
 )
 def test_no_comment_of_the_shipped_file_is_lost_whichever_key_is_set(key: tuple[str, ...]) -> None:
     usual = get_at(msgspec.json.decode(msgspec.json.encode(Config())), key)
-    other = ["x"] if isinstance(usual, list) else not usual if isinstance(usual, bool) else "word"
+    other: Any = ["x"] if isinstance(usual, list) else not usual if isinstance(usual, bool) else "word"
     changed = edited(reference_text(), key, other)
     assert len(changed_lines(reference_text(), changed)) == 2, "one line out, one in"
     assert edited(changed, key, usual) == reference_text()

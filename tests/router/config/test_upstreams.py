@@ -57,7 +57,11 @@ def test_paths_may_begin_with_the_home_folder(tmp_path: Path) -> None:
         ("upstreams: [{name: a, url: 'http://h', max_cost_per_day: 1}]", "upstreams[0]", "price_per_million_input"),
         ("upstreams: [{name: a, url: 'http://h', honours: [seed], lacks: [seed]}]", "upstreams[0]", "seed"),
         ("upstreams: [{name: a, url: 'http://h'}, {name: a, url: 'http://i'}]", None, "the name of two"),
-        ("engine: upstream:b\nupstreams: [{name: a, url: 'http://h'}]", None, "engine: there is no upstream 'b'; there are a"),
+        (
+            "engine: upstream:b\nupstreams: [{name: a, url: 'http://h'}]",
+            None,
+            "engine: there is no upstream 'b'; there are a",
+        ),
         ("engine_fallback: upstream", None, "there are none"),
     ],
 )

@@ -22,8 +22,9 @@ from registry.store import Registry
 from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import facts_with
-from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
+from router.models.directory import ModelDirectory
 from router.models.engine_choice import choose
+from router.models.file_checks import CHECK_FILES_INTERVAL_S
 from router.models.targets import Choice, EngineReason, Purpose
 from router.placement.memory import Machine
 from router.placement.memory_need import memory_need
@@ -109,7 +110,7 @@ class TestEngine:
     def test_auto_takes_the_engine_that_has_the_adapter(self, engine: str, *, is_mac: bool) -> None:
         other = "mlx" if engine == "llamacpp" else "llamacpp"
         target = choice_of(model(adapter(engine), adapter(other, "owl")), is_mac=is_mac).target
-        assert (str(target.engine), target.source.path, target.label) == (engine, f"/models/{engine}", "m+fox")
+        assert (str(target.engine), target.local.path, target.label) == (engine, f"/models/{engine}", "m+fox")
         assert target.adapter is not None
         assert (target.adapter.path, target.adapter.scale) == (f"/loras/{engine}/fox", 0.5)
 

@@ -9,7 +9,8 @@ from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
+from router.models.directory import NOTE_USE_INTERVAL_S, ModelDirectory
+from router.models.file_checks import CHECK_FILES_INTERVAL_S
 from router.models.model_request import ModelRequest
 from router.models.targets import EngineReason
 from tests.registry.catalogue_builder import make_draft, make_facts
@@ -72,8 +73,8 @@ def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> N
     models = ModelDirectory(registry, current=current, is_apple_silicon=False)
     assert models.resolve(ModelRequest("m")).target.engine == Engine(EngineKind.LLAMACPP)
     current.take_over(Config(engine=EngineSetting.MLX))
-    assert models.resolve(ModelRequest("m")).target.source.path == "/m/mlx"
-    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.source.path == "/m/a.gguf"
+    assert models.resolve(ModelRequest("m")).target.local.path == "/m/mlx"
+    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.local.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
         models.resolve(ModelRequest("only-gguf", EngineSetting.MLX))
     assert models.resolve(ModelRequest("only-gguf")).reason is EngineReason.FALLBACK_NO_ARTIFACT
@@ -91,7 +92,7 @@ def test_files_that_are_gone_let_the_other_engine_serve(registry: Registry) -> N
         what_changed=lambda each: f"{each.path} is gone" if each.path in gone else None,
     )
     choice = models.resolve(ModelRequest("m"))
-    assert (choice.target.source.path, choice.reason) == ("/m/a.gguf", EngineReason.FALLBACK_LOAD_FAILED)
+    assert (choice.target.local.path, choice.reason) == ("/m/a.gguf", EngineReason.FALLBACK_LOAD_FAILED)
     with pytest.raises(ModelLoadFailedError, match="/m/mlx is gone"):
         models.resolve(ModelRequest("m", EngineSetting.MLX))
     models.is_avoided = lambda target: target.engine.kind is EngineKind.LLAMACPP
@@ -211,7 +212,7 @@ def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> No
         clock=clock,
     )
     target = models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target
-    changes[target.source.artifact_id] = "/m/a.gguf is gone"
+    changes[target.local.artifact_id] = "/m/a.gguf is gone"
     assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target == target  # looked at just now
     clock.now += CHECK_FILES_INTERVAL_S
     with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):

@@ -73,7 +73,7 @@ def test_the_first_level_that_is_set_wins(
         model(*BOTH, engine=own), requested=requested, global_setting=global_setting, is_apple_silicon=False
     )
     assert (str(choice.target.engine), choice.reason) == (engine, reason)
-    assert choice.target.source.path == f"/models/{engine}"
+    assert choice.target.local.path == f"/models/{engine}"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_serves_where_the_engine_that_is_set_has_no_usable_artifact(
             chosen()
         return
     found = chosen()
-    assert found.target.source.path == f"/models/{engine}"
+    assert found.target.local.path == f"/models/{engine}"
     wanted = EngineReason.AUTO_GGUF if requested is AUTO else EngineReason.FALLBACK_NO_ARTIFACT
     assert found.reason is wanted
 

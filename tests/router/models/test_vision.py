@@ -112,8 +112,8 @@ def test_a_target_knows_what_it_sees_with_and_is_another_when_that_changes() -> 
     first = chosen(that_sees("llamacpp", version="v1")).target
     second = chosen(that_sees("llamacpp", version="v2")).target
     assert first != second
-    assert first.source.vision is not None
-    assert (first.source.vision.family, first.source.vision.text_width) == ("gemma3", 64)
+    assert first.local.vision is not None
+    assert (first.local.vision.family, first.local.vision.text_width) == ("gemma3", 64)
     assert len({first, second}) == 2, "targets are keys"
 
 

@@ -27,6 +27,7 @@ from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import MAX_KEEP_ALIVE_S, timestamp
+from router.protocols.ollama.models.answers import ListedModel, ShownMessage, ShowResponse
 from router.protocols.ollama.models.details import (
     ModelDetails,
     details_of,
@@ -34,6 +35,7 @@ from router.protocols.ollama.models.details import (
     gguf_keys,
 )
 from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
+from router.protocols.ollama.models.remote import listed_remote, shown_remote
 from router.protocols.ollama.names import display_name, model_named
 from router.protocols.ollama.schemas import ShowRequest
 from router.protocols.parts import AnyRequest, ServingPart
@@ -50,18 +52,6 @@ TRAINED_KEY: Final = "mlxr.trained_context_length"
 """Tokens that the model was made for, where `context_length` is what is in force."""
 
 _INFILL_KEYS: Final = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
-
-
-class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model of `/api/tags`."""
-
-    name: str
-    model: str
-    modified_at: str
-    size: int
-    digest: str
-    details: ModelDetails
-    capabilities: list[str]
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +90,10 @@ async def list_models(serving: ServingPart) -> ASGIApp:
         _listed(artifact, model, display_name(name), abilities)
         for artifact, abilities, model in shown
         for name in (model.name, *model.aliases)
+    ]
+    offered = [(serving.models.offers.of(model.name), each, model) for each, model in found if each.artifact is None]
+    listed += [
+        listed_remote(model, display_name(model.name), offers, each) for offers, each, model in offered if offers
     ]
     return json_reply(TagsAnswer(listed))
 
@@ -181,29 +175,6 @@ class FileInfo(msgspec.Struct, frozen=True):
     template: str | None
 
 
-class ShownMessage(msgspec.Struct, frozen=True):
-    """One message of a model's preset conversation."""
-
-    role: str
-    content: str
-
-
-class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer; texts that there are none of are left out."""
-
-    license: str = ""
-    modelfile: str
-    parameters: str = ""
-    template: str = ""
-    system: str = ""
-    details: ModelDetails
-    messages: list[ShownMessage] = []
-    model_info: JSONObject
-    projector_info: JSONObject = {}
-    capabilities: list[str]
-    modified_at: str
-
-
 @OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest, scope=Scope.INFERENCE)
 async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Describe a model."""
@@ -215,6 +186,8 @@ async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     model = model_named(serving.models, reference)
     abilities = abilities_of(serving, model)
     artifact = abilities.artifact
+    if artifact is None and (offers := serving.models.offers.of(model.name)):
+        return json_reply(shown_remote(model, offers, abilities))
     if artifact is None:
         raise ModelLoadFailedError(f"the model '{model.name}' has no files that can be used; see `mlxr models show`")
     # A header has megabytes of vocabulary to step over.

@@ -1,0 +1,58 @@
+"""Upstreams where the config names some: nothing else of this room is imported before."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from router.config import CurrentConfig
+from router.models.directory import ModelDirectory
+from router.workers.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from router.upstreams.upstreams import Upstreams
+
+
+class LazyUpstreams:
+    """Makes them when there is one, and makes them known to those who ask them.
+
+    Args:
+        environment: Of this process: their keys may be there.
+        models: Whose `offers` they become.
+        supervisor: Whose remote service they become.
+
+    Attributes:
+        made: They; None before there was one.
+    """
+
+    def __init__(
+        self,
+        current: CurrentConfig,
+        environment: Mapping[str, str],
+        models: ModelDirectory,
+        supervisor: Supervisor,
+    ) -> None:
+        self._current = current
+        self._environment = environment
+        self._models = models
+        self._supervisor = supervisor
+        self._is_wanted = asyncio.Event()
+        self.made: Upstreams | None = None
+        self.follow()
+
+    def follow(self) -> None:
+        """Take over the config in force; the supervisor is to resolve again what waits after that."""
+        if self.made is not None:
+            self.made.follow()
+        elif self._current.config.upstreams:
+            from router.upstreams.upstreams import Upstreams  # noqa: PLC0415 - see above
+
+            self.made = Upstreams(self._current, self._environment, defaults_for=self._models.defaults_for)
+            self._models.offers = self.made
+            self._supervisor.serve_remotely(self.made)
+            self._is_wanted.set()
+
+    async def run(self) -> None:
+        """Look after them until cancelled."""
+        await self._is_wanted.wait()
+        assert self.made is not None
+        await self.made.run()

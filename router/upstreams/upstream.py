@@ -1,0 +1,252 @@
+"""One upstream: its connections, which models it has, how it fares, and the requests that it has.
+
+Owned by the event loop. Not here: which of several is asked (`balance`), all of them (`upstreams`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from registry.threads import in_thread
+from router.config import LimitsConfig
+from router.config.upstreams import UpstreamConfig
+from router.errors import (
+    RouterError,
+    ShuttingDownError,
+    UnavailableError,
+    UpstreamBusyError,
+    UpstreamError,
+    UpstreamKeyError,
+    UpstreamRefusedError,
+    UpstreamUnreachableError,
+)
+from router.models.defaults import RequestDefaults
+from router.models.offers import Offer
+from router.models.targets import RemoteModel
+from router.upstreams.chunks import Answer
+from router.upstreams.circuit import Circuit, CircuitState
+from router.upstreams.fields import Honoured
+from router.upstreams.keys import KeyMissingError, UpstreamKey, read_key
+from router.upstreams.lane import Lane
+from router.upstreams.link import Peer, UpstreamLink
+from router.upstreams.listing import Listed, honoured_by, listed, named
+from router.upstreams.transport import Transport, base_url
+from router.workers.waiting import Ticket
+
+logger = logging.getLogger(__name__)
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+_BUSY_S: Final = 5.0
+
+
+class Upstream:
+    """One entry of the config's `upstreams`.
+
+    Args:
+        environment: Where its key may be.
+        limits: Gives those in force.
+        defaults_for: Gives what requests for a model get that do not say otherwise.
+        spawn: Runs a task until its end.
+        clock: Monotonic seconds.
+
+    Attributes:
+        no_key: Why it cannot be asked: its key is missing; None = it is there, or none is needed.
+        models: What it has, by the names that they have here.
+        circuit: Whether it is asked.
+        lane: Its requests.
+        checked_at: When its health was looked at last, seconds since 1970; None = not yet.
+        num_answered: Answers that came to their end.
+        num_failed: Requests that it failed at.
+    """
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        environment: Mapping[str, str],
+        *,
+        limits: Callable[[], LimitsConfig],
+        defaults_for: Callable[[str], RequestDefaults],
+        spawn: Spawn,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._environment = environment
+        self._defaults_for = defaults_for
+        self._spawn = spawn
+        self._clock = clock
+        self._transport: Transport | None = None
+        self.no_key: str | None = None
+        self.models: dict[str, Listed] = named(listed(None, config))
+        self.circuit = Circuit()
+        self.lane = Lane(config.parallel, limits=limits, link_for=self._link_for, clock=clock)
+        self.checked_at: float | None = None
+        self.num_answered = 0
+        self.num_failed = 0
+
+    # ---- for whoever chooses ----------------------------------------------------------------------------------------
+
+    def offer(self, model: str) -> Offer | None:
+        """Return what it offers of a model; None = it does not have it."""
+        found = self.models.get(model)
+        if found is None:
+            return None
+        return Offer(
+            upstream=self.config.name,
+            model_id=found.model_id,
+            honours=found.honours,
+            context_length=found.context_length,
+            is_auto=self.config.auto,
+            why_not=self.why_not(),
+        )
+
+    def why_not(self) -> str | None:
+        """Return why it is not to be asked now; None = it is."""
+        if self.no_key is not None:
+            return self.no_key
+        now = self._clock()
+        if self.circuit.may_ask(now):
+            return None
+        why = self.circuit.why or "it has said that it is busy"
+        wait_s = self.circuit.wait_s(now)
+        return why if not wait_s else f"{why}; it is asked again in {wait_s:.0f} s"
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in one word of `CircuitState`."""
+        return CircuitState.REFUSED if self.no_key is not None else self.circuit.state(self._clock())
+
+    # ---- its life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look after its health and its models, until cancelled."""
+        while True:
+            try:
+                await self._look()
+            except RouterError as exc:
+                self._note_error(exc)
+            except Exception:  # a defect here costs the look, and not the gateway
+                logger.exception("a defect has ended a look at the upstream '%s'", self.config.name)
+            wait_s = self.circuit.wait_s(self._clock())
+            await asyncio.sleep(min(self.config.health_interval_s, wait_s) if wait_s else self.config.health_interval_s)
+
+    async def retire(self) -> None:
+        """Close its connections, once what runs has ended."""
+        try:
+            await self.lane.until_idle()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def _look(self) -> None:
+        """Ask which models it has: that it answers is a sign of health."""
+        if self._transport is None:
+            try:
+                self._transport = await in_thread(self._connect)
+            except KeyMissingError as exc:
+                if self.no_key is None:
+                    logger.warning("the upstream '%s' cannot be asked: %s", self.config.name, exc)
+                self.no_key = f"the upstream '{self.config.name}': {exc}"
+                self.lane.open()
+                return
+            self.no_key = None
+            self.lane.open()
+        body = await self._transport.got("/models", accepts_missing=True)
+        self.checked_at = time.time()
+        was_asked = self.circuit.may_ask(self._clock())
+        self.circuit.on_success()
+        if not was_asked:
+            logger.info("the upstream '%s' is there again", self.config.name)
+        found = named(listed(body, self.config))
+        if found != self.models:
+            logger.info("the upstream '%s' has %d models", self.config.name, len(found))
+            self.models = found
+
+    def _connect(self) -> Transport:
+        key: UpstreamKey = read_key(self.config, self._environment)
+        return Transport(self.config, base_url(self.config.url), key)
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def _link_for(self, ticket: Ticket) -> UpstreamLink:
+        """Return what serves a request.
+
+        Raises:
+            UpstreamKeyError: It does not take our key, or there is none.
+            UpstreamBusyError: It has said that it takes nothing now.
+            UnavailableError: It has failed too often.
+        """
+        now = self._clock()
+        why_not = self.why_not()
+        if why_not is not None or self._transport is None:
+            words = why_not or "it is not ready"
+            prefix = f"the upstream '{self.config.name}': "
+            told = words if words.startswith(prefix) else prefix + words
+            if self.state == CircuitState.REFUSED:
+                raise UpstreamKeyError(told)
+            error = UpstreamBusyError if self.circuit.busy_s(now) else UnavailableError
+            raise error(told, retry_after_s=self.circuit.wait_s(now) or None)
+        source = ticket.choice.target.source
+        assert isinstance(source, RemoteModel)
+        self.circuit.on_asked(now)
+        model = self.models.get(ticket.choice.target.model)
+        fields = honoured_by(self.config) if model is None else model.honours
+        name = ticket.choice.target.model
+        return UpstreamLink(
+            Peer(
+                config=self.config,
+                transport=self._transport,
+                model_id=source.model_id,
+                honoured=Honoured(upstream=self.config.name, fields=fields, has_windows=self.config.protocol == "mlxr"),
+                defaults=self._defaults_for(name),
+                headers={},
+                results=self,
+                spawn=self._spawn,
+            ),
+            clock=self._clock,
+        )
+
+    def end(self) -> None:
+        """Refuse what waits, and cut what runs."""
+        self.lane.end(ShuttingDownError())
+
+    def on_answered(self, answer: Answer) -> None:
+        """An answer has come to its end."""
+        del answer
+        self.num_answered += 1
+        self.circuit.on_success()
+
+    def on_error(self, error: RouterError, answer: Answer) -> None:
+        """A request has ended with an error."""
+        del answer
+        self._note_error(error)
+
+    def on_left(self, answer: Answer) -> None:
+        """A request was given up; that it had begun to answer is a good sign."""
+        if answer.has_output:
+            self.circuit.on_success()
+        else:
+            self.circuit.on_left()
+
+    def _note_error(self, error: RouterError) -> None:
+        now = self._clock()
+        match error:
+            case UpstreamKeyError():
+                self.circuit.on_refused(str(error))
+            case UpstreamBusyError():
+                self.circuit.on_busy(now, error.retry_after_s or _BUSY_S)
+            case UpstreamRefusedError():
+                self.circuit.on_success()  # it answers; what was asked is at fault
+                return
+            case UpstreamUnreachableError() | UpstreamError():
+                self.circuit.on_failure(now, str(error))
+            case _:
+                self.circuit.on_left()
+                return
+        self.num_failed += 1
+        logger.warning("%s", error)
