@@ -140,6 +140,7 @@ class Composition:
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
         serving.documents.read_file = batches.named_file
+        upstreams = LazyUpstreams(self.config, self.own_environment, serving.models, serving.supervisor)
         return Services(
             server=ServerFacts(VERSION),
             readiness=readiness,
@@ -151,7 +152,9 @@ class Composition:
                 self.conditions,
                 timeout_s=lambda: self.config.config.lifecycle.suspend_timeout_s,
             ),
-            events=EventSources(serving.supervisor, self.conditions, jobs, batches.news, contexts.wound).log,
+            events=EventSources(
+                serving.supervisor, self.conditions, jobs, batches.news, contexts.wound, upstreams.changed
+            ).log,
             telemetry=Telemetry(
                 serving.supervisor,
                 serving.requests,
@@ -161,7 +164,7 @@ class Composition:
                 is_on=config.telemetry.metrics,
                 wound=contexts.wound,
             ),
-            upstreams=LazyUpstreams(self.config, self.own_environment, serving.models, serving.supervisor),
+            upstreams=upstreams,
             jobs=jobs,
             keeper=ModelKeeper(
                 paths.registry_db,

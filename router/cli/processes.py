@@ -12,6 +12,7 @@ from router.cli.terminal.strain import strain_line
 from router.cli.terminal.verbs import argument, option, verb
 from router.status import ModelStatus, Status, WorkerStatus
 from router.status.contexts import RunningContext
+from router.status.upstreams import UpstreamStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
@@ -67,8 +68,8 @@ def _print_status(status: Status) -> None:
         _print_shares(status)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
             print(f"Pictures for {shown(name or '')}: {picture_sides(vision.max_side_px, vision.high_side_px)}.")
-    for fill in status.contexts:
-        print(_fill_line(fill))
+    for line in (*map(_upstream_line, status.upstreams), *map(_fill_line, status.contexts)):
+        print(line)
     for model in status.models:
         if model.reason is not None and model.state in {"error", "idle"}:
             print(f"{shown(model.model)} on {model.engine} is {_because(model)}")
@@ -102,6 +103,16 @@ def _print_drafts(status: Status) -> None:
             print(f"{name} runs without {shown(draft.model)}, which is to draft for it: {shown(draft.why_not)}.")
         elif draft is not None:
             print(f"{shown(draft.model)} drafts for {name}: {size(draft.memory_bytes)} of its memory.")
+
+
+def _upstream_line(upstream: UpstreamStatus) -> str:
+    """Write how an upstream stands, as a sentence."""
+    what = f"upstream:{upstream.name} has {plural(len(upstream.models), 'model')}"
+    busy = f", {upstream.num_running} running, {upstream.num_waiting} waiting" if upstream.num_running else ""
+    if upstream.state == "closed":
+        return f"{what}{busy}."
+    wait = f"; it is asked again in {upstream.wait_s:.0f} s" if upstream.wait_s else ""
+    return f"{what}{busy}, and is not asked now: {shown(upstream.why or upstream.state)}{wait}."
 
 
 def _fill_line(fill: RunningContext) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from router.status import MemoryRelief, ModelStatus, Swap
 from router.status.contexts import WoundFacts
+from router.status.upstreams import UpstreamStatus
 
 
 class ModelChanged(ModelStatus, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="model"):
@@ -69,6 +70,12 @@ class JobChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     message: str | None = None
 
 
+class UpstreamChanged(UpstreamStatus, frozen=True, kw_only=True, tag_field="type", tag="upstream"):
+    """An upstream is asked again, or is not: its state, without its models."""
+
+    at: float
+
+
 class ContextWound(
     WoundFacts, frozen=True, kw_only=True, forbid_unknown_fields=False, tag_field="type", tag="context_wound"
 ):
@@ -112,7 +119,15 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="los
 
 
 LoggedEvent = (
-    ModelChanged | Swapped | Relieved | PressureChanged | HeatChanged | SuspendedChanged | JobChanged | ContextWound
+    ModelChanged
+    | Swapped
+    | Relieved
+    | PressureChanged
+    | HeatChanged
+    | SuspendedChanged
+    | JobChanged
+    | UpstreamChanged
+    | ContextWound
 )
 AnyEvent = LoggedEvent | Snapshot | Lost
 EVENT_TYPES = (
@@ -123,6 +138,7 @@ EVENT_TYPES = (
     HeatChanged,
     SuspendedChanged,
     JobChanged,
+    UpstreamChanged,
     ContextWound,
     Snapshot,
     Lost,

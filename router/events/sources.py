@@ -18,6 +18,7 @@ from router.events.kinds import (
     Snapshot,
     SuspendedChanged,
     Swapped,
+    UpstreamChanged,
 )
 from router.events.log import EVERYBODY, Audience, EventLog
 from router.http.caller import Caller
@@ -26,6 +27,7 @@ from router.jobs.batches.runner import BatchNews
 from router.jobs.job import Job, JobNews, JobShare
 from router.jobs.jobs import Jobs
 from router.observers import Observers
+from router.status.upstreams import UpstreamStatus
 from router.stores.contexts import Wind
 from router.workers.supervisor import Supervisor
 
@@ -65,6 +67,7 @@ class EventSources:
         jobs: Jobs,
         batches: Observers[BatchNews] | None = None,
         wound: Observers[Wind] | None = None,
+        upstreams: Observers[UpstreamStatus] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._conditions = conditions
@@ -82,6 +85,8 @@ class EventSources:
             batches.add(self._on_batch)
         if wound is not None:
             wound.add(self._on_wound)
+        if upstreams is not None:
+            upstreams.add(self._on_upstream)
 
     def _tell(self, event: LoggedEvent, audience: Audience = EVERYBODY) -> None:
         self.log.tell(event, audience)
@@ -116,6 +121,9 @@ class EventSources:
 
     def _on_batch(self, news: BatchNews) -> None:
         self._take(news.batch.batch_id, _OwnedBatch(frozenset({news.batch.owner})), batch_changed(news))
+
+    def _on_upstream(self, status: UpstreamStatus) -> None:
+        self._tell(UpstreamChanged(at=_now(), **asdict(status) | {"models": []}))
 
     def _on_wound(self, wind: Wind) -> None:
         event = ContextWound(

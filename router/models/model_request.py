@@ -22,6 +22,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
         min_context: Tokens that the context is to hold at least; None = it does not say. `load` has what it is to be.
         worker_id: The one of several workers that is to serve it; None = whichever.
         selector: By which the model was chosen, such as `auto:small`; None = it was named.
+        session_id: The conversation that it belongs to; it decides which of several upstreams is asked. None = none.
         image_param: Its field that has a picture, for errors; None = it has none.
     """
 
@@ -36,6 +37,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     min_context: int | None = None
     worker_id: int | None = None
     selector: str | None = None
+    session_id: str | None = None
 
     @property
     def has_images(self) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from registry.catalogue import Model
 from router.config.upstreams import UpstreamField
+from router.status.upstreams import UpstreamStatus
 
 if TYPE_CHECKING:
     from router.models.model_request import ModelRequest
@@ -54,6 +55,9 @@ class Offers(Protocol):
     def picked(self, offers: Sequence[Offer], request: "ModelRequest") -> Offer:
         """Return which of some offers of one model serves a request; there is one at least."""
 
+    def status(self) -> Sequence[UpstreamStatus]:
+        """Return how each upstream stands, with all of its models."""
+
 
 class NoOffers:
     """There are no upstreams."""
@@ -74,3 +78,7 @@ class NoOffers:
     def picked(self, offers: Sequence[Offer], _request: "ModelRequest") -> Offer:
         """Return the first."""
         return offers[0]
+
+    def status(self) -> Sequence[UpstreamStatus]:
+        """Return nothing."""
+        return ()

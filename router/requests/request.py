@@ -68,8 +68,9 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
 
 
 def sized(request: GenerationRequest) -> ModelRequest:
-    """Return the request for a model with how much work it is: it decides which engine is expected to answer sooner."""
-    return msgspec.structs.replace(request.model_request, size=size_of(request.prompts, request.spec.max_tokens))
+    """Return the request for a model with how much work it is, and of which session: that decides who serves it."""
+    size = size_of(request.prompts, request.spec.max_tokens)
+    return msgspec.structs.replace(request.model_request, size=size, session_id=request.spec.session_id)
 
 
 def _with_seed(spec: SequenceSpec, number: int) -> SequenceSpec:

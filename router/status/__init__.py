@@ -10,6 +10,7 @@ from backends.wire.threads import ThreadsReason
 from registry.settings import Threads
 from router.status.contexts import RunningContext
 from router.status.residency import ResidencyStatus
+from router.status.upstreams import UpstreamStatus
 
 
 class ResidentModel(msgspec.Struct, frozen=True):
@@ -335,6 +336,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         restart: Why the server is to be restarted: other files were installed under it; null = not known to be so.
         memory: null = not told, by older servers; so are `heat`, `threads` and `saved_caches`.
         threads: Of loads on llamacpp that say nothing of them.
+        upstreams: Other servers whose models are served, with those of their models that are for whoever asks.
         contexts: Of running requests whose conversations may be wound, as far as they are known.
         memory_of_models: What `residency` comes to: what each loaded model takes, and who would go next; null = not
             told, by older servers.
@@ -364,6 +366,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     threads: Threads | None = None
     contexts: list[RunningContext] = []
     memory_of_models: ResidencyStatus | None = None
+    upstreams: list[UpstreamStatus] = []
 
 
 class SuspendResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from router.config import CurrentConfig
 from router.models.directory import ModelDirectory
+from router.observers import Observers
+from router.status.upstreams import UpstreamStatus
 from router.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class LazyUpstreams:
 
     Attributes:
         made: They; None before there was one.
+        changed: Told of each that stands otherwise than before.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class LazyUpstreams:
         self._supervisor = supervisor
         self._is_wanted = asyncio.Event()
         self.made: Upstreams | None = None
+        self.changed: Observers[UpstreamStatus] = Observers()
         self.follow()
 
     def follow(self) -> None:
@@ -46,7 +50,12 @@ class LazyUpstreams:
         elif self._current.config.upstreams:
             from router.upstreams.upstreams import Upstreams  # noqa: PLC0415 - see above
 
-            self.made = Upstreams(self._current, self._environment, defaults_for=self._models.defaults_for)
+            self.made = Upstreams(
+                self._current,
+                self._environment,
+                defaults_for=self._models.defaults_for,
+                changed=self.changed.tell,
+            )
             self._models.offers = self.made
             self._supervisor.serve_remotely(self.made)
             self._is_wanted.set()

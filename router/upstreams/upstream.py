@@ -25,6 +25,8 @@ from router.errors import (
 from router.models.defaults import RequestDefaults
 from router.models.offers import Offer
 from router.models.targets import RemoteModel
+from router.status.upstreams import UpstreamModelStatus, UpstreamStatus
+from router.upstreams.balance import Candidate
 from router.upstreams.chunks import Answer
 from router.upstreams.circuit import Circuit, CircuitState
 from router.upstreams.fields import Honoured
@@ -49,6 +51,7 @@ class Upstream:
         limits: Gives those in force.
         defaults_for: Gives what requests for a model get that do not say otherwise.
         spawn: Runs a task until its end.
+        changed: Told when it stands otherwise than before.
         clock: Monotonic seconds.
 
     Attributes:
@@ -58,6 +61,7 @@ class Upstream:
         lane: Its requests.
         checked_at: When its health was looked at last, seconds since 1970; None = not yet.
         num_answered: Answers that came to their end.
+        num_given: Requests that it was given.
         num_failed: Requests that it failed at.
     """
 
@@ -69,12 +73,15 @@ class Upstream:
         limits: Callable[[], LimitsConfig],
         defaults_for: Callable[[str], RequestDefaults],
         spawn: Spawn,
+        changed: Callable[[UpstreamStatus], None] = lambda _status: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self._environment = environment
         self._defaults_for = defaults_for
         self._spawn = spawn
+        self._changed = changed
+        self._told_state: str = CircuitState.CLOSED
         self._clock = clock
         self._transport: Transport | None = None
         self.no_key: str | None = None
@@ -84,6 +91,7 @@ class Upstream:
         self.checked_at: float | None = None
         self.num_answered = 0
         self.num_failed = 0
+        self.num_given = 0
 
     # ---- for whoever chooses ----------------------------------------------------------------------------------------
 
@@ -101,6 +109,17 @@ class Upstream:
             why_not=self.why_not(),
         )
 
+    def candidate(self) -> Candidate:
+        """Return what speaks for it and against it beside others."""
+        return Candidate(
+            name=self.config.name,
+            outstanding=self.lane.num_running + self.lane.num_waiting,
+            parallel=self.config.parallel,
+            weight=self.config.weight,
+            has_failed=self.circuit.num_failures > 0,
+            num_given=self.num_given,
+        )
+
     def why_not(self) -> str | None:
         """Return why it is not to be asked now; None = it is."""
         if self.no_key is not None:
@@ -116,6 +135,32 @@ class Upstream:
     def state(self) -> str:
         """Where it stands, in one word of `CircuitState`."""
         return CircuitState.REFUSED if self.no_key is not None else self.circuit.state(self._clock())
+
+    def status(self) -> UpstreamStatus:
+        """Return how it stands, with all of its models."""
+        return UpstreamStatus(
+            name=self.config.name,
+            url=self.config.url,
+            protocol=self.config.protocol,
+            state=self.state,
+            why=self.no_key or self.circuit.why,
+            wait_s=round(self.circuit.wait_s(self._clock()), 1),
+            num_running=self.lane.num_running,
+            num_waiting=self.lane.num_waiting,
+            num_answered=self.num_answered,
+            num_failed=self.num_failed,
+            checked_at=self.checked_at,
+            models=[
+                UpstreamModelStatus(each.name, each.model_id, each.context_length) for each in self.models.values()
+            ],
+        )
+
+    def _tell(self) -> None:
+        """Tell that it stands otherwise than before, if it does; that it is tried is no news."""
+        state = self.state
+        if state not in {self._told_state, CircuitState.TRYING}:
+            self._told_state = state
+            self._changed(self.status())
 
     # ---- its life ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +198,7 @@ class Upstream:
                     logger.warning("the upstream '%s' cannot be asked: %s", self.config.name, exc)
                 self.no_key = f"the upstream '{self.config.name}': {exc}"
                 self.lane.open()
+                self._tell()
                 return
             self.no_key = None
             self.lane.open()
@@ -162,6 +208,7 @@ class Upstream:
         self.circuit.on_success()
         if not was_asked:
             logger.info("the upstream '%s' is there again", self.config.name)
+        self._tell()
         found = named(listed(body, self.config))
         if found != self.models:
             logger.info("the upstream '%s' has %d models", self.config.name, len(found))
@@ -220,6 +267,7 @@ class Upstream:
         del answer
         self.num_answered += 1
         self.circuit.on_success()
+        self._tell()
 
     def on_error(self, error: RouterError, answer: Answer) -> None:
         """A request has ended with an error."""
@@ -250,3 +298,4 @@ class Upstream:
                 return
         self.num_failed += 1
         logger.warning("%s", error)
+        self._tell()

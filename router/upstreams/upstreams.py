@@ -14,6 +14,8 @@ from router.models.model_request import ModelRequest
 from router.models.offers import Offer
 from router.models.targets import Choice, RemoteModel
 from router.placement.situation import WaitingRequest
+from router.status.upstreams import UpstreamStatus
+from router.upstreams.balance import Homes, pick
 from router.upstreams.upstream import Upstream
 from router.workers.waiting import Ticket
 
@@ -24,6 +26,7 @@ class Upstreams:
     Args:
         environment: Where their keys may be.
         defaults_for: Gives what requests for a model get that do not say otherwise.
+        changed: Told of each one that stands otherwise than before.
         clock: Monotonic seconds.
     """
 
@@ -33,8 +36,10 @@ class Upstreams:
         environment: Mapping[str, str],
         *,
         defaults_for: Callable[[str], RequestDefaults],
+        changed: Callable[[UpstreamStatus], None] = lambda _status: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._changed = changed
         self._current = current
         self._environment = environment
         self._defaults_for = defaults_for
@@ -44,6 +49,7 @@ class Upstreams:
         self._tasks: asyncio.TaskGroup | None = None
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._has_ended = False
+        self._homes = Homes()
         self.follow()
 
     # ---- what they offer (`router.models.offers.Offers`) ------------------------------------------------------------
@@ -73,8 +79,17 @@ class Upstreams:
 
     def picked(self, offers: Sequence[Offer], request: ModelRequest) -> Offer:
         """Return which of some offers of one model serves a request."""
-        del request
-        return offers[0]
+        if len(offers) == 1:
+            return offers[0]
+        by_name = {offer.upstream: offer for offer in offers}
+        candidates = [self._upstreams[name].candidate() for name in by_name]
+        homes, model = self._homes, request.model
+        name = pick(candidates, homes.of_session(model, request.session_id), homes.of_beginning(model, request.size))
+        return by_name[name]
+
+    def status(self) -> Sequence[UpstreamStatus]:
+        """Return how each stands, with all of its models."""
+        return [upstream.status() for upstream in self._upstreams.values()]
 
     def _model(self, name: str) -> Model:
         return Model(name=name, artifacts=(), engine=None, aliases=(), created_at=self._created_at, last_used_at=None)
@@ -90,6 +105,10 @@ class Upstreams:
             if not ticket.lease.done():
                 ticket.lease.set_exception(UnavailableError(f"the upstream '{source.upstream}' was taken away"))
             return
+        upstream.num_given += 1
+        if len(self._upstreams) > 1:
+            asked = ticket.model_request
+            self._homes.settle(asked.model, ticket.session_id, asked.size, source.upstream)
         upstream.lane.admit(ticket)
 
     def resolve_again(self, resolve: Callable[[ModelRequest], Choice], submit: Callable[[Ticket], None]) -> None:
@@ -129,6 +148,13 @@ class Upstreams:
             if name not in kept:
                 self._begin(name, upstream)
 
+    def look_now(self, name: str) -> None:
+        """Look at the health of one anew, before its time."""
+        look = self._looks.pop(name, None)
+        if look is not None:
+            look.cancel()
+            self._begin(name, self._upstreams[name])
+
     async def run(self) -> None:
         """Look after all of them until cancelled."""
         try:
@@ -150,6 +176,7 @@ class Upstreams:
             limits=lambda: self._current.config.limits,
             defaults_for=self._defaults_for,
             spawn=self._spawn,
+            changed=self._changed,
             clock=self._clock,
         )
 

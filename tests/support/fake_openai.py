@@ -188,6 +188,7 @@ class FakeFront:
         )
         serving.images.read_file = batches.file_bytes
         serving.documents.read_file = batches.named_file
+        upstreams = LazyUpstreams(current, UPSTREAM_ENVIRONMENT, self.models, self.supervisor)
         return Services(
             server=ServerFacts("0.0.0"),
             readiness=Readiness(),
@@ -210,8 +211,10 @@ class FakeFront:
                 self.fleet.conditions,
                 timeout_s=lambda: current.config.lifecycle.suspend_timeout_s,
             ),
-            events=EventSources(self.supervisor, self.fleet.conditions, jobs, batches.news, contexts.wound).log,
-            upstreams=LazyUpstreams(current, UPSTREAM_ENVIRONMENT, self.models, self.supervisor),
+            events=EventSources(
+                self.supervisor, self.fleet.conditions, jobs, batches.news, contexts.wound, upstreams.changed
+            ).log,
+            upstreams=upstreams,
             jobs=jobs,
             keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
             making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),

@@ -172,8 +172,8 @@ def sending(*pieces: bytes, closes: bool = False) -> Script:
     return answer
 
 
-def stalling(*pieces: bytes, until: asyncio.Event | None = None) -> Script:
-    """Return a script that says nothing more after some bytes, until its client goes or an event is set."""
+def stalling(*pieces: bytes, until: asyncio.Event | None = None, then: bytes = b"") -> Script:
+    """Return a script that says nothing more after some bytes, until its client goes; or until an event is set, and then the rest."""
 
     async def answer(writer: asyncio.StreamWriter, _asked: Asked) -> None:
         for data in pieces:
@@ -181,6 +181,7 @@ def stalling(*pieces: bytes, until: asyncio.Event | None = None) -> Script:
         await writer.drain()
         if until is not None:
             await until.wait()
+            writer.write(then)
             return
         while not writer.is_closing():
             writer.write(piece(b": still here\n\n") if pieces else b"")

@@ -16,6 +16,7 @@ from router.cli.terminal.output import count, print_json, print_table, size
 from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.paths import Paths
+from router.status.upstreams import UpstreamStatus
 
 SORTS: Final = ("name", "size", "parameters", "context", "used", "added", "speed")
 
@@ -57,9 +58,16 @@ def list_models(
     found = [model for model in known if _is_wanted(model, text, engine, arch, min_tokens)]
     found = [model for model in found if tag is None or tag.lower() in model.tags]
     found.sort(key=_sort_key(sort))
-    resident = resident_engines(paths)
+    resident, upstreams = _running(paths)
+    offered = {name: those for name, those in _offered(upstreams).items() if text is None or text.lower() in name}
+    here = {name for model in known for name in (model.name, *model.aliases)}
+    is_filtered = engine is not None or arch is not None or tag is not None or min_tokens is not None
+    elsewhere = {} if is_filtered else {name: those for name, those in offered.items() if name not in here}
     if is_json:
-        print_json([summary_of(model, resident) for model in found])
+        print_json(
+            [summary_of(model, resident) | {"upstreams": offered.get(model.name, [])} for model in found]
+            + [_remote_summary(name, those) for name, those in elsewhere.items()]
+        )
     elif found:
         head = (
             "NAME",
@@ -75,6 +83,9 @@ def list_models(
             "TAGS",
         )
         print_table((*head, "USED", "REMARK"), [_row(model, resident) for model in found])
+        _print_elsewhere(elsewhere)
+    elif elsewhere:
+        _print_elsewhere(elsewhere)
     elif known:
         print(f"None of the {len(known)} models is like that. `mlxr models list` shows all.")
     else:
@@ -82,19 +93,57 @@ def list_models(
         print("`mlxr models add PATH` adds a file, `mlxr models scan` looks for those that are here.")
 
 
+def _offered(upstreams: Sequence[UpstreamStatus]) -> dict[str, list[str]]:
+    """Return which upstreams have which model: its name -> `upstream:NAME`."""
+    found: dict[str, list[str]] = {}
+    for upstream in upstreams:
+        for model in upstream.models:
+            found.setdefault(model.name, []).append(f"upstream:{upstream.name}")
+    return dict(sorted(found.items()))
+
+
+def _print_elsewhere(elsewhere: dict[str, list[str]]) -> None:
+    """Print the models that only upstreams have."""
+    if elsewhere:
+        print()
+        print_table(("MODEL", "OF"), [(name, ", ".join(those)) for name, those in elsewhere.items()])
+
+
+def _remote_summary(name: str, upstreams: list[str]) -> dict[str, Any]:
+    nothing: dict[str, Any] = {
+        "aliases": [],
+        "tags": [],
+        "engine": None,
+        "engines": [],
+        "resident_engine": None,
+        "last_used_at": None,
+    }
+    return {"name": name, **nothing, "artifacts": [], "adapters": [], "upstreams": upstreams}
+
+
 def resident_engines(paths: Paths) -> dict[str, str]:
     """Ask the running server which models are loaded: model -> engine. None are when no server runs or answers."""
+    return _running(paths)[0]
+
+
+def upstreams_of_server(paths: Paths) -> Sequence[UpstreamStatus]:
+    """Ask the running server for its upstreams; there are none where no server runs or answers."""
+    return _running(paths)[1]
+
+
+def _running(paths: Paths) -> tuple[dict[str, str], Sequence[UpstreamStatus]]:
+    """Ask the running server which models are loaded, on which engine, and how its upstreams stand."""
     client = client_if_running(paths)
     if client is None:
-        return {}
-
+        return {}, ()
     try:
         with client:
-            workers = client.status().workers
+            status = client.status()
     except ClientError:
-        return {}
+        return {}, ()
     loaded = {"ready", "generating", "draining"}
-    return {worker.model: worker.engine for worker in workers if worker.model is not None and worker.state in loaded}
+    workers = [each for each in status.workers if each.model is not None and each.state in loaded]
+    return {worker.model: worker.engine for worker in workers if worker.model is not None}, status.upstreams
 
 
 def summary_of(model: ModelSummary, resident: dict[str, str] | None = None) -> dict[str, Any]:

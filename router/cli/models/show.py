@@ -9,6 +9,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from registry.catalogue import Artifact, FileHash, Model, all_files
+from registry.errors import ModelNotFoundError
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
@@ -16,13 +17,14 @@ from registry.settings import set_settings
 from registry.vision import VISION_FAMILIES
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
-from router.cli.models.listing import UNMEASURED, ago, resident_engines
+from router.cli.models.listing import UNMEASURED, ago, resident_engines, upstreams_of_server
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, picture_sides, print_facts, print_json, shown, shown_answer, size
 from router.cli.terminal.verbs import option, verb
 from router.config import Config
+from router.config.paths import Paths
 from router.models.defaults import sampling_origins
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec_of
@@ -50,7 +52,12 @@ def show(name: str, template: bool, is_json: bool) -> None:
     """
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
-        model = registry.models.get(name)
+        try:
+            model = registry.models.get(name)
+        except ModelNotFoundError:
+            if not _is_shown_elsewhere(name, paths, is_json=is_json):
+                raise
+            return
         hashes = registry.files.hashes(file for artifact in model.artifacts for file in all_files(artifact))
     if template:
         print(shown_answer(_template(model)))
@@ -82,6 +89,24 @@ def show(name: str, template: bool, is_json: bool) -> None:
             print_facts([("memory", ", ".join(_needs(artifact, model, config)))])
         _print_files(artifact, hashes)
     _print_capabilities(model)
+
+
+def _is_shown_elsewhere(name: str, paths: Paths, *, is_json: bool) -> bool:
+    """Show what is known of a model that only upstreams of the running server have; tell whether one has it."""
+    having = {
+        upstream.name: model
+        for upstream in upstreams_of_server(paths)
+        for model in upstream.models
+        if model.name == name.lower()
+    }
+    if is_json and having:
+        print_json({"name": name.lower(), "upstreams": to_builtins(having)})
+    elif having:
+        print_facts([("name", name.lower()), ("engines", ", ".join(f"upstream:{each}" for each in having))])
+        for upstream, model in having.items():
+            print()
+            print_facts([("upstream", upstream), ("called there", model.model_id), ("context", model.context_length)])
+    return bool(having)
 
 
 def _sampling_line(sampling: dict[str, tuple[Any, str]]) -> str:

@@ -16,7 +16,8 @@ from router.config.settings.masking import masked
 from router.config.yaml_text import KeyPath, dotted
 
 Origin = Literal["default", "memory", "file", "command_line"]
-PlainValue = bool | int | float | str | list[str | dict[str, Any]] | dict[str, str | list[str]] | None
+_Simple = bool | int | float | str | list[str] | dict[str, str] | None
+PlainValue = bool | int | float | str | list[str | dict[str, _Simple]] | dict[str, str | list[str]] | None
 
 
 class ConfigKey(Takes, frozen=True, kw_only=True):

@@ -106,6 +106,10 @@ async def status(
         threads=config.llamacpp.threads or "auto",
         contexts=_contexts(serving),
         memory_of_models=memory_of_models,
+        upstreams=[
+            replace(each, models=[model for model in each.models if may_use(model.name)])
+            for each in serving.models.offers.status()
+        ],
     )
 
 

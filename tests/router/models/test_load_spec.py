@@ -6,7 +6,7 @@ import pytest
 from backends.wire.load import LoadSpec, RankHost
 from backends.wire.request import SpeculationMode
 from registry.catalogue import Adapter
-from registry.engines import Engine, EngineKind
+from registry.engines import LOCAL_ENGINES, Engine, EngineKind
 from registry.facts import AdapterFacts, ArtifactFormat
 from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
@@ -114,7 +114,7 @@ def test_all_threads_are_held_at_a_workers_share(num_workers: int, most: int | N
 def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
-    for engine in map(Engine, EngineKind):
+    for engine in map(Engine, LOCAL_ENGINES):
         config = msgspec.structs.replace(
             CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True, max_bytes=1000)
         )

@@ -40,7 +40,9 @@ def test_what_they_cannot_say_is_refused_by_name(name: str, value: str) -> None:
 
 def test_an_engine_is_read_and_an_unknown_one_refused_with_those_there_are() -> None:
     assert read_headers({"X-Mlxr-Engine": " mlx "}).engine is EngineSetting.MLX
-    with pytest.raises(InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx or llamacpp"):
+    with pytest.raises(
+        InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx, llamacpp, upstream:NAME"
+    ):
         read_headers({"X-Mlxr-Engine": "vllm"})
 
 

@@ -264,7 +264,7 @@ async def test_the_engine_of_a_model_that_is_here_as_well_is_chosen_by_name(fron
             timings = answer.json()["timings"]
             assert (timings["engine"], timings["engine_reason"]) == ("upstream:box", EngineReason.REQUEST.value)
         unknown = await front.chat(model="m@upstream:nobody")
-        assert (unknown.status_code, unknown.json()["error"]["code"]) == (400, "engine_not_available")
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (400, "upstream_not_available")
         assert "'m@upstream:box'" in unknown.text
 
 
@@ -317,3 +317,88 @@ async def test_an_upstream_that_is_not_there_is_an_error_and_then_left_alone(fro
     answer = await front.chat(model="m2")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+@with_front()
+async def test_several_upstreams_share_a_model_and_keep_their_conversations(front: FakeFront) -> None:
+    async with ScriptedUpstream() as one, ScriptedUpstream() as two:
+        await use(front, box(one, "one"), box(two, "two"))
+        for _ in range(4):
+            await front.chat(model=NAME)
+        assert (len(one.asked), len(two.asked)) == (4, 0), "the same beginning goes to the same place"
+        for number in range(4):
+            await front.chat(model=NAME, messages=[{"role": "user", "content": f"{number} is another beginning"}])
+        assert (len(one.asked), len(two.asked)) == (4, 4), "others go to the one that was given less"
+        for number in range(3):
+            said = [{"role": "user", "content": f"{number} of a session"}]
+            answer = await front.chat(model=NAME, messages=said, prompt_cache_key="s")
+        home = answer.json()["timings"]["engine"]
+        assert len({one: len(one.asked), two: len(two.asked)}) == 2
+        assert abs(len(one.asked) - len(two.asked)) == 3, f"all of the session went to {home}"
+
+
+@with_front()
+async def test_what_one_loses_before_the_first_token_another_one_answers(front: FakeFront) -> None:
+    async with ScriptedUpstream() as one, ScriptedUpstream() as two:
+        await use(front, box(one, "one"), box(two, "two"))
+        one.scripts.append(sending(plain(503, {"error": "loading"})))
+        timings = (await front.chat(model=NAME)).json()["timings"]
+        assert (timings["engine"], len(one.asked), len(two.asked)) == ("upstream:two", 1, 1)
+        two.scripts.append(sending(plain(429, {"error": "busy"}, retry_after="30")))
+        timings = (await front.chat(model=NAME)).json()["timings"]
+        assert (timings["engine"], len(one.asked), len(two.asked)) == ("upstream:one", 2, 2)
+
+
+@with_front()
+async def test_how_upstreams_stand_is_in_the_status_and_the_events(front: FakeFront) -> None:
+    async with ScriptedUpstream(usual=sending(plain(500, {"error": "oops"}))) as server:
+        await use(front, box(server))
+        changes: list[str] = []
+        front.services.upstreams.changed.add(lambda status: changes.append(status.state))
+        (told,) = (await front.client.get("/v1/mlxr/status")).json()["upstreams"]
+        assert (told["name"], told["state"], told["why"], told["models"][0]["name"]) == ("box", "closed", None, NAME)
+        for _ in range(3):
+            await front.chat(model=NAME)
+        (told,) = (await front.client.get("/v1/mlxr/status")).json()["upstreams"]
+        assert (told["state"], told["num_failed"], "oops" in told["why"]) == ("open", 3, True)
+        assert 0 < told["wait_s"] <= 10
+        assert changes == ["open"]
+        made = front.services.upstreams.made
+        assert made is not None
+        made.look_now("box")
+        await until(lambda: made.status()[0].state == "closed", "a look at its health closes the circuit")
+        assert changes == ["open", "closed"]
+        events = front.services.events.follow(f"{front.services.events.last_id.rpartition('-')[0]}-0")
+        assert b'"upstream"' in await anext(events)
+
+
+@with_front()
+async def test_a_place_is_waited_for_and_no_longer_than_the_config_says(front: FakeFront) -> None:
+    async with ScriptedUpstream() as server:
+        limits = replace(front.fleet.current_config.config.limits, max_queue=1)
+        await use(front, box(server, parallel=1), limits=limits)
+        go_on = asyncio.Event()
+        rest = event(chunk("stop")) + event(b"[DONE]") + END
+        server.scripts.append(stalling(HEAD, event(chunk(content="first")), until=go_on, then=rest))
+        first = asyncio.create_task(front.chat(model=NAME))
+        await until(lambda: len(server.asked) == 1, "the first has the place")
+        second = asyncio.create_task(front.chat(model=NAME))
+        await until(lambda: len(front.supervisor.waiting) == 1, "the second waits")
+        third = await front.chat(model=NAME)
+        assert (third.status_code, third.json()["error"]["code"]) == (429, "queue_full")
+        queue = (await front.client.get("/v1/mlxr/status")).json()["queue"]
+        assert queue["by_target"] == [{"model": NAME, "engine": "upstream:box", "num_waiting": 1}]
+        second.cancel()
+        await until(lambda: not front.supervisor.waiting, "who goes gives the place in the queue back")
+        go_on.set()
+        assert (await first).status_code == 200
+
+
+@with_front()
+async def test_an_upstream_that_is_taken_out_of_the_config_is_gone_at_once(front: FakeFront) -> None:
+    async with ScriptedUpstream() as server:
+        await use(front, box(server))
+        assert (await front.chat(model=NAME)).status_code == 200
+        await use(front)
+        gone = await front.chat(model=NAME)
+        assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_not_found")
