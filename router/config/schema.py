@@ -376,8 +376,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Refuse what needs another key.
 
         Raises:
-            ValueError: The engine or the fallback is an upstream, and there is none of that name, or none at all; models
-                are to be loaded together, and the residency does not allow it.
+            ValueError: The engine or the fallback is an upstream, and there is none of that name, or none at all; or
+                models are to be loaded together, and the residency does not allow it.
         """
         if self.residency == "groups" and not self.groups:
             raise ValueError("residency: groups needs a group, such as groups: {work: [NAME, OTHER]}; or use budget")

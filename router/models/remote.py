@@ -27,11 +27,11 @@ from router.errors import (
     UpstreamNotAvailableError,
 )
 from router.http.headers import WORKER_HEADER
+from router.models.engine_choice import setting_of, usable_artifacts
 from router.models.fallback import OTHER, REFUSE, fallback_for
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.offers import Offer
-from router.models.engine_choice import setting_of, usable_artifacts
 from router.models.targets import Choice, EngineReason, Purpose, RemoteModel, Target
 
 Here = Callable[[EngineSetting | None, EngineFallback | None], Choice]

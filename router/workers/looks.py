@@ -79,7 +79,7 @@ class Looks:
         standby = [worker.pid for worker in self._fleet if worker.pid is not None and worker.target is None]
         for worker in self._fleet:
             if worker.pid is not None and worker.target is not None:
-                found.setdefault(worker.target.source.path, []).append(worker.pid)
+                found.setdefault(worker.target.local.path, []).append(worker.pid)
         groups = list(found.values()) or [[]]
         groups[0] += standby
         return groups

@@ -173,7 +173,7 @@ def sending(*pieces: bytes, closes: bool = False) -> Script:
 
 
 def stalling(*pieces: bytes, until: asyncio.Event | None = None, then: bytes = b"") -> Script:
-    """Return a script that says nothing more after some bytes, until its client goes; or until an event is set, and then the rest."""
+    """Return a script that stalls after some bytes until its client goes; or until an event is set, and goes on."""
 
     async def answer(writer: asyncio.StreamWriter, _asked: Asked) -> None:
         for data in pieces:

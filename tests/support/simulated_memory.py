@@ -103,7 +103,7 @@ class SimulatedProcess:
         asyncio.get_running_loop().call_soon(on_change)
 
     def load(self, spec: LoadSpec) -> None:
-        model = next(each for each in self._machine.models if each.target.source.path == spec.model_path)
+        model = next(each for each in self._machine.models if each.target.local.path == spec.model_path)
         self._machine.run(self._load(model))
 
     async def _load(self, model: SimulatedModel) -> None:
@@ -226,6 +226,7 @@ class SimulatedMemory:
         model = self.model(name, engine)
         lease = await self.supervisor.lease(ModelRequest(name, None if engine is None else EngineSetting(engine)))
         await self.pause()
+        assert lease.worker is not None
         self.processes[lease.worker.pid or 0].grow(model, self.rng.random())
         await self.pause()
         lease.release()

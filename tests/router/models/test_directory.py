@@ -116,7 +116,7 @@ def test_an_engine_whose_loads_fail_is_asked_again_where_the_other_has_changed_f
     )
     models.is_avoided = lambda target: target.engine.kind is EngineKind.MLX
     choice = models.resolve(ModelRequest("m"))
-    assert (choice.target.source.path, choice.reason) == ("/m/mlx", EngineReason.GLOBAL_SETTING)
+    assert (choice.target.local.path, choice.reason) == ("/m/mlx", EngineReason.GLOBAL_SETTING)
 
 
 def test_an_engine_whose_loads_fail_is_passed_over_and_the_log_says_it_once(
