@@ -180,6 +180,19 @@ class Leasing:
         else:
             self._post(Checked(ticket))
 
+    def on_checked(self, ticket: Ticket, config: Config) -> None:
+        """Admit a ticket whose model fits, unless it means another one since it was asked."""
+        checked = ticket.choice.target
+        try:
+            ticket.choice = self._resolve(ticket.model_request)
+        except (RouterError, RegistryError) as exc:
+            self.queue.fail(ticket, exc)
+            return
+        if ticket.choice.target == checked:
+            self.admit(ticket, config)
+        else:
+            self.take_in(ticket, config)
+
     def admit(self, ticket: Ticket, config: Config) -> None:
         """Queue a ticket, or give its client a QueueFullError, or what `check_worker` raises."""
         if self._is_closed:

@@ -273,7 +273,7 @@ class Supervisor(Looks):
             case Submit(ticket=ticket):
                 self._leasing.take_in(ticket, self._config)
             case Checked(ticket=ticket):
-                self._leasing.admit(ticket, self._config)
+                self._leasing.on_checked(ticket, self._config)
             case Withdraw(ticket_id=ticket_id):
                 self._leasing.queue.take(ticket_id)
             case Release():

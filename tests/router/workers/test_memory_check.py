@@ -10,7 +10,7 @@ import pytest
 from backends.fake.engine import FakeOptions
 from backends.machine.apple import ApplePlatform
 from registry.catalogue import Artifact
-from registry.engines import Engine, EngineKind
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import MemoryFacts, ModelFacts
 from registry.store import Registry
 from router.config import Config, CurrentConfig, LimitsConfig
@@ -270,6 +270,18 @@ async def test_while_memory_is_measured_the_supervisor_goes_on_and_a_client_that
     fleet.is_known.set()
     assert await fleet.answer("other")
     assert fleet.num_launches == {"mlx": 0, "llamacpp": 1}
+
+
+@with_fleet(make_config(), fleet=_Slow)
+async def test_a_setting_that_changes_while_memory_is_measured_counts(fleet: FakeFleet) -> None:
+    assert isinstance(fleet, _Slow)
+    fleet.is_known = asyncio.Event()
+    answer = asyncio.create_task(fleet.answer())
+    await fleet.until(lambda: fleet.num_asked == 1, "memory is measured")
+    fleet.set_engine(EngineSetting.MLX)
+    fleet.is_known.set()
+    assert await answer
+    assert fleet.num_launches == {"mlx": 1, "llamacpp": 0}
 
 
 @with_fleet(make_config(), fleet=_Slow)
