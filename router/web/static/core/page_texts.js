@@ -154,7 +154,7 @@ export const texts = {
     /** @type {Record<string, string>} */
     modes: { exclusive: "one model", budget: "as many as fit", groups: "those of a group" },
     taken: "Taken by models",
-    share: (/** @type {string} */ size, /** @type {number | null} */ goes, /** @type {string} */ why) => (goes === null ? `${size}; ${why}` : `${size}; ${goes === 1 ? "goes first" : `goes as number ${goes}`}: ${why}`),
+    shareOf: (/** @type {string} */ size, /** @type {number | null} */ goes, /** @type {string} */ why) => (goes === null ? `${size}; ${why}` : `${size}; ${goes === 1 ? "goes first" : `goes as number ${goes}`}: ${why}`),
     group: (/** @type {string} */ name) => `Group ${name}`,
     heat: "Heat",
     queue: "Queue",

@@ -61,7 +61,7 @@ function residencyOf({ limit_bytes: limit, held_bytes: held, models, groups }) {
   const words = texts.machine;
   return [
     [words.taken, limit === null ? (models.length === 0 ? words.none : bytes(held)) : words.of(bytes(held), bytes(limit))],
-    ...models.map(({ model, engine, held_bytes: each, goes, why }) => /** @type {[string, unknown]} */ ([`${model}, ${engine}`, words.share(each === null ? words.unknown : bytes(each), goes, why)])),
+    ...models.map(({ model, engine, held_bytes: each, goes, why }) => /** @type {[string, unknown]} */ ([`${model}, ${engine}`, words.shareOf(each === null ? words.unknown : bytes(each), goes, why)])),
     ...Object.entries(groups).map(([name, members]) => /** @type {[string, unknown]} */ ([words.group(name), members.join(", ")])),
   ];
 }

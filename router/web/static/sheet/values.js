@@ -2,7 +2,7 @@
 import { bytes, duration } from "../lib/format.js";
 
 /**
- * @typedef {string | number | boolean | null | string[] | Record<string, string> | Record<string, string>[]} Value
+ * @typedef {string | number | boolean | null | unknown[] | { [key: string]: unknown }} Value
  * @typedef {object} Field What a key takes, as the server describes it.
  * @property {string} kind
  * @property {string} takes In words.
