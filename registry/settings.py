@@ -361,7 +361,7 @@ def _sentence(exc: msgspec.ValidationError) -> str:
     text = str(exc).partition(" - at ")[0]
     if _KV_NAMES in text:
         return f"expected {_KV_WORDS}"
-    if HOST_PATTERN in text:
+    if repr(HOST_PATTERN) in text:
         return f"expected {HOST_WORDS}"
     if _TAG_PATTERN in text:
         return f"expected tags, each {_TAG_WORDS}"

@@ -55,7 +55,7 @@ def test_words_are_read(word: str, host: Host) -> None:
     ],
 )
 def test_whatever_ssh_or_a_shell_could_take_for_something_else_is_no_host(word: str) -> None:
-    with pytest.raises(InvalidSettingError, match=r"^hosts: "):
+    with pytest.raises(InvalidSettingError, match=r"^hosts: expected hosts such as local or mac2=10\.0\.0\.2"):
         check_settings({"hosts": ["local=10.0.0.1", word]})
 
 

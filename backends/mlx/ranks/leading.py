@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
+import mlx.core as mx
 import msgspec
 
 from backends.cache_files import ExportedCache
@@ -43,7 +44,7 @@ from backends.mlx.ranks.others import OtherRanks
 from backends.mlx.ranks.sharding import folder_digest, load_share
 from backends.sequence import Sequence
 from backends.step import Chunk, StepPlan, StepResult
-from backends.wire.load import LoadSpec
+from backends.wire.load import LoadSpec, RankHost
 from backends.wire.request import Pooling
 
 Tell = Callable[[Call], None]
@@ -153,8 +154,10 @@ class LeadingMLX(LoadedMLX):
 
     def close(self) -> None:
         """As any engine, on all ranks; the group stays for a further model of this process."""
-        with contextlib.suppress(EngineLostError):
+        try:
             self._tell(Close())
+        except EngineLostError:
+            return  # MLX may wait for ever for what was begun; the process ends
         super().close()
 
 
@@ -225,6 +228,24 @@ def _check(spec: LoadSpec) -> None:
         raise LoadError("an adapter does not go with hosts: take hosts away from the model, or ask it without adapter")
     if spec.vision is not None and spec.vision.is_preloaded:
         raise LoadError("vision: on does not go with hosts; set vision to off, or take hosts away from the model")
+    if not mx.distributed.is_available(spec.backend):
+        raise LoadError(f"backend: {spec.backend}: the mlx that is installed here has none such; set backend to ring")
+    if spec.backend == "jaccl":
+        _check_devices(spec.hosts)
+
+
+def _check_devices(hosts: tuple[RankHost, ...]) -> None:
+    """Refuse hosts that do not name an RDMA device towards each other one.
+
+    Source: mlx, python/mlx/_distributed_utils/launch.py, `launch_jaccl`.
+    """
+    for number, host in enumerate(hosts):
+        towards = [device is not None for device in host.devices]
+        if towards != [other != number for other in range(len(hosts))]:
+            raise LoadError(
+                f"backend: jaccl: {host.label} has to name its RDMA device towards each host and - towards itself, "
+                "such as mac2=10.0.0.2/rdma_en2:-; `mlx.distributed_config` finds them"
+            )
 
 
 def _load(spec: LoadSpec, others: OtherRanks, engine_id: int) -> LeadingMLX:
@@ -267,6 +288,7 @@ def lost_by(others: OtherRanks) -> Iterator[None]:
     except EngineError as exc:
         if exc.__cause__ is None:
             raise
+        others.lose(others.words(str(exc)))
         raise EngineLostError(others.words(str(exc))) from exc
 
 

@@ -101,6 +101,10 @@ class OtherRanks:
         pairs = zip(self._processes, answers, strict=True)
         return [f"{process.label}: {answer.message}" for process, answer in pairs if isinstance(answer, Refused)]
 
+    def lose(self, words: str) -> None:
+        """Note that the group is gone; the first words stay."""
+        self._lost = self._lost or words
+
     def words(self, otherwise: str) -> str:
         """Return why the group is gone, if a rank has said so or has ended."""
         if self._lost is not None:
@@ -189,7 +193,7 @@ class OtherRanks:
 
     def _note_lost(self, words: str) -> None:
         if self._lost is None:
-            self._lost = words
+            self.lose(words)
             if self.on_lost is not None:
                 self.on_lost(words)
 

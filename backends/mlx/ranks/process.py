@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Final
 
-from backends.errors import BackendError, FrameError
+from backends.errors import BackendError, FrameError, LoadError
 from backends.lifeline import EXIT_ORPHANED, end_with_stdin
 from backends.machine.current import current_platform
 from backends.mlx.ranks.ledger import RanksDisagreeError
@@ -48,7 +48,7 @@ def main() -> int:
         end_with_stdin()
         _follow(order)
     except (BackendError, RanksDisagreeError, LinkClosedError, OSError) as exc:
-        print(f"rank {exc}", file=sys.stderr)  # noqa: T201 - rank 0 keeps the tail of stderr for its error
+        print(exc, file=sys.stderr)  # noqa: T201 - rank 0 keeps the tail of stderr for its error
     return 1
 
 
@@ -95,11 +95,16 @@ def _follow(order: Order) -> None:
 
 def _meet(order: Order, versions: dict[str, str]) -> tuple[Link, Welcome]:
     """Connect to rank 0, and let both sides prove themselves."""
-    link = Link(socket.create_connection(order.leader, timeout=CONNECT_TIMEOUT_S))
+    try:
+        port = free_port(order.address)
+        link = Link(socket.create_connection(order.leader, timeout=CONNECT_TIMEOUT_S))
+    except OSError as exc:
+        words = f"hosts: {order.address} is not its address, or it does not reach {order.leader[0]}"
+        raise LoadError(f"{words} ({exc.strerror or exc})") from exc
     asked: Challenge = link.receive(Challenge, max_bytes=MAX_GREETING_BYTES, timeout_s=CONNECT_TIMEOUT_S)
     nonce = secrets.token_bytes(NONCE_BYTES)
     mac = proof_mac(order.secret, asked.nonce, nonce, order.rank)
-    proof = Proof(rank=order.rank, nonce=nonce, mac=mac, port=free_port(order.address), versions=versions)
+    proof = Proof(rank=order.rank, nonce=nonce, mac=mac, port=port, versions=versions)
     link.send(proof)
     # Until all others have come, which the end of stdin bounds.
     welcome: Welcome = link.receive(Welcome, max_bytes=MAX_GREETING_BYTES)
@@ -114,7 +119,7 @@ def _receive(link: Link, calls: "queue.SimpleQueue[Mirrored]") -> None:
         while True:
             calls.put(link.receive(Mirrored))
     except FrameError as exc:
-        print(f"rank {exc}", file=sys.stderr)  # noqa: T201
+        print(exc, file=sys.stderr)  # noqa: T201
     except LinkClosedError:
         pass
     os._exit(EXIT_ORPHANED)
