@@ -11,6 +11,7 @@ NAMES: Final = (
     *("single-shot", "multi-turn", "burst", "latency"),
     *("dag-burst", "dag-multi-turn"),
     *("script-review", "script-review-parallel", "script-review-adversarial", "script-review-fail"),
+    *("report-folder", "document-questions", "long-talk", "ab-prompts"),
 )
 """In the order in which they are listed."""
 

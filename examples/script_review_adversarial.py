@@ -8,7 +8,7 @@
 The plan itself is linted before anything runs: missing inputs, circles, budgets, two workers that are two processes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from examples.review.performing import Ends, check_parallelism, perform_plan
 from examples.review.plan import Step, Texts
 from examples.review.scripts import ALWAYS, CLAUSES, code_in, lint
 from examples.review.texts import REVIEW_TOKENS, SCRIPT_TOKENS, TASKS, review_prompt, shown_script, write_prompt
+from examples.script_review_parallel import LEAST_TOKENS
 from examples.stage.needs import Needs
 from examples.stage.scenario import Scenario, Stage
 
@@ -74,7 +75,7 @@ def _steps_of(place: int) -> list[Step]:
             max_tokens=SCRIPT_TOKENS,
             needs=CONTRACTS,
             prompt=lambda texts: write_prompt(TASKS[0], intersection(texts)),
-            fields={"ignore_eos": True, "temperature": 0.7, "seed": place},
+            fields={"min_tokens": LEAST_TOKENS, "temperature": 0.7, "seed": place},
         ),
         Step(
             name=REVIEWS[place],
@@ -83,7 +84,7 @@ def _steps_of(place: int) -> list[Step]:
             max_tokens=REVIEW_TOKENS,
             needs=(*CONTRACTS, WRITES[place]),
             prompt=lambda texts: review_prompt(texts[WRITES[place]], _agreed(texts)),
-            fields={"ignore_eos": True},
+            fields={"min_tokens": LEAST_TOKENS},
         ),
         Step(
             name=f"judge-{place}",
@@ -126,7 +127,9 @@ def run(stage: Stage) -> None:
         return
     texts = {name: end.text for name, end in ends.items()}
     clauses = _agreed(texts)
-    stage.say(f"[Contract] both demand: {', '.join(sorted(clauses)) or 'nothing'}; always: {', '.join(sorted(ALWAYS))}")
+    for name in CONTRACTS:
+        stage.say(f"[Contract] {name} demands {_listed(_demanded(texts[name]))}")
+    stage.say(f"[Contract] both demand {_listed(clauses)}; always {_listed(ALWAYS)}")
     num_findings = {}
     for place, author in enumerate(AUTHORS):
         findings = lint(code_in(texts[WRITES[place]]), clauses)
@@ -137,6 +140,10 @@ def run(stage: Stage) -> None:
     stage.say(f"[Judge] {texts['judge-0']} of a and b, {texts['judge-1']} of b and a: {winner}")
     stage.figures |= {"contract": sorted(clauses), "findings": num_findings, "verdict": winner, "texts": texts}
     _check(stage, steps, ends)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _verdict(texts: Texts, num_findings: Mapping[str, int]) -> str:

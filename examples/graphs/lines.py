@@ -83,7 +83,7 @@ def answered_end(name: str, place: int, took_s: float, body: Mapping[str, Any]) 
 def critical_path(lines: Sequence[Line], ends: Ends) -> tuple[float, tuple[str, ...]]:
     """Return how long the longest chain of lines that wait for each other took, in seconds, and its lines.
 
-    No batch can be done sooner, however many workers there are.
+    No batch can be done sooner, however many workers there are. Lines that never started are none of it.
 
     Args:
         lines: Without circles, in any order.
@@ -95,7 +95,7 @@ def critical_path(lines: Sequence[Line], ends: Ends) -> tuple[float, tuple[str, 
         if name not in longest:
             took_s = ends[name].took_s if name in ends else 0.0
             before_s, before = max((path_to(other) for other in by_name[name].depends_on), default=(0.0, ()))
-            longest[name] = before_s + took_s, (*before, name)
+            longest[name] = (before_s + took_s, (*before, name)) if took_s else (before_s, before)
         return longest[name]
 
     return max((path_to(line.name) for line in lines), default=(0.0, ()))

@@ -78,32 +78,30 @@ def check_parallelism(stage: Stage, phases: Collection[str]) -> None:
 
 
 def parallelism_of(ends: Iterable[StepEnd]) -> dict[str, Any] | None:
-    """Return what proves that a phase's answers were written at the same time; None = nothing was answered.
-
-    An answer's interval is that in which its text came. A request that waits for another one has none of it.
-    """
+    """Return what proves that a phase's steps were computed at the same time; None = nothing was answered."""
     came = [(end.step, end.answer) for end in ends if end.answer is not None]
     if not came:
         return None
     began_s = min(answer.started_s for _, answer in came)
-    ended_s = max(answer.ended_s for _, answer in came)
-    both_s = min(answer.ended_s for _, answer in came) - max(answer.first_s for _, answer in came)
+    computing = [(computing_since_s(answer), answer.ended_s) for _, answer in came]
+    both_s = min(until_s for _, until_s in computing) - max(since_s for since_s, _ in computing)
     return {
         "phase": came[0][0].phase,
         "pids": [answer.worker.pid for _, answer in came],
-        "wall_s": ended_s - began_s,
-        "work_s": sum(answer.ended_s - answer.started_s for _, answer in came),
+        "wall_s": max(answer.ended_s for _, answer in came) - began_s,
+        "work_s": sum(until_s - since_s for since_s, until_s in computing),
         "overlap_s": max(0.0, both_s) if len(came) > 1 else 0.0,
         "steps": [
-            {
-                "name": step.name,
-                "pid": answer.worker.pid,
-                "from_s": answer.first_s - began_s,
-                "to_s": answer.ended_s - began_s,
-            }
-            for step, answer in came
+            {"name": step.name, "pid": answer.worker.pid, "from_s": since_s - began_s, "to_s": until_s - began_s}
+            for (step, answer), (since_s, until_s) in zip(came, computing, strict=True)
         ],
     }
+
+
+def computing_since_s(answer: Answer) -> float:
+    """Return from when on a worker computed an answer, prompt and text, by its own account: waiting is none of it."""
+    computing_ms = answer.timings.prompt_ms + answer.timings.predicted_ms
+    return max(answer.started_s, answer.ended_s - computing_ms / 1000)
 
 
 def _line(facts: Mapping[str, Any]) -> str:

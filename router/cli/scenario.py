@@ -81,9 +81,9 @@ def run(name: str, model: str | None, workers: int | None, given: Path | None, s
             stage = import_module("examples.stage.setting").stage_for(
                 scenario, client, teller, model=model, num_workers=workers, given=given, seed=seed
             )
+            outcome = import_module("examples.stage.scenario").perform(scenario, stage)
         except needs.MissingError as exc:
             raise CommandError(f"{scenario.name} cannot be run here: {exc}", exit_code=EXIT_MISSING) from exc
-        outcome = import_module("examples.stage.scenario").perform(scenario, stage)
     if is_json:
         print_json(outcome)
     elif not outcome.holds:

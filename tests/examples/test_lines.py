@@ -24,8 +24,8 @@ def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     assert critical_path(DIAMOND, took | ends(alone=5.0)) == (5.0, ("alone",))
 
 
-def test_a_line_that_never_ran_takes_no_time_and_no_lines_have_no_path() -> None:
-    assert critical_path([line("a"), line("b", "a")], ends(a=1.0)) == (1.0, ("a", "b"))
+def test_a_line_that_never_ran_is_none_of_it_and_no_lines_have_no_path() -> None:
+    assert critical_path([line("a"), line("b", "a")], ends(a=1.0)) == (1.0, ("a",))
     assert critical_path([], {}) == (0.0, ())
 
 

@@ -2,16 +2,38 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from examples.review.performing import StepEnd, parallelism_of
 from examples.review.plan import Step, phases_of, problems_of
 from examples.script_review import PLAN, TOKEN_BUDGET
 from examples.script_review_adversarial import TOKEN_BUDGET as ADVERSARIAL_BUDGET
 from examples.script_review_adversarial import plan as adversarial_plan
 from examples.script_review_parallel import TOKEN_BUDGET as PARALLEL_BUDGET
 from examples.script_review_parallel import plan as parallel_plan
+from examples.stage.server import Answer
+from router.protocols.answers import CachedTokens, ReasoningTokens
+from router.protocols.openai.answer_schemas import Timings, Usage
 from router.status import WorkerRef
 
+TIMINGS: dict[str, Any] = {
+    **dict.fromkeys(("cache_n", "prompt_n", "predicted_n"), 1),
+    **dict.fromkeys(("load_ms", "queue_ms"), 0.0),
+    **dict.fromkeys(
+        (
+            *("prompt_per_token_ms", "prompt_per_second", "predicted_per_token_ms", "predicted_per_second"),
+            *("engine", "engine_reason"),
+        )
+    ),
+}
+USAGE = Usage(
+    prompt_tokens=1,
+    completion_tokens=1,
+    total_tokens=2,
+    prompt_tokens_details=CachedTokens(0),
+    completion_tokens_details=ReasoningTokens(0),
+)
 WORKERS = (WorkerRef(1, 100), WorkerRef(2, 101))
 
 
@@ -71,3 +93,22 @@ def test_a_worker_that_no_step_uses_may_be_any_process() -> None:
 def test_steps_that_need_nothing_of_each_other_share_a_phase() -> None:
     steps = [step("join", "left", "right"), step("left", "root"), step("right", "root"), step("root")]
     assert [[each.name for each in phase] for phase in phases_of(steps)] == [["root"], ["left", "right"], ["join"]]
+
+
+def answered(started_s: float, ended_s: float, *, computing_ms: float, pid: int) -> StepEnd:
+    timings = msgspec.convert(TIMINGS | {"prompt_ms": computing_ms / 4, "predicted_ms": computing_ms * 3 / 4}, Timings)
+    answer = Answer(
+        text="", started_s=started_s, first_s=ended_s, ended_s=ended_s, timings=timings, usage=USAGE,
+        worker=WorkerRef(pid, pid),
+    )  # fmt: skip
+    return StepEnd(step=step(f"s{pid}"), answer=answer)
+
+
+def test_steps_overlap_while_both_are_computed_and_not_while_one_waits() -> None:
+    both = parallelism_of([answered(0, 4, computing_ms=4000, pid=1), answered(0, 6, computing_ms=3000, pid=2)])
+    assert both is not None
+    assert (both["wall_s"], both["work_s"], both["overlap_s"]) == (6, 7, 1)
+    after = parallelism_of([answered(0, 4, computing_ms=4000, pid=1), answered(0, 8, computing_ms=3500, pid=1)])
+    assert after is not None
+    assert after["overlap_s"] == 0
+    assert parallelism_of([StepEnd(step=step("lost"), code="engine_crashed")]) is None

@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from examples.stage.server import at_once
+from registry.scan import register_path
+from registry.store import Registry
 from router.cli.app import main
+from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess
+from tests.support.tiny_vision import VisionModel
 from tests.support.waiting import wait_until
 
 NUM_WORKERS = 2
@@ -58,13 +62,18 @@ class ScenarioGateway(NamedTuple):
 
 @pytest.fixture(scope="session")
 def scenario_gateway(
-    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    make_home: Callable[[Path], Path],
+    vision_model: Callable[[str], VisionModel],
 ) -> Iterator[ScenarioGateway]:
     folder = tmp_path_factory.mktemp("scenarios")
     gates = folder / "gates"
     gates.mkdir()
-    options = {"decode_s": 0.002, "gates": str(gates)}
-    gateway = GatewayProcess(make_home(folder / "home"), config=CONFIG, fake_options=options)
+    home = make_home(folder / "home")
+    with Registry(Paths.under(home).registry_db) as registry:
+        register_path(registry, vision_model("llava").text_gguf, name="eye")
+    options = {"decode_s": 0.002, "gates": str(gates), "answers": [["Summarize", "{facts}"]]}
+    gateway = GatewayProcess(home, config=CONFIG, fake_options=options)
     yield ScenarioGateway(gateway, gates)
     assert gateway.stop() == 0
 
@@ -106,11 +115,12 @@ def all_begin_before_one_ends(monkeypatch: pytest.MonkeyPatch, scenario_gateway:
 def run_scenario(
     scenario_gateway: ScenarioGateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> RunScenario:
-    """Run `mlxr scenario run`, in this process: only the gateway and its workers have to be others."""
+    """Run `mlxr scenario run` with the tiny model, in this process: only gateway and workers have to be others."""
     monkeypatch.setenv("MLXR_HOME", str(scenario_gateway.process.home))
 
-    def run(*arguments: str, is_json: bool = True) -> Ran:
-        code = main(["scenario", "run", *arguments, *(["--json"] if is_json else [])])
+    def run(*arguments: str, model: str | None = "tiny", is_json: bool = True) -> Ran:
+        asked = [*([] if model is None else ["--model", model]), *arguments, *(["--json"] if is_json else [])]
+        code = main(["scenario", "run", *asked])
         printed = capsys.readouterr()
         document = json.loads(printed.out) if is_json and printed.out else {}
         return Ran(code, document, printed.err if is_json else printed.out)

@@ -41,8 +41,8 @@ def test_burst_is_served_by_all_workers_at_the_same_time(
 ) -> None:
     ran = run_scenario("burst")
     assert ran.code == 0, ran.why
-    pids = {worker.pid for worker in scenario_gateway.process.workers()}
-    assert {worker["pid"] for worker in ran.document["workers"]} == pids
+    pids = {worker["pid"] for worker in ran.document["workers"]}
+    assert pids <= {worker.pid for worker in scenario_gateway.process.workers()}
     assert {int(pid) for pid in ran.document["figures"]["by_pid"]} == pids
     assert sum(ran.document["figures"]["by_pid"].values()) == len(ran.document["figures"]["requests"])
     assert len(pids) == NUM_WORKERS
@@ -72,7 +72,7 @@ def test_a_changed_copy_runs_as_the_scenario_does(run_scenario: RunScenario, tmp
         (("no-such.py",), 2, "no-such.py: there is no such file."),
         ((str(module_file("nothing").parent / "catalogue.py"),), 2, "has no SCENARIO; "),
         (("burst", "--workers", "1"), 77, "it is about 2 workers, and --workers says 1."),
-        (("single-shot", "--model", "nobody"), 1, "nobody"),
+        (("single-shot", "--model", "nobody"), 1, "nobody"),  # the last one counts
         (("single-shot", "--input", "."), 2, "--input: single-shot takes none."),
     ],
 )
