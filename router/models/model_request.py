@@ -22,6 +22,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
         min_context: Tokens that the context is to hold at least; None = it does not say. `load` has what it is to be.
         worker_id: The one of several workers that is to serve it; None = whichever.
         selector: By which the model was chosen, such as `auto:small`; None = it was named.
+        hops: Through how many other servers of mlxr it has come.
         session_id: The conversation that it belongs to; it decides which of several upstreams is asked. None = none.
         image_param: Its field that has a picture, for errors; None = it has none.
     """
@@ -38,6 +39,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     worker_id: int | None = None
     selector: str | None = None
     session_id: str | None = None
+    hops: int = 0
 
     @property
     def has_images(self) -> bool:

@@ -224,8 +224,9 @@ class RequestService:
             headers: Its limit for the whole request, and the worker that it names.
         """
         wanted = answering.wanted
-        if headers.worker_id is not None:
-            wanted = replace(wanted, model_request=replace(wanted.model_request, worker_id=headers.worker_id))
+        if headers.worker_id is not None or headers.hops:
+            asked = replace(wanted.model_request, worker_id=headers.worker_id, hops=headers.hops)
+            wanted = replace(wanted, model_request=asked)
         self.models.note_use(wanted.model_request.model)
         facts = RequestFacts(
             request_id=answering.answer_id,
@@ -288,8 +289,9 @@ class RequestService:
         refuse_winding(arrival.headers)
         if arrival.headers.priority is not None:
             wanted = replace(wanted, priority=arrival.headers.priority)
-        if arrival.headers.worker_id is not None:
-            asked = replace(wanted.model_request, worker_id=arrival.headers.worker_id)
+        if arrival.headers.worker_id is not None or arrival.headers.hops:
+            headers = arrival.headers
+            asked = replace(wanted.model_request, worker_id=headers.worker_id, hops=headers.hops)
             wanted = replace(wanted, model_request=asked)
         client, timeout_s = client_of(arrival.request), arrival.headers.timeout_s
         facts = RequestFacts(

@@ -17,6 +17,7 @@ from router.errors import InvalidRequestError
 from router.http.headers import (
     CONTEXT_HEADER,
     ENGINE_HEADER,
+    HOPS_HEADER,
     IMAGE_SIDE_HEADER,
     LOAD_HEADER,
     PRIORITY_HEADER,
@@ -29,6 +30,8 @@ from router.models.load_settings import AS_CONFIGURED
 
 MAX_SESSION_CHARS: Final = 512
 MAX_WORKER_DIGITS: Final = 9
+MANY_HOPS: Final = 99
+_MAX_HOPS_DIGITS: Final = 2
 
 LOAD_KEYS: Final = sorted(
     (name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header),
@@ -48,6 +51,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
         speculation: Whether tokens are drafted; comes before what the model was loaded with.
         context: What becomes of the conversation where it fills the context; comes before the model's setting.
         worker_id: The one of several workers that is to serve it.
+        hops: Through how many other servers of mlxr it has come.
     """
 
     engine: EngineSetting | None = None
@@ -59,6 +63,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     speculation: SpeculationMode | None = None
     context: ContextMode | None = None
     worker_id: int | None = None
+    hops: int = 0
 
 
 NO_HEADERS: Final = RequestHeaders()
@@ -80,6 +85,7 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         speculation=_speculation(headers.get(SPECULATION_HEADER)),
         context=_context(headers.get(CONTEXT_HEADER)),
         worker_id=_worker_id(headers.get(WORKER_HEADER)),
+        hops=_hops(headers.get(HOPS_HEADER)),
     )
 
 
@@ -182,6 +188,14 @@ def _worker_id(text: str | None) -> int | None:
         message = f"{WORKER_HEADER}: {text!r:.40} is no worker's number; `mlxr ps` and `timings.worker` have them"
         raise InvalidRequestError(message, WORKER_HEADER)
     return int(number)
+
+
+def _hops(text: str | None) -> int:
+    """Read what another mlxr has written; what nobody of ours writes counts as one that came from far."""
+    if text is None:
+        return 0
+    number = text.strip()
+    return int(number) if number.isascii() and number.isdecimal() and len(number) <= _MAX_HOPS_DIGITS else MANY_HOPS
 
 
 def _timeout_s(text: str | None) -> float | None:

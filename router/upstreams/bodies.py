@@ -42,6 +42,8 @@ def asked(generate: Generate, model_id: str, honoured: Honoured, defaults: Reque
     """
     spec, prompt = generate.spec, generate.prompt
     body: dict[str, Any] = {"model": model_id, "stream": True, "stream_options": {"include_usage": True}}
+    if honoured.is_mlxr:
+        body["return_progress"] = True
     body |= fields_of(spec, honoured, defaults)
     if isinstance(prompt, ChatPrompt):
         body |= _chat(prompt, honoured)

@@ -34,16 +34,22 @@ class Answer:
 
     Attributes:
         has_output: Whether anything of the answer has come.
+        is_settled: Whether it was told what came of it.
         is_cut: Whether it has ended without a reason for its end.
         num_chunks: Pieces of it that have come.
+        progress: Tokens of the prompt that are evaluated, all of them, and those that had not to be; None = no news.
+        timings: Where its time went there; None = it does not say.
         usage: Tokens as the upstream has counted them; None = it has not said.
     """
 
     def __init__(self, said: dict[str, str] | None = None) -> None:
         self.has_output = False
+        self.is_settled = False
         self.is_cut = False
         self.num_chunks = 0
         self.usage: Usage | None = None
+        self.progress: tuple[int, int, int] | None = None
+        self.timings: SequenceTimings | None = None
         self._said = said or {}
         self._reason: str | None = None
         self._is_done = False
@@ -95,13 +101,18 @@ class Answer:
             _check_arguments("".join(parts), reason)
         if self._arguments and reason == "stop":
             reason = "tool_calls"
-        return SequenceEnd(reason, self.usage or Usage(0, 0, self.num_chunks), timings)
+        return SequenceEnd(reason, self.usage or Usage(0, 0, self.num_chunks), self.timings or timings)
 
     def _chunk(self, chunk: Any) -> Output | None:
         if chunk.get("error"):
             raise UpstreamError(f"it has sent an error: {words_of(chunk)}")
         if usage := chunk.get("usage"):
             self.usage = _usage(usage)
+        if told := chunk.get("prompt_progress"):
+            self.progress = _count(told["processed"]), _count(told["total"]), _count(told.get("cache"))
+        if (told := chunk.get("timings")) and "queue_ms" in told:  # mlxr's; others leave the network out
+            waited_ms = float(told["queue_ms"]) + float(told.get("load_ms") or 0.0)
+            self.timings = SequenceTimings(waited_ms, float(told["prompt_ms"]), float(told["predicted_ms"]))
         choices = chunk.get("choices") or ()
         if not choices:
             return None

@@ -36,12 +36,12 @@ class Honoured(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         upstream: Its name, for errors.
         fields: Those that it honours.
-        has_windows: Whether it knows over how many tokens penalties count, as mlxr does.
+        is_mlxr: Whether it has all fields that this server has.
     """
 
     upstream: str
     fields: frozenset[UpstreamField]
-    has_windows: bool = False
+    is_mlxr: bool = False
 
     def need(self, field: UpstreamField, param: str, way_out: str = "leave it out") -> None:
         """Refuse a request's field that is not honoured.
@@ -110,7 +110,7 @@ def _windows(sampling: SamplingParams, honoured: Honoured) -> Iterator[tuple[str
     has_penalties = sampling.repetition_penalty != 1 or sampling.frequency_penalty or sampling.presence_penalty
     if is_usual or not has_penalties:
         return
-    if not honoured.has_windows:
+    if not honoured.is_mlxr:
         raise refusal("repeat_last_n", honoured.upstream)
     yield "repeat_last_n", -1 if sampling.repetition_window is None else sampling.repetition_window
 
@@ -137,7 +137,7 @@ def _constraint(constraint: Constraint, honoured: Honoured) -> dict[str, Any]:
             return {"grammar": constraint.text}
         case ConstraintKind.REGEX:
             honoured.need(UpstreamField.REGEX, constraint.param, _NO_GRAMMAR)
-            return {"regex": constraint.text} if honoured.has_windows else {"guided_regex": constraint.text}
+            return {"regex": constraint.text} if honoured.is_mlxr else {"guided_regex": constraint.text}
         case ConstraintKind.LARK:
             raise refusal(constraint.param, honoured.upstream, _NO_GRAMMAR)
 

@@ -1,4 +1,4 @@
-"""One request's way to an upstream of OpenAI's protocol, as requests see a worker: sequences in, their events out.
+"""One request's way to an upstream, as requests see a worker: sequences in, their events out.
 
 Each sequence is one HTTP request, and one task that turns its answer into a worker's messages. Cancelling it closes the
 connection, which upstreams take as the client going away. Not here: whether the upstream may be asked (`lane`,
@@ -6,14 +6,17 @@ connection, which upstreams take as the client going away. Not here: whether the
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from backends.wire.messages import (
+    Accepted,
     Ask,
     Command,
     Delta,
@@ -21,6 +24,7 @@ from backends.wire.messages import (
     Finished,
     Generate,
     Pause,
+    PrefillProgress,
     PromptShown,
     Resume,
     SequenceTimings,
@@ -38,10 +42,12 @@ from router.errors import (
     UpstreamUnreachableError,
 )
 from router.models.defaults import RequestDefaults
-from router.upstreams.bodies import Asked, asked
+from router.upstreams.bodies import Asked
 from router.upstreams.chunks import Answer
+from router.upstreams.dialects import Dialect
+from router.upstreams.embedding import embedded
 from router.upstreams.fields import Honoured
-from router.upstreams.lines import Lines, event_data
+from router.upstreams.lines import Lines
 from router.upstreams.transport import Posted, Transport
 from router.workers.base import WorkerLink
 from router.workers.streams import RequestStream, SequenceProgress, TaskStream
@@ -76,6 +82,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     config: UpstreamConfig
+    dialect: Dialect
     transport: Transport
     model_id: str
     honoured: Honoured
@@ -112,24 +119,36 @@ class UpstreamLink(WorkerLink):
         self._check_open()
         peer = self._peer
         whole = [_with_prompt(request, requests) for request in requests]
-        bodies = [asked(each, peer.model_id, peer.honoured, peer.defaults) for each in whole]
+        bodies = [peer.dialect.asked(each, peer.model_id, peer.honoured, peer.defaults) for each in whole]
         ids = tuple(range(self._next_id, self._next_id + len(requests)))
         self._next_id += len(requests)
         stream = RequestStream(ids, self._on_command)
         for number, request, body in zip(ids, whole, bodies, strict=True):
             self.progress[number] = SequenceProgress(number, number - 1, request.spec.max_tokens)
-            self._begin(number, stream, self._answered(number, body, Answer(_said(request)), stream))
+            answer = peer.dialect.answer(_said(request))
+            self._begin(number, stream, answer, partial(self._exchange, number, body, answer, stream))
         return stream
 
     def submit(self, request: Ask | Embed) -> TaskStream:
-        """Refuse: questions about tokens are for whoever has the model.
+        """Ask for vectors; questions about tokens are for whoever has the model.
 
         Raises:
-            UnsupportedFieldError: Always, for now.
+            UnsupportedFieldError: The upstream is not asked for that.
+            EngineCrashedError: The link was closed.
         """
-        what = "vectors are made" if isinstance(request, Embed) else "tokens are counted, and templates written,"
-        message = f"model: {what} where the model runs; the upstream '{self._peer.config.name}' is not asked for that"
-        raise UnsupportedFieldError(message, "model")
+        self._check_open()
+        peer = self._peer
+        if not isinstance(request, Embed):
+            words = "tokens are counted, and templates written, where the model runs"
+            message = f"model: {words}; the upstream '{peer.config.name}' is not asked for that"
+            raise UnsupportedFieldError(message, "model")
+        body = peer.dialect.vectors_body(request, peer.model_id, peer.honoured)
+        number = self._next_id
+        self._next_id += 1
+        stream = TaskStream((number,), self._on_command)
+        answer = Answer()
+        self._begin(number, stream, answer, partial(self._embed, number, body, len(request.inputs), answer, stream))
+        return stream
 
     def cancel(self, stream: RequestStream | TaskStream) -> None:
         """Close the connections of a request's sequences."""
@@ -156,12 +175,20 @@ class UpstreamLink(WorkerLink):
         if self.is_closed:
             raise EngineCrashedError(f"the upstream '{self._peer.config.name}' is not asked any more")
 
-    def _begin(self, number: int, stream: RequestStream | TaskStream, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(
+        self, number: int, stream: RequestStream | TaskStream, answer: Answer, work: Callable[[], Awaitable[None]]
+    ) -> None:
         self._streams[number] = stream
         self._gates[number] = gate = asyncio.Event()
         gate.set()
-        self._tasks[number] = task = self._peer.spawn(work)
-        task.add_done_callback(lambda _task: self._on_over(number))
+        self._tasks[number] = task = self._peer.spawn(self._followed(work, answer, stream))
+
+        def on_done(done: asyncio.Task[None]) -> None:
+            if done.cancelled() and not answer.is_settled:  # perhaps before it had begun
+                self._peer.results.on_left(answer)
+            self._on_over(number)
+
+        task.add_done_callback(on_done)
 
     def _on_over(self, number: int) -> None:
         for table in (self._tasks, self._streams, self._gates, self.progress):
@@ -175,23 +202,24 @@ class UpstreamLink(WorkerLink):
             case Resume(sequence_id=number) if number in self._gates:
                 self._gates[number].set()
 
-    async def _answered(self, number: int, sent: Asked, answer: Answer, stream: RequestStream) -> None:
-        """Ask for one sequence, and tell its events; nothing is raised but that it was cancelled."""
+    async def _followed(
+        self, work: Callable[[], Awaitable[None]], answer: Answer, stream: RequestStream | TaskStream
+    ) -> None:
+        """Do the work of one sequence, and tell what came of it; nothing is raised but that it was cancelled."""
         results = self._peer.results
         try:
-            await self._exchange(number, sent, answer, stream)
-        except asyncio.CancelledError:
-            results.on_left(answer)
-            raise
+            await work()
         except RouterError as exc:
+            answer.is_settled = True
             results.on_error(exc, answer)
             self._fail(stream, exc)
         except Exception:  # a defect costs its request, and not the gateway
             logger.exception("a defect has ended an answer of the upstream '%s'", self._peer.config.name)
+            answer.is_settled = True
             results.on_left(answer)
             self._fail(stream, InternalError())
 
-    def _fail(self, stream: RequestStream, error: RouterError) -> None:
+    def _fail(self, stream: RequestStream | TaskStream, error: RouterError) -> None:
         """End a request: where one of its sequences has failed, nobody reads the others."""
         stream.fail(error)
         own = asyncio.current_task()
@@ -208,14 +236,15 @@ class UpstreamLink(WorkerLink):
         try:
             async with asyncio.timeout(peer.config.first_token_timeout_s) as silence:
                 async with peer.transport.posted(sent.path, sent.body, dict(peer.headers)) as posted:
-                    async for output in self._outputs(number, posted, answer, silence):
-                        if first_at is None:
-                            first_at = self._clock()
-                        self._tell(number, output, stream)
+                    async with contextlib.aclosing(self._outputs(number, posted, answer, silence, stream)) as outputs:
+                        async for output in outputs:
+                            first_at = self._clock() if first_at is None else first_at
+                            self._tell(number, output, stream)
                     now = self._clock()
                     prefill_s = (now if first_at is None else first_at) - begun_at
                     decode_s = 0.0 if first_at is None else now - first_at
                     end = answer.end(SequenceTimings(0.0, prefill_s * _MS, decode_s * _MS))
+                    answer.is_settled = True
                     peer.results.on_answered(answer)
                     self._on_over(number)  # whoever reads the end gives everything back, and this is over already
                     stream.push(Finished(number, Output(), end))
@@ -230,13 +259,37 @@ class UpstreamLink(WorkerLink):
         except UpstreamError as exc:
             raise self._named(exc, answer) from exc
 
+    async def _embed(
+        self, number: int, body: dict[str, Any], num_inputs: int, answer: Answer, stream: TaskStream
+    ) -> None:
+        peer, begun_at = self._peer, self._clock()
+        try:
+            async with (
+                asyncio.timeout(peer.config.first_token_timeout_s),
+                peer.transport.posted(peer.dialect.embed_path, body, dict(peer.headers)) as posted,
+            ):
+                found = peer.dialect.vectors(peer.transport.decoded(await posted.whole()))
+            events = embedded(number, found, num_inputs, (self._clock() - begun_at) * _MS)
+        except TimeoutError:
+            raise self._too_late(answer) from None
+        except UpstreamError as exc:
+            raise self._named(exc, answer) from exc
+        answer.has_output = True
+        answer.usage = events[-1].end.usage if isinstance(events[-1], Finished) else None
+        answer.is_settled = True
+        peer.results.on_answered(answer)
+        self._on_over(number)
+        for event in events:
+            stream.push(event)
+
     async def _outputs(
-        self, number: int, posted: Posted, answer: Answer, silence: asyncio.Timeout
-    ) -> AsyncIterator[Output]:
+        self, number: int, posted: Posted, answer: Answer, silence: asyncio.Timeout, stream: RequestStream
+    ) -> AsyncGenerator[Output, None]:
         """Yield what each piece of the answer adds; whatever comes puts off the time at which silence is too long."""
         loop, quiet_s = asyncio.get_running_loop(), self._peer.config.inter_token_timeout_s
         gate = self._gates[number]
-        if not posted.is_stream:
+        dialect = self._peer.dialect
+        if posted.media_type == dialect.whole_type:
             output = answer.whole(await posted.whole())
             if output is not None:
                 yield output
@@ -246,8 +299,9 @@ class UpstreamLink(WorkerLink):
             if answer.has_output:
                 silence.reschedule(loop.time() + quiet_s)
             for line in lines.feed(piece):
-                data = event_data(line)
+                data = dialect.data_of(line)
                 output = None if data is None else answer.take(data)
+                self._tell_progress(number, answer, stream)
                 if output is not None:
                     silence.reschedule(loop.time() + quiet_s)
                     yield output
@@ -257,6 +311,24 @@ class UpstreamLink(WorkerLink):
                 silence.reschedule(None)  # the client is slow, not the upstream
                 await gate.wait()
                 silence.reschedule(loop.time() + quiet_s)
+        data = dialect.data_of(lines.rest)  # the last line may have no end
+        output = None if data is None else answer.take(data)
+        if output is not None:
+            yield output
+
+    def _tell_progress(self, number: int, answer: Answer, stream: RequestStream) -> None:
+        """Tell how much of the prompt is evaluated, where the upstream says so."""
+        if answer.progress is None or answer.has_output:
+            return
+        (num_done, num_total, num_cached), answer.progress = answer.progress, None
+        progress = self.progress.get(number)
+        events: list[Accepted | PrefillProgress] = [PrefillProgress(number, num_done, num_total, num_cached)]
+        if progress is not None and progress.num_prompt_tokens is None:
+            events.insert(0, Accepted(number, num_total))
+        for event in events:
+            if progress is not None:
+                progress.note(event)
+            stream.push(event)
 
     def _tell(self, number: int, output: Output, stream: RequestStream) -> None:
         delta = Delta(number, output, max(1, len(output.logprobs)))

@@ -14,6 +14,7 @@ import msgspec
 from registry.errors import InvalidModelNameError
 from registry.names import MAX_NAME_CHARS, check_new_name
 from router.config.upstreams import UpstreamConfig, UpstreamField
+from router.upstreams.ollama import OLLAMA_FIELDS
 
 MAX_MODELS: Final = 2000
 _OTHER: Final = re.compile(r"[^a-z0-9._-]+")
@@ -77,7 +78,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 def honoured_by(config: UpstreamConfig, owned_by: str = "") -> frozenset[UpstreamField]:
     """Return what an upstream honours: by its protocol or by who it says it is, and what the config says of it."""
-    usual = frozenset(UpstreamField) if config.protocol == "mlxr" else _OF_SERVERS.get(owned_by.lower(), _OPENAI)
+    of_protocol = {"mlxr": frozenset(UpstreamField), "ollama": OLLAMA_FIELDS}
+    usual = of_protocol.get(config.protocol) or _OF_SERVERS.get(owned_by.lower(), _OPENAI)
     return (usual | set(config.honours)) - set(config.lacks)
 
 

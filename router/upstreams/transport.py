@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -93,7 +93,11 @@ class Transport:
             async with self._client.stream("POST", path.removeprefix("/"), content=content, headers=sent) as response:
                 if response.status_code != _OK:
                     raise self._error(response, await _beginning(response))
-                yield Posted(response)
+                posted = Posted(response)
+                try:
+                    yield posted
+                finally:
+                    await posted.close()
 
     async def got(self, path: str, *, accepts_missing: bool = False) -> Any:
         """Return what is at a path, within a bounded time; None where there is nothing, if that may be.
@@ -159,17 +163,21 @@ class Posted:
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
-        self._pieces = response.aiter_raw()
+        self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
 
     @property
-    def is_stream(self) -> bool:
-        """Whether it comes piece by piece, as lines."""
-        kind: str = self._response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return kind != "application/json"
+    def media_type(self) -> str:
+        """Of what kind it says it is, in small letters, without parameters."""
+        kind: str = self._response.headers.get("content-type", "")
+        return kind.partition(";")[0].strip().lower()
 
     def pieces(self) -> AsyncIterator[bytes]:
         """Return its bytes as they come."""
         return self._pieces
+
+    async def close(self) -> None:
+        """Read nothing more."""
+        await self._pieces.aclose()
 
     async def drain(self) -> None:
         """Read what stands behind the answer's end, so that the connection can be used again; not worth an error."""

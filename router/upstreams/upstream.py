@@ -15,6 +15,7 @@ from router.config.upstreams import UpstreamConfig
 from router.errors import (
     RouterError,
     ShuttingDownError,
+    TooManyHopsError,
     UnavailableError,
     UpstreamBusyError,
     UpstreamError,
@@ -22,6 +23,7 @@ from router.errors import (
     UpstreamRefusedError,
     UpstreamUnreachableError,
 )
+from router.http.headers import HOPS_HEADER, PRIORITY_HEADER, SESSION_HEADER
 from router.models.defaults import RequestDefaults
 from router.models.offers import Offer
 from router.models.targets import RemoteModel
@@ -29,18 +31,21 @@ from router.status.upstreams import UpstreamModelStatus, UpstreamStatus
 from router.upstreams.balance import Candidate
 from router.upstreams.chunks import Answer
 from router.upstreams.circuit import Circuit, CircuitState
+from router.upstreams.dialects import DIALECTS
 from router.upstreams.fields import Honoured
 from router.upstreams.keys import KeyMissingError, UpstreamKey, read_key
 from router.upstreams.lane import Lane
 from router.upstreams.link import Peer, UpstreamLink
 from router.upstreams.listing import Listed, honoured_by, listed, named
-from router.upstreams.transport import Transport, base_url
+from router.upstreams.transport import Transport
 from router.workers.waiting import Ticket
 
 logger = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 _BUSY_S: Final = 5.0
+MAX_HOPS: Final = 3
+"""Servers of ours that a request may have come through before it is passed on: two may name each other."""
 
 
 class Upstream:
@@ -83,6 +88,7 @@ class Upstream:
         self._changed = changed
         self._told_state: str = CircuitState.CLOSED
         self._clock = clock
+        self._dialect = DIALECTS[config.protocol]
         self._transport: Transport | None = None
         self.no_key: str | None = None
         self.models: dict[str, Listed] = named(listed(None, config))
@@ -202,21 +208,21 @@ class Upstream:
                 return
             self.no_key = None
             self.lane.open()
-        body = await self._transport.got("/models", accepts_missing=True)
+        body = await self._transport.got(self._dialect.list_path, accepts_missing=True)
         self.checked_at = time.time()
         was_asked = self.circuit.may_ask(self._clock())
         self.circuit.on_success()
         if not was_asked:
             logger.info("the upstream '%s' is there again", self.config.name)
         self._tell()
-        found = named(listed(body, self.config))
+        found = named(listed(self._dialect.listing(body), self.config))
         if found != self.models:
             logger.info("the upstream '%s' has %d models", self.config.name, len(found))
             self.models = found
 
     def _connect(self) -> Transport:
         key: UpstreamKey = read_key(self.config, self._environment)
-        return Transport(self.config, base_url(self.config.url), key)
+        return Transport(self.config, self._dialect.base_url(self.config.url), key)
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
@@ -224,11 +230,14 @@ class Upstream:
         """Return what serves a request.
 
         Raises:
+            TooManyHopsError: It has come through too many servers of ours.
             UpstreamKeyError: It does not take our key, or there is none.
             UpstreamBusyError: It has said that it takes nothing now.
             UnavailableError: It has failed too often.
         """
         now = self._clock()
+        if ticket.model_request.hops >= MAX_HOPS:
+            raise TooManyHopsError(ticket.model_request.hops)
         why_not = self.why_not()
         if why_not is not None or self._transport is None:
             words = why_not or "it is not ready"
@@ -243,15 +252,16 @@ class Upstream:
         self.circuit.on_asked(now)
         model = self.models.get(ticket.choice.target.model)
         fields = honoured_by(self.config) if model is None else model.honours
-        name = ticket.choice.target.model
+        name, is_mlxr = ticket.choice.target.model, self.config.protocol == "mlxr"
         return UpstreamLink(
             Peer(
                 config=self.config,
+                dialect=self._dialect,
                 transport=self._transport,
                 model_id=source.model_id,
-                honoured=Honoured(upstream=self.config.name, fields=fields, has_windows=self.config.protocol == "mlxr"),
+                honoured=Honoured(upstream=self.config.name, fields=fields, is_mlxr=is_mlxr),
                 defaults=self._defaults_for(name),
-                headers={},
+                headers=_headers(ticket, is_mlxr=is_mlxr),
                 results=self,
                 spawn=self._spawn,
             ),
@@ -299,3 +309,13 @@ class Upstream:
         self.num_failed += 1
         logger.warning("%s", error)
         self._tell()
+
+
+def _headers(ticket: Ticket, *, is_mlxr: bool) -> dict[str, str]:
+    """Return what is sent beside the body; what only mlxr knows goes to nobody else."""
+    headers = {HOPS_HEADER: str(ticket.model_request.hops + 1)}
+    if is_mlxr:
+        headers[PRIORITY_HEADER] = ticket.priority.value
+        if ticket.session_id is not None:
+            headers[SESSION_HEADER] = ticket.session_id
+    return headers

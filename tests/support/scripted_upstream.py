@@ -76,6 +76,8 @@ class ScriptedUpstream:
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             self.left.set()
+        except asyncio.CancelledError:
+            pass  # the server ends; asyncio's own callback would tell of it as of an error
         finally:
             writer.close()
 
@@ -84,7 +86,9 @@ class ScriptedUpstream:
             writer.write(plain(401, {"error": {"message": f"Incorrect API key: {asked.headers.get('authorization')}"}}))
         elif asked.method == "GET":
             self.num_listed += 1
-            body = {"object": "list", "data": self.listing}
+            body: Any = {"object": "list", "data": self.listing}
+            if asked.path == "/api/tags":
+                body = {"models": [{"name": each["id"]} for each in self.listing or ()]}
             writer.write(plain(404, {"error": "no"}) if self.listing is None else plain(200, body))
         else:
             self.asked.append(asked)

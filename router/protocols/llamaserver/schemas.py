@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from registry.engines import EngineKind
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
 from router.protocols.fields.mlxr import MlxrFields
@@ -75,7 +76,10 @@ class CompletionFields(msgspec.Struct, kw_only=True):
     grammar: Annotated[OptionalGrammar | None, honoured('in GBNF; "" is none')] = None
     json_schema: JSONSchema | None = None
     n_probs: ranges.TopLogprobs | None = None
-    return_tokens: bool | None = None
+    return_tokens: Annotated[
+        bool | None,
+        honoured("", {EngineKind.UPSTREAM: refused("an upstream tells no ids; leave it out", False)}),
+    ] = None
     timings_per_token: Annotated[bool | None, honoured("only with stream: true")] = None
     return_progress: Annotated[bool | None, honoured("only with stream: true")] = None
     response_fields: Annotated[

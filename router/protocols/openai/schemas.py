@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from registry.engines import EngineKind
 from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
@@ -220,7 +221,13 @@ class _Completion(PeerFields, kw_only=True):
         honoured("tokens before which nothing but a constraint that is met ends the answer"),
     ] = None
     stop_token_ids: Annotated[list[ranges.TokenId], Meta(max_length=MAX_STOP_TOKENS)] | None = None
-    return_token_ids: Annotated[bool | None, honoured("of prompt and answer; in a stream with the end")] = None
+    return_token_ids: Annotated[
+        bool | None,
+        honoured(
+            "of prompt and answer; in a stream with the end",
+            {EngineKind.UPSTREAM: refused("an upstream tells no ids; leave it out", False)},
+        ),
+    ] = None
     prompt_logprobs: Annotated[
         ranges.TopLogprobs | None, honoured("likeliest tokens at each place of the prompt; only without stream: true")
     ] = None
