@@ -140,7 +140,9 @@ class Composition:
         batches = Batches(paths.batches_dir, lambda: self.config.config, run, caller_for=keys.caller_for)
         serving.images.read_file = batches.file_bytes
         serving.documents.read_file = batches.named_file
-        upstreams = LazyUpstreams(self.config, self.own_environment, serving.models, serving.supervisor)
+        upstreams = LazyUpstreams(
+            self.config, self.own_environment, serving.models, serving.supervisor, paths.upstreams_file
+        )
         return Services(
             server=ServerFacts(VERSION),
             readiness=readiness,

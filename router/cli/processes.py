@@ -109,7 +109,10 @@ def _upstream_line(upstream: UpstreamStatus) -> str:
     """Write how an upstream stands, as a sentence."""
     what = f"upstream:{upstream.name} has {plural(len(upstream.models), 'model')}"
     busy = f", {upstream.num_running} running, {upstream.num_waiting} waiting" if upstream.num_running else ""
-    if upstream.state == "closed":
+    if upstream.tokens_today:
+        cost = f" for {upstream.cost_today:.4g}" if upstream.cost_today else ""
+        busy += f", {upstream.tokens_today:,} tokens today{cost}"
+    if upstream.state == "closed" and upstream.why is None:
         return f"{what}{busy}."
     wait = f"; it is asked again in {upstream.wait_s:.0f} s" if upstream.wait_s else ""
     return f"{what}{busy}, and is not asked now: {shown(upstream.why or upstream.state)}{wait}."

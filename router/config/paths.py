@@ -59,6 +59,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "keys.sqlite3"
 
     @property
+    def upstreams_file(self) -> Path:
+        """What upstreams were given today."""
+        return self.data_dir / "upstreams.json"
+
+    @property
     def batches_dir(self) -> Path:
         """The files of batches, and the SQLite file of what has become of their lines."""
         return self.data_dir / "batches"

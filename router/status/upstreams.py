@@ -22,6 +22,8 @@ class UpstreamStatus(msgspec.Struct, frozen=True, kw_only=True):
         wait_s: For how long it is left alone.
         num_running: Sequences that it has, and `num_waiting` those that wait for a place there.
         num_answered: Answers that came to their ends since the start, and `num_failed` requests that it failed at.
+        tokens_today: Tokens of prompts and answers that it was given today, and `cost_today` what they cost by the
+            config's prices; `max_tokens_per_day` and `max_cost_per_day` are its ceilings, null = there is none.
         checked_at: When it last answered a look at its health, seconds since 1970; null = never.
         models: Those that are for whoever asks.
     """
@@ -37,4 +39,8 @@ class UpstreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     num_answered: int
     num_failed: int
     checked_at: float | None
+    tokens_today: int = 0
+    cost_today: float = 0.0
+    max_tokens_per_day: int | None = None
+    max_cost_per_day: float | None = None
     models: list[UpstreamModelStatus]

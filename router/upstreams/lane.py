@@ -17,6 +17,10 @@ from router.workers.base import WorkerLink
 from router.workers.waiting import Lease, Ticket, WaitingQueue
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Lane:
     """One per upstream.
 
@@ -24,6 +28,7 @@ class Lane:
         parallel: Sequences at a time; a request of more has the upstream for itself.
         limits: Gives those in force.
         link_for: Makes what serves a ticket's request.
+        begin: Told of each that gets a place; what it returns is called at the end.
         clock: Monotonic seconds.
 
     Attributes:
@@ -36,11 +41,13 @@ class Lane:
         *,
         limits: Callable[[], LimitsConfig],
         link_for: Callable[[Ticket], WorkerLink],
+        begin: Callable[[Ticket], Callable[[], None]] = lambda _ticket: _nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._parallel = parallel
         self._limits = limits
         self._link_for = link_for
+        self._begin = begin
         self._clock = clock
         self._queue = WaitingQueue()
         self._timers: dict[int, AwakeTimer] = {}
@@ -133,10 +140,12 @@ class Lane:
             return
         number, now, size = next(self._numbers), self._clock(), ticket.num_sequences
         self._links[number] = link
+        end = self._begin(ticket)
         self.num_running += size
 
         def release() -> None:
             del self._links[number]
+            end()
             self._released.set()
             self.num_running -= size
             if size:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.config import CurrentConfig
@@ -20,6 +21,7 @@ class LazyUpstreams:
     Args:
         environment: Of this process: their keys may be there.
         models: Whose `offers` they become.
+        ledger_file: Where it is kept what they were given today.
         supervisor: Whose remote service they become.
 
     Attributes:
@@ -33,11 +35,13 @@ class LazyUpstreams:
         environment: Mapping[str, str],
         models: ModelDirectory,
         supervisor: Supervisor,
+        ledger_file: Path,
     ) -> None:
         self._current = current
         self._environment = environment
         self._models = models
         self._supervisor = supervisor
+        self._ledger_file = ledger_file
         self._is_wanted = asyncio.Event()
         self.made: Upstreams | None = None
         self.changed: Observers[UpstreamStatus] = Observers()
@@ -48,6 +52,7 @@ class LazyUpstreams:
         if self.made is not None:
             self.made.follow()
         elif self._current.config.upstreams:
+            from router.upstreams.ledger import Ledger  # noqa: PLC0415 - see above
             from router.upstreams.upstreams import Upstreams  # noqa: PLC0415 - see above
 
             self.made = Upstreams(
@@ -55,6 +60,7 @@ class LazyUpstreams:
                 self._environment,
                 defaults_for=self._models.defaults_for,
                 changed=self.changed.tell,
+                ledger=Ledger(self._ledger_file),
             )
             self._models.offers = self.made
             self._supervisor.serve_remotely(self.made)

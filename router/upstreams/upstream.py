@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+from backends.wire.messages import Usage
 from registry.threads import in_thread
 from router.config import LimitsConfig
 from router.config.upstreams import UpstreamConfig
@@ -35,6 +36,7 @@ from router.upstreams.dialects import DIALECTS
 from router.upstreams.fields import Honoured
 from router.upstreams.keys import KeyMissingError, UpstreamKey, read_key
 from router.upstreams.lane import Lane
+from router.upstreams.ledger import Ledger
 from router.upstreams.link import Peer, UpstreamLink
 from router.upstreams.listing import Listed, honoured_by, listed, named
 from router.upstreams.transport import Transport
@@ -57,6 +59,7 @@ class Upstream:
         defaults_for: Gives what requests for a model get that do not say otherwise.
         spawn: Runs a task until its end.
         changed: Told when it stands otherwise than before.
+        ledger: Counts what it is given; None = nothing is kept.
         clock: Monotonic seconds.
 
     Attributes:
@@ -79,6 +82,7 @@ class Upstream:
         defaults_for: Callable[[str], RequestDefaults],
         spawn: Spawn,
         changed: Callable[[UpstreamStatus], None] = lambda _status: None,
+        ledger: Ledger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -93,7 +97,8 @@ class Upstream:
         self.no_key: str | None = None
         self.models: dict[str, Listed] = named(listed(None, config))
         self.circuit = Circuit()
-        self.lane = Lane(config.parallel, limits=limits, link_for=self._link_for, clock=clock)
+        self._ledger = Ledger(None) if ledger is None else ledger
+        self.lane = Lane(config.parallel, limits=limits, link_for=self._link_for, begin=self._count, clock=clock)
         self.checked_at: float | None = None
         self.num_answered = 0
         self.num_failed = 0
@@ -132,7 +137,7 @@ class Upstream:
             return self.no_key
         now = self._clock()
         if self.circuit.may_ask(now):
-            return None
+            return self._ledger.why_not(self.config)
         why = self.circuit.why or "it has said that it is busy"
         wait_s = self.circuit.wait_s(now)
         return why if not wait_s else f"{why}; it is asked again in {wait_s:.0f} s"
@@ -144,18 +149,23 @@ class Upstream:
 
     def status(self) -> UpstreamStatus:
         """Return how it stands, with all of its models."""
+        used = self._ledger.used(self.config.name)
         return UpstreamStatus(
             name=self.config.name,
             url=self.config.url,
             protocol=self.config.protocol,
             state=self.state,
-            why=self.no_key or self.circuit.why,
+            why=self.no_key or self.circuit.why or self._ledger.why_not(self.config),
             wait_s=round(self.circuit.wait_s(self._clock()), 1),
             num_running=self.lane.num_running,
             num_waiting=self.lane.num_waiting,
             num_answered=self.num_answered,
             num_failed=self.num_failed,
             checked_at=self.checked_at,
+            tokens_today=used.tokens,
+            cost_today=round(used.cost, 6),
+            max_tokens_per_day=self.config.max_tokens_per_day,
+            max_cost_per_day=self.config.max_cost_per_day,
             models=[
                 UpstreamModelStatus(each.name, each.model_id, each.context_length) for each in self.models.values()
             ],
@@ -176,7 +186,7 @@ class Upstream:
             try:
                 await self._look()
             except RouterError as exc:
-                self._note_error(exc)
+                self.on_error(exc)
             except Exception:  # a defect here costs the look, and not the gateway
                 logger.exception("a defect has ended a look at the upstream '%s'", self.config.name)
             wait_s = self.circuit.wait_s(self._clock())
@@ -230,6 +240,7 @@ class Upstream:
         """Return what serves a request.
 
         Raises:
+            UpstreamCeilingError: It was given today what it may have.
             TooManyHopsError: It has come through too many servers of ours.
             UpstreamKeyError: It does not take our key, or there is none.
             UpstreamBusyError: It has said that it takes nothing now.
@@ -238,6 +249,7 @@ class Upstream:
         now = self._clock()
         if ticket.model_request.hops >= MAX_HOPS:
             raise TooManyHopsError(ticket.model_request.hops)
+        self._ledger.check(self.config)
         why_not = self.why_not()
         if why_not is not None or self._transport is None:
             words = why_not or "it is not ready"
@@ -252,6 +264,7 @@ class Upstream:
         self.circuit.on_asked(now)
         model = self.models.get(ticket.choice.target.model)
         fields = honoured_by(self.config) if model is None else model.honours
+        size = ticket.model_request.size
         name, is_mlxr = ticket.choice.target.model, self.config.protocol == "mlxr"
         return UpstreamLink(
             Peer(
@@ -262,7 +275,7 @@ class Upstream:
                 honoured=Honoured(upstream=self.config.name, fields=fields, is_mlxr=is_mlxr),
                 defaults=self._defaults_for(name),
                 headers=_headers(ticket, is_mlxr=is_mlxr),
-                results=self,
+                results=_Results(self, 0 if size is None else size.num_prompt_tokens),
                 spawn=self._spawn,
             ),
             clock=self._clock,
@@ -272,26 +285,31 @@ class Upstream:
         """Refuse what waits, and cut what runs."""
         self.lane.end(ShuttingDownError())
 
-    def on_answered(self, answer: Answer) -> None:
+    def _count(self, ticket: Ticket) -> Callable[[], None]:
+        size = ticket.model_request.size
+        if size is None:
+            return self._ledger.begin(self.config, 0, 0)
+        return self._ledger.begin(self.config, size.num_prompt_tokens, size.num_answer_tokens * ticket.num_sequences)
+
+    def count(self, usage: Usage) -> None:
+        """Count what a sequence took."""
+        self._ledger.add(self.config, usage)
+
+    def on_answered(self) -> None:
         """An answer has come to its end."""
-        del answer
         self.num_answered += 1
         self.circuit.on_success()
         self._tell()
 
-    def on_error(self, error: RouterError, answer: Answer) -> None:
-        """A request has ended with an error."""
-        del answer
-        self._note_error(error)
-
-    def on_left(self, answer: Answer) -> None:
+    def on_left(self, *, has_output: bool) -> None:
         """A request was given up; that it had begun to answer is a good sign."""
-        if answer.has_output:
+        if has_output:
             self.circuit.on_success()
         else:
             self.circuit.on_left()
 
-    def _note_error(self, error: RouterError) -> None:
+    def on_error(self, error: RouterError) -> None:
+        """A request, or a look at its health, has ended with an error."""
         now = self._clock()
         match error:
             case UpstreamKeyError():
@@ -319,3 +337,36 @@ def _headers(ticket: Ticket, *, is_mlxr: bool) -> dict[str, str]:
         if ticket.session_id is not None:
             headers[SESSION_HEADER] = ticket.session_id
     return headers
+
+
+class _Results:
+    """Tells an upstream what came of one request, and counts what that took.
+
+    Args:
+        num_prompt_tokens: Of its prompt, about; counts where the upstream does not say.
+    """
+
+    def __init__(self, upstream: Upstream, num_prompt_tokens: int) -> None:
+        self._upstream = upstream
+        self._num_prompt_tokens = num_prompt_tokens
+
+    def on_answered(self, answer: Answer) -> None:
+        """An answer has come to its end."""
+        self._count(answer)
+        self._upstream.on_answered()
+
+    def on_error(self, error: RouterError, answer: Answer) -> None:
+        """It has ended with an error."""
+        self._count(answer)
+        self._upstream.on_error(error)
+
+    def on_left(self, answer: Answer) -> None:
+        """It was given up."""
+        self._count(answer)
+        self._upstream.on_left(has_output=answer.has_output)
+
+    def _count(self, answer: Answer) -> None:
+        if answer.usage is not None:
+            self._upstream.count(answer.usage)
+        elif answer.has_output:
+            self._upstream.count(Usage(self._num_prompt_tokens, 0, answer.num_chunks))

@@ -16,6 +16,7 @@ from router.models.targets import Choice, RemoteModel
 from router.placement.situation import WaitingRequest
 from router.status.upstreams import UpstreamStatus
 from router.upstreams.balance import Homes, pick
+from router.upstreams.ledger import Ledger
 from router.upstreams.upstream import Upstream
 from router.workers.waiting import Ticket
 
@@ -27,6 +28,7 @@ class Upstreams:
         environment: Where their keys may be.
         defaults_for: Gives what requests for a model get that do not say otherwise.
         changed: Told of each one that stands otherwise than before.
+        ledger: Counts what they are given; None = nothing is kept.
         clock: Monotonic seconds.
     """
 
@@ -37,9 +39,11 @@ class Upstreams:
         *,
         defaults_for: Callable[[str], RequestDefaults],
         changed: Callable[[UpstreamStatus], None] = lambda _status: None,
+        ledger: Ledger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changed = changed
+        self._ledger = Ledger(None) if ledger is None else ledger
         self._current = current
         self._environment = environment
         self._defaults_for = defaults_for
@@ -160,6 +164,7 @@ class Upstreams:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                tasks.create_task(self._ledger.run())
                 for name, upstream in self._upstreams.items():
                     self._begin(name, upstream)
                 await asyncio.Event().wait()
@@ -177,6 +182,7 @@ class Upstreams:
             defaults_for=self._defaults_for,
             spawn=self._spawn,
             changed=self._changed,
+            ledger=self._ledger,
             clock=self._clock,
         )
 

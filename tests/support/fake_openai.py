@@ -188,7 +188,9 @@ class FakeFront:
         )
         serving.images.read_file = batches.file_bytes
         serving.documents.read_file = batches.named_file
-        upstreams = LazyUpstreams(current, UPSTREAM_ENVIRONMENT, self.models, self.supervisor)
+        upstreams = LazyUpstreams(
+            current, UPSTREAM_ENVIRONMENT, self.models, self.supervisor, database.with_name("upstreams.json")
+        )
         return Services(
             server=ServerFacts("0.0.0"),
             readiness=Readiness(),

@@ -402,3 +402,24 @@ async def test_an_upstream_that_is_taken_out_of_the_config_is_gone_at_once(front
         await use(front)
         gone = await front.chat(model=NAME)
         assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@with_front()
+async def test_an_upstream_is_given_no_more_than_its_ceiling(front: FakeFront) -> None:
+    async with ScriptedUpstream() as server:
+        await use(front, box(server, max_tokens_per_day=300))
+        for _ in range(2):
+            assert (await front.chat(model=NAME)).status_code == 200
+        (told,) = (await front.client.get("/v1/mlxr/status")).json()["upstreams"]
+        assert (told["tokens_today"], told["max_tokens_per_day"]) == (20, 300), "as the upstream counts them"
+        await use(front, box(server, max_tokens_per_day=20))
+        refused = await front.chat(model=NAME)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "upstream_ceiling_reached")
+        assert "max_tokens_per_day of the config is 20" in refused.text
+        assert int(refused.headers["retry-after"]) >= 1
+        assert len(server.asked) == 2
+        await use(
+            front, box(server, names={"m": MODEL_ID}, max_tokens_per_day=20), engine=EngineSetting("upstream:box")
+        )
+        timings = (await front.chat()).json()["timings"]
+        assert (timings["engine"], timings["engine_reason"]) == ("llamacpp", EngineReason.FALLBACK_UPSTREAM.value)
