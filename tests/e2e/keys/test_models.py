@@ -108,6 +108,15 @@ def test_a_key_is_not_told_of_other_models(server: KeyedServer, bounded: str) ->
     assert "other" in {worker["model"] for worker in seen["admin"]["workers"]}
 
 
+def test_only_administrators_say_on_which_machines_a_model_runs(server: KeyedServer) -> None:
+    body = {"model": "tiny", "set": {"hosts": ["local=10.0.0.1", "elsewhere=10.0.0.2"]}}
+    with server.client(kind=server.key("spreads", "--scope", "models")) as client:
+        refused = client.patch("/v1/mlxr/models/settings", json=body)
+    assert refused.status_code == 403
+    with Registry(Paths.under(server.home).registry_db) as registry:
+        assert registry.models.get("tiny").settings.hosts is None
+
+
 def test_patterns_bound_what_a_key_sets_names_and_looks_at(server: KeyedServer) -> None:
     kind = server.key("sets-tiny", "--scope", "models", "--models", "tiny*")
     settings, aliases = "/v1/mlxr/models/settings", "/v1/mlxr/models/aliases"

@@ -7,9 +7,10 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.catalogue import Model
+from registry.settings import HOSTS_KEY
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
-from router.http.caller import Scope
+from router.http.caller import Scope, check_scope, current_caller
 from router.http.ignored import noting_ignored
 from router.models.settings_report import ModelSetting, settings_of
 from router.protocols.control.api import MLXR_API
@@ -55,6 +56,8 @@ async def change_settings(request: AnyRequest, serving: ServingPart, editing: Ed
     twice = next((key for key in body.unset if key in body.set), None)
     if twice is not None:
         raise InvalidRequestError(f"{twice}: it is both set and unset; send one of the two", twice)
+    if HOSTS_KEY in body.set:
+        check_scope(current_caller(), Scope.ADMIN)  # it has this machine's user log in on others
     name = serving.models.named(body.model).name
     draft = body.set.get("draft")
     if isinstance(draft, str):
