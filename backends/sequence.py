@@ -98,6 +98,7 @@ class Sequence:
         spans: Places of the prompt that are no tokens, in order, each with a token somewhere behind it.
         images: The pictures that the request sent, in the prompt's order; spans of earlier exchanges belong to none.
         encode_ms: How long the tower took for each tile that this sequence waited for, by the tile's digest.
+        cache_growth_ms: How long the cache grew in steps that it was in.
         num_prompt_tokens: How many of `token_ids` are the prompt.
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
@@ -127,6 +128,7 @@ class Sequence:
     spans: tuple[EmbeddingSpan, ...] = ()
     images: tuple[PlacedImage, ...] = ()
     encode_ms: dict[bytes, float] = dataclasses.field(default_factory=dict)
+    cache_growth_ms: float = 0.0
     speculation: SpeculationMode | None = None
     num_drafted: int = 0
     num_accepted: int = 0

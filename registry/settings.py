@@ -36,6 +36,8 @@ KVType = Annotated[
         description=_KV_WORDS,
     ),
 ]
+KVCacheMode = Literal["grow", "whole"]
+"""Whether a KV cache begins small and grows up to its context, or has all of it from the load on."""
 VisionMode = Literal["auto", "on", "off"]
 """Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
 SpeculationMode = Literal["auto", "lookup", "draft", "off"]
@@ -117,6 +119,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     Attributes:
         context_length: Tokens one request may use, prompt and answer together.
+        kv_cache: Whether the cache grows by need; None = as the config has it.
         parallel: Sequences that a worker may run at a time.
         threads: Compute threads of each worker, `auto` or `all`; mlx chooses its own.
         template: Jinja chat template in the place of the model's own.
@@ -129,6 +132,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     context_length: Annotated[ContextLength, _FOR_ALL] | None = None
     kv_type: Annotated[KVType, _FOR_LLAMACPP] | None = None
+    kv_cache: Annotated[KVCacheMode, _FOR_LLAMACPP] | None = None
     parallel: Annotated[Parallel, _FOR_ALL] | None = None
     workers: Annotated[Workers, _FOR_ALL] | None = None
     threads: Annotated[Threads, _FOR_LLAMACPP] | None = None

@@ -46,6 +46,7 @@ class BatchRunner:
         self._engine = engine
         self.saving = saving
         self._clock = clock
+        self._noted_growth_s = 0.0
         self._speculation: Speculation | None = None
         if engine.model.why_no_drafts is None:
             self._speculation = Speculation(engine.limits, engine.speculation, engine.tokenizer.end_ids, engine.drafter)
@@ -80,6 +81,7 @@ class BatchRunner:
         if not result.was_aborted:
             self._observe(plan, result, self._clock() - started_at, time.process_time() - cpu_at)
         self.batcher.on_step(result)
+        self._note_growth(plan)
         for chunk in plan.chunks:
             if chunk.sequence.checkpoint_places:
                 self._add_checkpoint(chunk.sequence)
@@ -195,6 +197,15 @@ class BatchRunner:
     def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
         for sequence_id in sequence_ids:
             self._engine.remove(sequence_id)
+
+    def _note_growth(self, plan: StepPlan) -> None:
+        """Let the sequences of a step tell how long the cache grew for it, or for the forks before it."""
+        made = self._engine.cells_made
+        if made is None or made.growth_s == self._noted_growth_s:
+            return
+        for chunk in plan.chunks:
+            chunk.sequence.cache_growth_ms += (made.growth_s - self._noted_growth_s) * 1000
+        self._noted_growth_s = made.growth_s
 
     def _note_drafts(self, speculation: Speculation) -> None:
         counts = self.batcher.counts

@@ -253,6 +253,7 @@ class RunningAnswer:
             prefill_ms=(first_token_at - prefill_at) * 1000,
             decode_ms=(now - first_token_at) * 1000,
             threads=self._threads.since(self._received_at),
+            cache_growth_ms=self.sequence.cache_growth_ms,
         )
         if reason == "stop" and self._parser is not None and self._parser.has_tool_calls:
             reason = "tool_calls"

@@ -28,7 +28,7 @@ class StatsReporter:
         """Return what is to be told now, if anything is."""
         if is_busy and self._told is not None and now - self._told_at < STATS_INTERVAL_S:
             return None
-        batcher, counts, saved = self._batcher, self._batcher.counts, self._saved
+        batcher, counts, saved, made = self._batcher, self._batcher.counts, self._saved, self._engine.cells_made
         stats = Stats(
             num_running=batcher.num_running,
             num_waiting=batcher.num_waiting,
@@ -59,7 +59,8 @@ class StatsReporter:
             num_written_caches=saved.num_written,
             written_cache_bytes=saved.written_bytes,
             num_discarded_caches=saved.num_discarded,
-            cells_made=self._engine.cells_made,
+            num_made_cells=None if made is None else made.num_cells,
+            num_cache_growths=0 if made is None else made.num_growths,
         )
         if stats == self._told:
             return None

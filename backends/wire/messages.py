@@ -70,12 +70,14 @@ class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
         prefill_ms: From the first prefill step to the first token.
         decode_ms: From the first token to the last.
         threads: With how many it was computed, where the engine tells, and each change of that.
+        cache_growth_ms: Of these, how long the cache grew meanwhile.
     """
 
     queue_ms: float
     prefill_ms: float
     decode_ms: float
     threads: tuple[ThreadsSince, ...] = ()
+    cache_growth_ms: float = 0.0
 
 
 class SeenImage(msgspec.Struct, frozen=True, array_like=True):

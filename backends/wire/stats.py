@@ -26,7 +26,8 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
         num_running: Sequences with a slot, held and paused ones included.
         num_cells: Of the KV cache, in tokens.
         num_free_cells: Those that no live sequence has claimed.
-        cells_made: Those of `num_cells` that there are already; None = all, or the engine does not tell.
+        num_made_cells: Those of `num_cells` that there are already; None = the engine does not tell.
+        num_cache_growths: How often there have become more of them since the load.
         num_kept_tokens: Tokens of ended sequences whose caches are kept.
         threads: Of the last step; None = there was none, or the engine does not tell.
         num_thread_changes: How often their number has moved since the load.
@@ -65,4 +66,5 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     num_written_caches: int = 0
     written_cache_bytes: int = 0
     num_discarded_caches: int = 0
-    cells_made: CellsMade | None = None
+    num_made_cells: int | None = None
+    num_cache_growths: int = 0

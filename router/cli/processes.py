@@ -64,6 +64,7 @@ def _print_status(status: Status) -> None:
         for worker in status.workers:
             if worker.threads_reason is ThreadsReason.CORES_BUSY:
                 print(f"{shown(worker.model or '')} computes with {_threads(worker)}: other programs use the cores.")
+        _print_caches(status)
         _print_drafts(status)
         _print_shares(status)
         for name, vision in {worker.model: worker.vision for worker in status.workers if worker.vision}.items():
@@ -94,6 +95,16 @@ def _print_shares(status: Status) -> None:
         for each in told.models
     ]
     print_table(("MODEL", "ENGINE", "COUNTS FOR", "HOLDS", "GOES", "WHY"), rows)
+
+
+def _print_caches(status: Status) -> None:
+    for worker in status.workers:
+        if worker.num_cells_made is not None and worker.num_cells_made != worker.num_cells:
+            grown = f", after {plural(worker.num_cache_growths, 'growth')}" if worker.num_cache_growths else ""
+            print(
+                f"The cache of {shown(worker.model or '')} has memory for {worker.num_cells_made:,} of its "
+                f"{worker.num_cells or 0:,} tokens{grown}; {worker.num_cells_used or 0:,} are in use."
+            )
 
 
 def _print_drafts(status: Status) -> None:

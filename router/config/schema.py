@@ -18,6 +18,7 @@ from registry.settings import (
     KV_TYPES,
     ContextLength,
     HostWords,
+    KVCacheMode,
     KVType,
     MaxTokens,
     MinP,
@@ -190,6 +191,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
         kv_type: Element type of the KV cache, or of keys and values apart; None = float16, float32 for float32 weights.
+        kv_cache: grow = the cache begins with 8,192 tokens and grows by need; whole = it is made whole by the load.
         flash_attention: auto lets llama.cpp decide by the model.
         speculation: Whether tokens are drafted for requests that do not say, and by what.
     """
@@ -199,6 +201,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
     mmap: bool = True
     kv_type: AnyKVType | None = None
+    kv_cache: KVCacheMode = "grow"
     flash_attention: FlashAttention = FlashAttention.AUTO
     speculation: SpeculationMode = "auto"
 

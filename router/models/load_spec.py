@@ -23,6 +23,9 @@ from router.models.vision import VisionSource, vision_source, vision_spec
 UNPLANNED_CONTEXT: Final = 8192
 """Tokens, where nobody says how many, and nothing is known of the model's memory."""
 
+FIRST_CELLS: Final = 8192
+"""Of a cache that grows: more than most conversations have, and quickly made."""
+
 _WORKERS_NAMES: Final = {"parallel": "max_sequences", "threads": "num_threads", "template": "chat_template"}
 """Settings that a worker knows by other names than users."""
 
@@ -53,6 +56,8 @@ def load_spec(
     del settings["workers"]  # each is told of itself alone
     mode = settings.pop("vision")
     draft = settings.pop("draft", None)
+    if settings.pop("kv_cache", None) == "grow":
+        settings["first_cells"] = FIRST_CELLS
     if config.cache.checkpoint_bytes is not None:
         settings["checkpoint_bytes"] = config.cache.checkpoint_bytes
     if "speculation" in settings:
@@ -143,6 +148,7 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
             return {
                 "step_tokens": config.llamacpp.batch_tokens,
                 "kv_cells": config.llamacpp.kv_cells,
+                "checks_memory": config.limits.check_memory,
                 "use_mmap": config.llamacpp.mmap,
                 "flash_attention": config.llamacpp.flash_attention.value,
             }

@@ -26,7 +26,7 @@ _BESIDE_SHARE: Final = 0.4
 """Of that, where several models may be loaded: two of them have room with what they grow to, below what counts as
 critical."""
 _ALLOCATED_TOKENS: Final = 65_536
-"""The most on llamacpp, which allocates and clears all cells at the load; mlx's caches grow."""
+"""The most where llamacpp allocates and clears all cells at the load; caches that grow cost nothing before."""
 _LEAST_TOKENS: Final = 2048
 _STEP: Final = CELL_PADDING
 _FREE_SHARE: Final = 0.8
@@ -52,7 +52,7 @@ def planned_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, budget:
     if facts.kv is None or facts.memory is None or longest <= UNPLANNED_CONTEXT:
         return UNPLANNED_CONTEXT
     engine = EngineKind.LLAMACPP if facts.format == "gguf" else EngineKind.MLX
-    if engine is EngineKind.LLAMACPP:
+    if engine is EngineKind.LLAMACPP and spec.first_cells is None:
         longest = min(longest, _ALLOCATED_TOKENS)
     limits = [budget.total_bytes * _SHARE]
     if config.memory.budget_bytes is not None:

@@ -64,6 +64,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         mapped_bytes: Those of them that stay pages of the file: evictable, but read for every token.
         cold_bytes: Pages of the file that were read at the load and are not needed any more; not in any sum.
         kv_bytes: Keys, values and recurrent states of sequences that compute.
+        growing_bytes: Of these, what is not there at the load but comes with the tokens (llamacpp).
         kept_bytes: The same of ended answers, at most.
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
         vision_bytes: The projector, and what it computes a picture in; an MLX folder's tower is among the weights.
@@ -83,6 +84,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     runtime_bytes: int
     vision_bytes: int = 0
     draft_bytes: int = 0
+    growing_bytes: int = 0
 
     @property
     def buffers_bytes(self) -> int:
@@ -211,6 +213,7 @@ def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> Memor
         mapped_bytes=facts.weight_bytes - repacked_bytes if spec.use_mmap else 0,
         cold_bytes=repacked_bytes if spec.use_mmap else 0,
         kv_bytes=kv_bytes + memory.recurrent_bytes * spec.max_sequences,
+        growing_bytes=0 if spec.first_cells is None else kv_bytes * max(0, cells - spec.first_cells) // max(1, cells),
         kept_bytes=kv_bytes + _states_bytes(facts, spec, KV_ELEMENT_BYTES["f16"]) if spec.cache_slots != 0 else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + scores_bytes,
         output_bytes=_output_bytes(facts, spec.max_sequences),

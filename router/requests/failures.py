@@ -3,6 +3,7 @@
 from typing import Final
 
 from backends.errors import (
+    CacheGrowthError,
     ConstraintError,
     ContextLengthError,
     EngineError,
@@ -11,7 +12,13 @@ from backends.errors import (
     UnsupportedByModelError,
 )
 from backends.wire.messages import Aborted, Failed
-from router.errors import ContextLengthExceededError, EngineCrashedError, InvalidRequestError, UnsupportedFieldError
+from router.errors import (
+    ContextLengthExceededError,
+    EngineCrashedError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    UnsupportedFieldError,
+)
 from router.workers.streams import TaskEvent
 
 _PROMPT_PARAMS: Final = (None, "prompt", "messages")
@@ -36,8 +43,9 @@ def error_of(event: Failed, prompt_param: str) -> Exception:
             return kind(event.message, param=event.param)
         case UnsupportedByModelError.code:
             return UnsupportedFieldError(event.message, param)
-        case EngineError.code:
-            return EngineError(event.message)
+        case EngineError.code | CacheGrowthError.code:
+            is_memory = event.code == CacheGrowthError.code
+            return InsufficientMemoryError(message=event.message) if is_memory else EngineError(event.message)
         case _:
             return InvalidRequestError(event.message, param)
 

@@ -111,6 +111,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         load: What of the load is not as the config has it.
         num_threads: Compute threads (llamacpp), at most; null = the engine chooses.
         num_threads_now: Those of the last step, fewer where other programs use the cores; null = it is not known yet.
+        num_cells: Tokens that its cache may hold; null = it is not known yet.
+        num_cells_made: For how many it has memory by now; null = for all, or it does not tell.
+        num_cells_used: Those that running requests have claimed; null = it is not known yet.
+        num_cache_growths: How often it has got memory for more.
         num_kept_tokens: Those of ended answers whose caches are kept for what begins alike; null = it is not known yet.
         num_checkpoints: States at which prompts can begin that share a part of an earlier one; null as above.
         checkpoint_bytes: What they take.
@@ -145,6 +149,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
     vision: ShownImages | None = None
     num_threads_now: int | None = None
+    num_cells: int | None = None
+    num_cells_made: int | None = None
+    num_cells_used: int | None = None
+    num_cache_growths: int | None = None
     num_kept_tokens: int | None = None
     num_checkpoints: int | None = None
     checkpoint_bytes: int | None = None

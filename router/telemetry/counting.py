@@ -41,6 +41,7 @@ _STATS: Final = (
     (table.WRITTEN_CACHES, "num_written_caches"),
     (table.WRITTEN_CACHE_BYTES, "written_cache_bytes"),
     (table.DISCARDED_CACHES, "num_discarded_caches"),
+    (table.CACHE_GROWTHS, "num_cache_growths"),
     (table.THREAD_CHANGES, "num_thread_changes"),
 )
 

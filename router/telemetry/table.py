@@ -110,6 +110,8 @@ BATCH: Final = _gauge("mlxr_batch_sequences", "Sequences with a slot in the batc
 BATCH_WAITING: Final = _gauge("mlxr_batch_waiting_sequences", "Sequences in a worker that wait for a slot.", *_ON)
 CELLS: Final = _gauge("mlxr_kv_cells", "Size of the KV cache in tokens.", *_ON)
 CELLS_USED: Final = _gauge("mlxr_kv_cells_used", "Those of them that running sequences have claimed.", *_ON)
+CELLS_MADE: Final = _gauge("mlxr_kv_cells_made", "Those of them that there are already (llamacpp).", *_ON)
+CACHE_GROWTHS: Final = _counter("mlxr_kv_cache_growths_total", "How often there have become more of them.", *_ON)
 KEPT: Final = _gauge("mlxr_kept_cache_tokens", "Tokens of ended sequences whose caches are kept.", *_ON)
 THREADS: Final = _gauge(
     "mlxr_worker_threads", "Compute threads of the last step (llamacpp), and why so many.", *_ON, "reason"

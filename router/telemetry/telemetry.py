@@ -131,7 +131,7 @@ class Telemetry:
     def _set_workers(self) -> None:
         store, counting = self._store, self._counting
         workers = self._supervisor.workers
-        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.KEPT)
+        gauges = (table.BATCH, table.BATCH_WAITING, table.CELLS, table.CELLS_USED, table.CELLS_MADE, table.KEPT)
         checkpoints = (table.CHECKPOINTS, table.CHECKPOINT_BYTES)
         store.clear(table.WORKERS, *gauges, *checkpoints, table.THREADS)
         states = Counter((worker.engine.kind.value, worker.state.value) for worker in workers)
@@ -144,7 +144,8 @@ class Telemetry:
                 continue
             counting.take_stats(worker)
             used = stats.num_cells - stats.num_free_cells
-            batch = (stats.num_running, stats.num_waiting, stats.num_cells, used, stats.num_kept_tokens)
+            made = stats.num_cells if stats.num_made_cells is None else stats.num_made_cells
+            batch = (stats.num_running, stats.num_waiting, stats.num_cells, used, made, stats.num_kept_tokens)
             kept = (stats.num_checkpoints, stats.checkpoint_bytes)
             for gauge, figure in zip((*gauges, *checkpoints), (*batch, *kept), strict=True):
                 sums[gauge, counting.label_of(worker)] += figure

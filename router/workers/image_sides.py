@@ -85,8 +85,8 @@ class ImageSidesInForce:
         need = memory_need(facts, spec, self._machine, image_side_px=counted_side_px(images))
         others = [worker for worker in self._workers() if worker.target not in {None, target}]
         is_loaded = any(worker.target == target for worker in self._workers())
-        # The tower may be still to come; with it counted twice the pictures are a little smaller.
-        to_come = need.vision_bytes if is_loaded else need.required_bytes
+        # The tower may be still to come, and the rest of a cache: counted twice, they make pictures a little smaller.
+        to_come = need.vision_bytes + need.growing_bytes if is_loaded else need.required_bytes
         budget, reclaimable = await asyncio.to_thread(self._look, [worker.pid for worker in others])
         return image_sides(
             vision.facts,

@@ -31,9 +31,9 @@ MAX_IMPORT_BYTES = 16 << 20
 def set_values(name: str, pairs: tuple[str, ...], is_json: bool) -> None:
     """Set what one model does differently: engine, context, sampling defaults, system prompt and more.
 
-    The keys: engine, context_length, kv_type, parallel, workers, threads, vision, speculation, draft, hosts, backend,
-    keep_alive_s, pinned, temperature, top_p, top_k, min_p, repetition_penalty, recommended_sampling, seed, max_tokens,
-    stop, system, template, messages, context, tags, license. A value @FILE is read from it.
+    The keys: engine, context_length, kv_type, kv_cache, parallel, workers, threads, vision, speculation, draft, hosts,
+    backend, keep_alive_s, pinned, temperature, top_p, top_k, min_p, repetition_penalty, recommended_sampling, seed,
+    max_tokens, stop, system, template, messages, context, tags, license. A value @FILE is read from it.
 
     Examples: `mlxr models set qwen3-4b temperature=0.7 top_p=0.9`, `mlxr models set qwen3-4b system=@prompt.txt seed=`,
     `mlxr models set qwen3-32b draft=qwen3-0.6b`, `mlxr models set qwen3-4b tags=code,small`,

@@ -276,6 +276,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
     num_decoded = max(0, num_predicted - len(ends))
     predicted_ms = sum(end.timings.decode_ms for end in ends)
     queue_ms = max((end.timings.queue_ms for end in ends), default=0.0)
+    growth_ms = max((end.timings.cache_growth_ms for end in ends), default=0.0)
     choice = generation.choice
     num_drafted = sum(end.usage.num_drafted_tokens for end in ends)
     num_by_model = sum(end.usage.num_drafted_by_model for end in ends)
@@ -295,6 +296,7 @@ def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices:
         load_ms=round(generation.load_ms, 3),
         queue_ms=round(generation.queue_ms + queue_ms, 3),
         threads=_threads_of(ends),
+        cache_growth_ms=round(growth_ms, 3) if growth_ms else UNSET,
         draft_n=num_drafted or UNSET,
         draft_n_accepted=sum(end.usage.num_accepted_tokens for end in ends) if num_drafted else UNSET,
         draft_n_model=num_by_model or UNSET,

@@ -41,6 +41,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
         engine: mlx, llamacpp or upstream:NAME; null = none has it yet.
         worker: Which one computed it; null = none has it yet, or an upstream has it.
         threads: Those of the first answer, each change of them; absent where the engine does not tell.
+        cache_growth_ms: How long it waited for a cache that grew; absent where it did not.
         draft_n: Tokens that were drafted; absent where none were.
         draft_n_accepted: Those of them that were drawn.
         context: Of the model's context; absent where the conversation is not kept within it.
@@ -63,6 +64,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     load_ms: float
     queue_ms: float
     threads: list[ThreadsFrom] | UnsetType = UNSET
+    cache_growth_ms: float | UnsetType = UNSET
     draft_n: int | UnsetType = UNSET
     draft_n_accepted: int | UnsetType = UNSET
     draft_n_model: int | UnsetType = UNSET

@@ -41,7 +41,7 @@ SMALL = DraftSource(name="small", artifact_id=2, path="/small.gguf", version="v1
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0", speculation="lookup"),
-    limits=LimitsConfig(background_max_wait_s=44.0),
+    limits=LimitsConfig(background_max_wait_s=44.0, check_memory=False),
     cache=CacheConfig(slots=9, session_ttl_s=33.0, checkpoint_bytes=88),
     mlx=MLXConfig(
         prefill_step_tokens=66,
@@ -66,6 +66,8 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
         checkpoint_bytes=88,
         step_tokens=77,
         kv_cells=999,
+        first_cells=8192,
+        checks_memory=False,
         num_threads=5,
         use_mmap=False,
         flash_attention="auto",

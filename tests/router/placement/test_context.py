@@ -17,14 +17,17 @@ from tests.router.placement.test_memory_need import GIB, MAC, PC, facts
 KNOWN = facts(memory=MemoryFacts(num_heads=32, feed_forward_length=14_336))
 FOLDER = facts(ArtifactFormat.MLX, memory=MemoryFacts(num_heads=32, feed_forward_length=14_336))
 SPEC = LoadSpec(model_path="")
+GROWING = LoadSpec(model_path="", first_cells=8192)
 
 
-def planned(total_gib: float, *, machine: Machine = PC, config: Config | None = None, **changes: object) -> int:
+def planned(
+    total_gib: float, *, machine: Machine = PC, config: Config | None = None, spec: LoadSpec = SPEC, **changes: object
+) -> int:
     model = FOLDER if machine is MAC else KNOWN
     budget = MemoryBudget(
         total_bytes=int(total_gib * GIB), available_bytes=0, wired_limit_bytes=int(total_gib * GIB * 0.75)
     )
-    return planned_context(msgspec.structs.replace(model, **changes), SPEC, machine, budget, config or Config())
+    return planned_context(msgspec.structs.replace(model, **changes), spec, machine, budget, config or Config())
 
 
 def test_an_8b_model_has_what_two_thirds_of_the_memory_hold_with_kept_caches() -> None:
@@ -33,6 +36,8 @@ def test_an_8b_model_has_what_two_thirds_of_the_memory_hold_with_kept_caches() -
     assert 20_000 < planned(16) < 28_000
     assert 55_000 < planned(30) < 65_536
     assert planned(64) == 65_536, "llama.cpp allocates all of it at the load"
+    assert planned(64, spec=GROWING) == 131_072, "unless it grows"
+    assert planned(16, spec=GROWING) == planned(16), "for what it may grow to there is to be memory"
     assert planned(128, machine=MAC) == 131_072, "what mlx does not use costs nothing"
 
 

@@ -3,13 +3,26 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.errors import ConstraintError, EngineError, ImageError, TemplateError, UnsupportedByModelError
+from backends.errors import (
+    CacheGrowthError,
+    ConstraintError,
+    EngineError,
+    ImageError,
+    TemplateError,
+    UnsupportedByModelError,
+)
 from backends.fake.engine import FakeOptions
 from backends.wire.messages import Failed
 from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind
-from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
+from router.errors import (
+    ContextLengthExceededError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    RouterError,
+    UnsupportedFieldError,
+)
 from router.models.model_request import ModelRequest
 from router.requests.failures import error_of
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
@@ -109,6 +122,9 @@ def test_every_failure_of_a_worker_becomes_the_error_of_its_kind() -> None:
     assert isinstance(template, TemplateError)
     assert template.param == "messages"
     assert isinstance(error_of(Failed(1, EngineError.code, "boom"), "messages"), EngineError)
+    full = error_of(Failed(1, CacheGrowthError.code, "it cannot grow"), "messages")
+    assert isinstance(full, InsufficientMemoryError)
+    assert str(full) == "it cannot grow"
     other = error_of(Failed(1, "invalid_prompt", "bad id", "prompt"), "messages")
     assert isinstance(other, RouterError)
     assert other.param == "messages"

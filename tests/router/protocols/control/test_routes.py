@@ -18,7 +18,7 @@ WORKER_KEYS = {
     *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_background", "num_waiting"),
     *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions", "expires_at"),
     *("features", "path", "load", "num_threads", "adapter", "vision", "num_threads_now", "num_kept_tokens"),
-    *("num_checkpoints", "checkpoint_bytes"),
+    *("num_checkpoints", "checkpoint_bytes", "num_cells", "num_cells_made", "num_cells_used", "num_cache_growths"),
     *("threads_reason", "speculation", "why_no_drafts", "draft"),
 }
 
