@@ -2,17 +2,19 @@
 
 First that holds wins:
     1. The one that has the conversation's session: its cache may still be there.
-    2. The one that had the longest beginning of the prompt, where that is a good part of it.
+    2. Of those that had the longest beginning of the prompt, where that is a good part of it, the one with the least to
+       do; then of those that had a shorter one.
     3. The one with the least to do for its weight; of equal ones that which was given least.
 
-One that has failed last goes after all that have not. 1 and 2 give way where the one they mean has no place, or far
-more to do than the idlest: a cache is not worth a queue.
+One that has failed last goes after all that have not. 1 and 2 give way where those they mean have no place, or more to
+do beyond the idlest than what is in their cache is worth: `tests/bench/bench_upstream_choice.py` simulates it.
 
-Source: vLLM router, `cache_aware` (match above 0.3; out of balance above 1.5 times the least load and some more).
+Source: vLLM router, `cache_aware` (match above 0.3; out of balance above 1.5 times the least load and some more); that
+all who had a beginning count, and how far one may be ahead by what it saves, is ours.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +26,8 @@ MIN_SHARE: Final = 0.3
 MAX_RATIO: Final = 1.5
 MAX_AHEAD: Final = 8
 """How much more than the idlest one may have to do that is kept for its cache: that many times as much, and so many."""
+TOKENS_AHEAD: Final = 1000
+"""Prompt tokens that are to be known for each request that one may have more than the idlest."""
 MAX_REMEMBERED: Final = 8192
 
 
@@ -51,57 +55,81 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return self.outstanding / self.weight
 
 
+class Favourite(msgspec.Struct, frozen=True):
+    """Who may have the cache of a prompt's beginning.
+
+    Attributes:
+        names: Of upstreams, the one that had it last first.
+        num_tokens: Prompt tokens that need not be computed there, about; None = not known.
+    """
+
+    names: tuple[str, ...]
+    num_tokens: int | None = None
+
+
 class Homes:
-    """Who had which session and which beginnings of prompts last; the longest unused are forgotten."""
+    """Who had which session last, and which beginnings of prompts at all; the longest unused are forgotten."""
 
     def __init__(self) -> None:
-        self._homes: OrderedDict[Hashable, str] = OrderedDict()
+        self._homes: OrderedDict[Hashable, dict[str, None]] = OrderedDict()
 
     def settle(self, model: str, session_id: str | None, size: RequestSize | None, name: str) -> None:
         """Note that an upstream gets a request."""
-        keys: list[Hashable] = [] if session_id is None else [(model, session_id)]
-        keys += [(model, digest) for digest, _ in (() if size is None else size.beginnings)]
-        for key in keys:
-            self._homes[key] = name
-            self._homes.move_to_end(key)
+        if session_id is not None:
+            self._homes.pop((model, session_id), None)
+            self._note((model, session_id), name)
+        for digest, _ in () if size is None else size.beginnings:
+            self._note((model, digest), name)
         while len(self._homes) > MAX_REMEMBERED:
             self._homes.popitem(last=False)
 
-    def of_session(self, model: str, session_id: str | None) -> str | None:
-        """Return who had a session last."""
-        return None if session_id is None else self._homes.get((model, session_id))
-
-    def of_beginning(self, model: str, size: RequestSize | None) -> str | None:
-        """Return who had the longest known beginning of a prompt, where that is a good part of it."""
+    def favourites(self, model: str, session_id: str | None, size: RequestSize | None) -> Iterator[Favourite]:
+        """Yield who may have a prompt's cache, the most valuable first."""
+        names = () if session_id is None else self._names((model, session_id))
+        if names:
+            yield Favourite(names, None if size is None else size.num_prompt_tokens)
         beginnings = () if size is None else size.beginnings
         total = max((num_tokens for _, num_tokens in beginnings), default=0)
         for digest, num_tokens in reversed(beginnings):
             if num_tokens < MIN_SHARE * total:
-                return None
-            home = self._homes.get((model, digest))
-            if home is not None:
-                return home
-        return None
+                return
+            if names := self._names((model, digest)):
+                yield Favourite(names, num_tokens)
+
+    def _note(self, key: Hashable, name: str) -> None:
+        names = self._homes.setdefault(key, {})
+        names.pop(name, None)
+        names[name] = None
+        self._homes.move_to_end(key)
+
+    def _names(self, key: Hashable) -> tuple[str, ...]:
+        return tuple(reversed(self._homes.get(key, {})))
 
 
-def pick(candidates: Sequence[Candidate], session_home: str | None, beginning_home: str | None) -> str:
+def pick(candidates: Sequence[Candidate], favourites: Iterable[Favourite] = ()) -> str:
     """Return the name of the one that is asked.
 
     Args:
         candidates: At least one, in the config's order.
-        session_home: Who has the session; None = nobody.
-        beginning_home: Who had the prompt's beginning; None = nobody.
+        favourites: Who may have the prompt's cache, the most valuable first.
     """
     sound = [each for each in candidates if not each.has_failed] or list(candidates)
     least = min(each.load for each in sound)
-    by_name = {each.name: each for each in sound}
-    for home in (session_home, beginning_home):
-        candidate = None if home is None else by_name.get(home)
-        if candidate is not None and _is_worth_it(candidate, least):
-            return candidate.name
+    with_place = {each.name: each for each in sound if each.outstanding < each.parallel}
+    for favourite in favourites:
+        held = [with_place[name] for name in favourite.names if name in with_place]
+        best = min(held, key=lambda each: each.load, default=None)
+        if best is not None and best.load <= most_load(best, least, favourite.num_tokens):
+            return best.name
     return min(sound, key=lambda each: (each.load, each.num_given / each.weight)).name
 
 
-def _is_worth_it(candidate: Candidate, least: float) -> bool:
-    has_place = candidate.outstanding < candidate.parallel
-    return has_place and candidate.load <= MAX_RATIO * least + MAX_AHEAD / candidate.weight
+def most_load(candidate: Candidate, least: float, num_tokens: int | None) -> float:
+    """Return how much a candidate may have to do and still be asked for its cache.
+
+    Args:
+        least: What the idlest has to do.
+        num_tokens: That the cache saves; None = not known, so as many as may count.
+    """
+    bound = MAX_RATIO * least + MAX_AHEAD / candidate.weight
+    return bound if num_tokens is None else min(bound, least + num_tokens / TOKENS_AHEAD / candidate.weight)

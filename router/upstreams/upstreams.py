@@ -87,9 +87,8 @@ class Upstreams:
             return offers[0]
         by_name = {offer.upstream: offer for offer in offers}
         candidates = [self._upstreams[name].candidate() for name in by_name]
-        homes, model = self._homes, request.model
-        name = pick(candidates, homes.of_session(model, request.session_id), homes.of_beginning(model, request.size))
-        return by_name[name]
+        favourites = self._homes.favourites(request.model, request.session_id, request.size)
+        return by_name[pick(candidates, favourites)]
 
     def status(self) -> Sequence[UpstreamStatus]:
         """Return how each stands, with all of its models."""

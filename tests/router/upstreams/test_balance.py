@@ -4,7 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.models.size import RequestSize
-from router.upstreams.balance import MAX_AHEAD, MAX_RATIO, MAX_REMEMBERED, Candidate, Homes, pick
+from router.upstreams.balance import (
+    MAX_AHEAD,
+    MAX_RATIO,
+    MAX_REMEMBERED,
+    TOKENS_AHEAD,
+    Candidate,
+    Favourite,
+    Homes,
+    most_load,
+    pick,
+)
 
 _CANDIDATES = st.lists(
     st.builds(
@@ -20,39 +30,95 @@ _CANDIDATES = st.lists(
     max_size=6,
     unique_by=lambda each: each.name,
 )
-_HOME = st.none() | st.sampled_from("abcdefg")
+_FAVOURITES = st.lists(
+    st.builds(
+        Favourite,
+        st.lists(st.sampled_from("abcdefg"), min_size=1, unique=True).map(tuple),
+        st.none() | st.integers(0, 20_000),
+    ),
+    max_size=4,
+)
 
 
-@given(_CANDIDATES, _HOME, _HOME)
+@given(_CANDIDATES, _FAVOURITES)
 def test_the_picked_one_is_there_sound_and_not_far_busier_than_the_idlest(
-    candidates: list[Candidate], session: str | None, beginning: str | None
+    candidates: list[Candidate], favourites: list[Favourite]
 ) -> None:
-    picked = next(each for each in candidates if each.name == pick(candidates, session, beginning))
+    picked = next(each for each in candidates if each.name == pick(candidates, favourites))
     sound = [each for each in candidates if not each.has_failed] or candidates
     assert picked in sound
     least = min(each.load for each in sound)
     assert picked.load <= MAX_RATIO * least + MAX_AHEAD / picked.weight
-    if picked.name not in {session, beginning}:
+    if all(picked.name not in favourite.names for favourite in favourites):
         assert picked.load == least
 
 
-@given(_CANDIDATES, _HOME)
-def test_a_home_with_a_place_that_is_not_busier_than_others_is_kept(
-    candidates: list[Candidate], session: str | None
+@given(_CANDIDATES, _FAVOURITES)
+def test_nobody_is_ahead_of_the_idlest_by_more_than_a_cache_is_worth(
+    candidates: list[Candidate], favourites: list[Favourite]
 ) -> None:
-    home = next((each for each in candidates if each.name == session), None)
+    picked = next(each for each in candidates if each.name == pick(candidates, favourites))
+    least = min(each.load for each in [each for each in candidates if not each.has_failed] or candidates)
+    mine = [each.num_tokens for each in favourites if picked.name in each.names]
+    worths = [each for each in mine if each is not None]
+    if worths == mine:
+        assert picked.load <= least + max(worths, default=0) / TOKENS_AHEAD / picked.weight
+
+
+@given(_CANDIDATES, _FAVOURITES)
+def test_the_most_valuable_favourite_that_may_be_asked_is_and_of_it_the_one_with_the_least_to_do(
+    candidates: list[Candidate], favourites: list[Favourite]
+) -> None:
+    sound = {each.name: each for each in [each for each in candidates if not each.has_failed] or candidates}
+    least = min(each.load for each in sound.values())
+    for favourite in favourites:
+        held = [sound[name] for name in favourite.names if name in sound]
+        able = [
+            each
+            for each in held
+            if each.outstanding < each.parallel and each.load <= most_load(each, least, favourite.num_tokens)
+        ]
+        if able:
+            picked = sound[pick(candidates, favourites)]
+            assert picked in held
+            assert picked.load <= min(each.load for each in held if each.outstanding < each.parallel)
+            return
+
+
+@given(_CANDIDATES, st.sampled_from("abcdefg"), st.integers(0, 20_000))
+def test_a_home_with_a_place_that_is_not_busier_than_its_cache_is_worth_is_kept(
+    candidates: list[Candidate], name: str, num_tokens: int
+) -> None:
+    home = next((each for each in candidates if each.name == name), None)
     sound = [each for each in candidates if not each.has_failed] or candidates
     if home is None or home not in sound or home.outstanding >= home.parallel:
         return
-    if home.load <= min(each.load for each in sound) + MAX_AHEAD / home.weight:
-        assert pick(candidates, session, None) == home.name
+    least = min(each.load for each in sound)
+    if home.load <= least + min(MAX_AHEAD, num_tokens / TOKENS_AHEAD) / home.weight:
+        assert pick(candidates, [Favourite((name,), num_tokens)]) == name
+
+
+@given(st.integers(2, 12), st.integers(0, 7))
+def test_a_beginning_that_everyone_has_is_spread_over_all(num: int, num_thousands: int) -> None:
+    """However many requests come at once: nobody has more beyond the idlest than the beginning is worth."""
+    homes, outstanding = Homes(), {f"u{number}": 0 for number in range(num)}
+    for number in range(40 * num):
+        size = RequestSize(
+            1000 * num_thousands + 50, 10, ((1, 1000 * num_thousands), (-number - 1, 1000 * num_thousands + 50))
+        )
+        candidates = [Candidate(name=name, outstanding=each, parallel=1000) for name, each in outstanding.items()]
+        name = pick(candidates, homes.favourites("m", None, size))
+        homes.settle("m", None, size, name)
+        outstanding[name] += 1
+        assert max(outstanding.values()) - min(outstanding.values()) <= num_thousands + 1
+    assert min(outstanding.values()) > 0
 
 
 @given(st.integers(1, 5), st.integers(1, 200))
 def test_equal_ones_get_equal_shares(num: int, num_requests: int) -> None:
     given_to = dict.fromkeys("abcde"[:num], 0)
     for _ in range(num_requests):
-        given_to[pick([Candidate(name=name, num_given=times) for name, times in given_to.items()], None, None)] += 1
+        given_to[pick([Candidate(name=name, num_given=times) for name, times in given_to.items()])] += 1
     assert max(given_to.values()) - min(given_to.values()) <= 1
 
 
@@ -61,25 +127,40 @@ def test_weights_are_shares() -> None:
     weights = {"small": 1.0, "large": 3.0}
     for _ in range(400):
         candidates = [Candidate(name=n, num_given=times, weight=weights[n]) for n, times in given_to.items()]
-        given_to[pick(candidates, None, None)] += 1
+        given_to[pick(candidates)] += 1
     assert given_to["large"] == 300
 
 
-def test_the_same_beginning_goes_to_the_same_place_if_it_is_a_good_part_of_the_prompt() -> None:
+def test_who_had_the_session_comes_first_then_who_had_the_longest_beginning() -> None:
     homes = Homes()
-    homes.settle("m", "s", RequestSize(100, 10, ((1, 50), (2, 100))), "b")
-    assert homes.of_session("m", "s") == "b"
-    assert homes.of_session("other", "s") is None
-    assert homes.of_beginning("m", RequestSize(130, 10, ((1, 50), (2, 100), (3, 130)))) == "b"
-    assert homes.of_beginning("m", RequestSize(200, 10, ((1, 50), (9, 200)))) is None, "a quarter is too little"
-    assert homes.of_beginning("m", RequestSize(100, 10, ((8, 50), (2, 100)))) == "b"
+    size = RequestSize(100, 10, ((1, 50), (2, 100)))
+    homes.settle("m", "s", size, "b")
+    assert list(homes.favourites("m", "s", size)) == [
+        Favourite(("b",), 100),
+        Favourite(("b",), 100),
+        Favourite(("b",), 50),
+    ]
+    assert list(homes.favourites("other", "s", size)) == []
     homes.settle("m", None, RequestSize(120, 10, ((1, 50), (7, 120))), "a")
-    assert homes.of_beginning("m", RequestSize(110, 10, ((1, 50), (6, 110)))) == "a", "whoever had it last"
+    assert list(homes.favourites("m", "s", RequestSize(130, 10, ((1, 50), (2, 100), (3, 130))))) == [
+        Favourite(("b",), 130),
+        Favourite(("b",), 100),
+        Favourite(("a", "b"), 50),
+    ], "all who had it, the last one first"
+    assert list(homes.favourites("m", None, RequestSize(200, 10, ((1, 50), (9, 200))))) == [], "a quarter is too little"
+    assert list(homes.favourites("m", "s", None)) == [Favourite(("b",))]
+
+
+def test_a_session_that_moved_has_one_home() -> None:
+    homes = Homes()
+    homes.settle("m", "s", None, "a")
+    homes.settle("m", "s", None, "b")
+    assert list(homes.favourites("m", "s", None)) == [Favourite(("b",))]
 
 
 def test_what_is_remembered_is_bounded() -> None:
     homes = Homes()
     for number in range(MAX_REMEMBERED + 10):
         homes.settle("m", str(number), None, "a")
-    assert homes.of_session("m", "0") is None
-    assert homes.of_session("m", str(MAX_REMEMBERED)) == "a"
+    assert list(homes.favourites("m", "0", None)) == []
+    assert list(homes.favourites("m", str(MAX_REMEMBERED), None)) == [Favourite(("a",))]
