@@ -14,7 +14,7 @@ from pathlib import Path
 
 from _pytest.assertion import rewrite  # tests/scripts/test_bytecode.py says when it has changed
 
-FOLDERS = ("backends", "registry", "router", "tests")
+FOLDERS = ("backends", "examples", "registry", "router", "tests")
 
 
 def is_test(path: Path) -> bool:

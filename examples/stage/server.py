@@ -107,7 +107,7 @@ class Server:
                         on_piece(choice.delta.content)
         ended_s = time.monotonic()
         if not timings or not usage or timings.worker is None:
-            message = "The answer says neither who gave it nor what it took; is the server another version?"
+            message = "The answer names no worker: another server gave it. Name a model of this machine by `--model`."
             raise ServerAnswerError(message, status=200)
         return Answer(
             text="".join(pieces),
