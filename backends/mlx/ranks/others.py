@@ -137,7 +137,7 @@ class OtherRanks:
         for process, (_link, proof) in zip(self._processes, proofs, strict=True):
             clash = version_clash(own_versions(), proof.versions)
             if clash is not None:
-                raise LoadError(f"{process.label} has {clash}; all hosts need the same versions")
+                raise LoadError(f"{process.label} has {clash}; all hosts need the same")
         ports = [free_port(self.hosts[0].address), *(proof.port for _link, proof in proofs)]
         addresses = tuple(f"{host.address}:{port}" for host, port in zip(self.hosts, ports, strict=True))
         devices = tuple(host.devices for host in self.hosts) if self.backend == "jaccl" else ()
