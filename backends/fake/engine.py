@@ -46,6 +46,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         decode_s: Time per decode step, whatever its size.
         answer_tokens: Length after which a greedy answer ends by itself; None = never.
         ballast_bytes: Memory that is really allocated and touched at load.
+        ballasts: The same by the path of what is loaded, where models are of several sizes.
         load_error: The engine's words for refusing the model; None = it loads.
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
@@ -68,6 +69,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer_tokens: int | None = None
     context_length: int = 8192
     ballast_bytes: int = 0
+    ballasts: tuple[tuple[str, int], ...] = ()
     load_error: str | None = None
     crash_at_load: bool = False
     crash_at_token: int | None = None
@@ -166,7 +168,7 @@ class LoadedFake(LoadedEngine):
 
     def __init__(self, spec: LoadSpec, options: FakeOptions) -> None:
         self._options = options
-        self._ballast = b"\1" * options.ballast_bytes
+        self._ballast = b"\1" * dict(options.ballasts).get(spec.model_path, options.ballast_bytes)
         tokenizer = FakeTokenizer()
         context_length = min(spec.context_length, options.context_length)
         super().__init__(

@@ -107,6 +107,8 @@ def load_spec_for(
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
         spec = replace(spec, max_threads=max(1, num_cores // num_workers))
+    if config.residency != "exclusive" and target.load.threads is None:
+        spec = replace(spec, holds_threads=False)  # the cores are shared with others that are loaded, as they answer
     if target.adapter is not None:
         spec = replace(spec, adapter_path=target.adapter.path, adapter_scale=target.adapter.scale)
     if saved_caches_dir is not None and not spec.hosts:  # a rank has a share of each cache only

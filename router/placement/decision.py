@@ -162,7 +162,7 @@ def next_deadline(
 
     None when only an event can change the answer.
     """
-    let_in = serving_order(_let_in(waiting, limits), limits, now)
+    let_in = serving_order(_let_in(waiting, limits), limits, now) if waiting else []
     draining = [worker for worker in workers if worker.state is WorkerState.DRAINING]
     deadlines = [worker.state_since + limits.swap_drain_timeout_s for worker in draining]
     deadlines += [request.urgent_at(limits) for request in let_in if not request.is_urgent(limits, now)]

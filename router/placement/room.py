@@ -124,13 +124,13 @@ def room_for(
     Args:
         queue: In serving order.
     """
-    homes = _homes(workers)
-    if limits.residency.is_exclusive and len(homes) <= 1:
-        if not homes:
-            return Room(homes=(), start=queue[0].target if queue else None)  # 2
-        home = Home(target=homes[0].target, workers=homes[0].workers, queue=tuple(queue))
-        return Room(homes=(home,))  # 2
-    return _Sharing(queue, homes, limits, now).room()
+    if not limits.residency.is_exclusive:
+        return _Sharing(queue, _homes(workers), limits, now).room()
+    if not workers:
+        return Room(homes=(), start=queue[0].target if queue else None)  # 2
+    if _have_one_target(workers):
+        return Room(homes=(Home(target=workers[0].target, workers=tuple(workers), queue=tuple(queue)),))  # 2
+    return _Sharing(queue, _homes(workers), limits, now).room()
 
 
 def eviction_order(homes: Sequence[Home], limits: PlacementLimits, now: float) -> list[Home]:
@@ -163,12 +163,12 @@ def rested_at(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> float
     return used_at + min(load_s, limits.swap_max_wait_s)
 
 
-def _homes(workers: Sequence[PlacedWorker]) -> list[Home]:
-    if not workers:
-        return []
+def _have_one_target(workers: Sequence[PlacedWorker]) -> bool:
     first = workers[0].target
-    if all(worker.target is first or worker.target == first for worker in workers):
-        return [Home(target=first, workers=tuple(workers))]
+    return len(workers) == 1 or all(worker.target is first or worker.target == first for worker in workers)
+
+
+def _homes(workers: Sequence[PlacedWorker]) -> list[Home]:
     by_target: dict[Target, list[PlacedWorker]] = {}
     for worker in workers:
         by_target.setdefault(worker.target, []).append(worker)

@@ -133,17 +133,17 @@ class Ledger:
         """Take note that something was loaded or has ended: readings from before that say nothing of now."""
         self._changed_at = self._clock()
 
-    def ensure_reading(self, config: Config, waiting: Collection[Target]) -> None:
+    def ensure_reading(self, waiting: Collection[Target]) -> None:
         """Have the memory read where somebody waits for room and the last reading is too old."""
-        if config.residency == "exclusive" or self._read is None or self._is_reading or not self._misses(waiting):
+        if self._read is None or self._is_reading or not self._misses(waiting):
             return
         if self._is_due(self._clock()):
             self._is_reading = True
             self._run(self._look())
 
-    def deadlines(self, config: Config, waiting: Collection[Target]) -> Iterable[float]:
+    def deadlines(self, waiting: Collection[Target]) -> Iterable[float]:
         """Return when `ensure_reading` has something to do, monotonic."""
-        if config.residency == "exclusive" or self.readings is None or not self._misses(waiting):
+        if self.readings is None or not self._misses(waiting):
             return ()
         return (self.readings.taken_at + VALID_S,)
 

@@ -3,12 +3,13 @@
 Not the decisions (`placement`), not what happens to a worker meanwhile (`supervisor`).
 """
 
-import types
-from collections.abc import Callable, Mapping
-from typing import Final, assert_never
+from collections.abc import Callable, Iterator
+from typing import assert_never
+
+from msgspec.structs import replace
 
 from router.config import CurrentConfig
-from router.models.targets import Target, keep_alive_seconds
+from router.models.targets import keep_alive_seconds
 from router.placement.decision import (
     DrainWorker,
     Effect,
@@ -29,8 +30,6 @@ from router.workers.fleet import Fleet
 from router.workers.leasing import Leasing
 from router.workers.ledger import Ledger
 from router.workers.pressure import Relief
-
-_NONE: Final[Mapping[Target, int]] = types.MappingProxyType({})
 
 
 class Placing:
@@ -63,24 +62,21 @@ class Placing:
         """Return what placement has to keep to."""
         config = self._current.config
         limits = config.limits
-        targets = {id(worker.target): worker.target for worker in self._fleet if worker.target is not None}
-        numbers = [(target, self._faults.num_workers(target, config, now)) for target in targets.values()]
-        return self._relief.limits_under(
-            PlacementLimits(
-                limits.swap_max_wait_s,
-                limits.swap_drain_timeout_s,
-                limits.background_max_wait_s,
-                numbers[0][1] if numbers else config.generation.workers,
-                keep_alive_seconds(limits.keep_alive_s),
-                residency=self._ledger.residency(config, self._leasing.queue.targets),
-                num_workers_of=_NONE if config.residency == "exclusive" else dict(numbers),
-            )
+        first = next((worker.target for worker in self._fleet if worker.target is not None), None)
+        of_config = PlacementLimits(
+            limits.swap_max_wait_s,
+            limits.swap_drain_timeout_s,
+            limits.background_max_wait_s,
+            config.generation.workers if first is None else self._faults.num_workers(first, config, now),
+            keep_alive_seconds(limits.keep_alive_s),
         )
+        return self._relief.limits_under(of_config if self._is_exclusive else self._shared(of_config, now))
 
     def place(self, now: float) -> None:
         """Ask what to do, and do it."""
         config = self._current.config
-        self._ledger.ensure_reading(config, self._leasing.queue.targets)
+        if not self._is_exclusive:
+            self._ledger.ensure_reading(self._leasing.queue.targets)
         waiting, workers = self._leasing.queue.requests, self._relief.workers_under(self._fleet.placed, config)
         limits = self.limits(now)
         for effect in decide(waiting, workers, limits, now, self._leasing.affinity):
@@ -89,9 +85,27 @@ class Placing:
         if following is not None:
             self._fleet.prepare(following, config)
 
-    def deadline(self, now: float) -> float | None:
-        """Return when there may be something else to do although nothing happens, monotonic."""
-        return next_deadline(self._leasing.queue.requests, self._fleet.placed, self.limits(now), now)
+    def deadlines(self, now: float) -> Iterator[float]:
+        """Yield when there may be something else to do although nothing happens, monotonic."""
+        if not self._is_exclusive:
+            yield from self._ledger.deadlines(self._leasing.queue.targets)
+        placement = next_deadline(self._leasing.queue.requests, self._fleet.placed, self.limits(now), now)
+        if placement is not None:
+            yield placement
+
+    @property
+    def _is_exclusive(self) -> bool:
+        return self._current.config.residency == "exclusive"
+
+    def _shared(self, limits: PlacementLimits, now: float) -> PlacementLimits:
+        """Return the limits with what several models need."""
+        config = self._current.config
+        targets = {worker.target for worker in self._fleet if worker.target is not None}
+        return replace(
+            limits,
+            residency=self._ledger.residency(config, self._leasing.queue.targets),
+            num_workers_of={target: self._faults.num_workers(target, config, now) for target in targets},
+        )
 
     def ensure_standby(self) -> None:
         """Look after standby workers, unless work is to be done first."""

@@ -366,13 +366,10 @@ class Supervisor(Looks):
     def _deadlines(self, now: float) -> Iterator[float]:
         yield from self._faults.deadlines(self._config, now)
         yield from self._relief.deadlines(self._config)
-        yield from self._ledger.deadlines(self._config, self._leasing.queue.targets)
         timeout = self._leasing.next_timeout(self._config)
         if timeout is not None:
             yield timeout
-        placement = self._placing.deadline(now)
-        if placement is not None:
-            yield placement
+        yield from self._placing.deadlines(now)
 
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work)

@@ -33,6 +33,7 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import MemoryBudget
+from router.placement.sharing import LoadNeed
 from router.requests.generation import Generation, OutputEvent
 from router.requests.keeping import PromptKeeper
 from router.requests.request import GenerationRequest
@@ -80,6 +81,7 @@ class FakeFleet:
         num_launches: Worker processes started, per engine.
         load: The settings of the model `m`.
         working_sets: What workers have said of Metal.
+        need_of, read_budget: As the supervisor has them.
     """
 
     def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
@@ -91,6 +93,8 @@ class FakeFleet:
         self.num_launches = {"mlx": 0, "llamacpp": 0}
         self.load = AS_CONFIGURED
         self.working_sets: list[int] = []
+        self.need_of: Callable[[Target], LoadNeed | None] = lambda _target: None
+        self.read_budget: Callable[[], MemoryBudget] | None = None
         self.max_workers_seen = 0
         self._gates = tempfile.TemporaryDirectory(prefix="gates-")
 
@@ -112,6 +116,8 @@ class FakeFleet:
             launch_for=self._launch_for,
             note_choice=self.note_choice,
             check_load=self.check_load,
+            need_of=self.need_of,
+            read_budget=self.read_budget,
             conditions=self.conditions,
             note_working_set=self.working_sets.append,
             saved_caches_dir=Path(self._gates.name, "caches"),

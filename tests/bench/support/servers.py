@@ -72,12 +72,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def gateway_with(models: dict[str, list[Path]], config: dict[str, Any]) -> Iterator[GatewayProcess]:
+def gateway_with(
+    models: dict[str, list[Path]], config: dict[str, Any], *, fake_options: dict[str, Any] | None = None
+) -> Iterator[GatewayProcess]:
     """Run a gateway in a home of its own.
 
     Args:
         models: Files and folders by model name; they are registered where they lie.
         config: What server.yaml says beyond its defaults.
+        fake_options: Of the fake engine, which then runs all of them; None = the real ones do.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths.under(Path(folder))
@@ -86,7 +89,9 @@ def gateway_with(models: dict[str, list[Path]], config: dict[str, Any]) -> Itera
             for name, files in models.items():
                 for file in files:
                     register_path(registry, file, name=name)
-        gateway = GatewayProcess(Path(folder), config={"models": {"hf_cache": False}, **config})
+        gateway = GatewayProcess(
+            Path(folder), config={"models": {"hf_cache": False}, **config}, fake_options=fake_options
+        )
         try:
             yield gateway
         finally:

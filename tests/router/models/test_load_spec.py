@@ -113,6 +113,16 @@ def test_all_threads_are_held_at_a_workers_share(num_workers: int, most: int | N
     assert (spec.num_threads, spec.max_threads, spec.holds_threads) == (None, most, True)
 
 
+def test_where_several_models_may_be_loaded_all_threads_are_shared_with_them_unless_the_target_says_all() -> None:
+    config = Config(residency="budget", llamacpp=LlamaCppConfig(threads="all"))
+    target = Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m.gguf"))
+    assert not load_spec_for(target, config, num_cores=6).holds_threads
+    own = msgspec.structs.replace(target, load=LoadSettings(threads="all"))
+    assert load_spec_for(own, config, num_cores=6).holds_threads
+    number = Config(residency="budget", llamacpp=LlamaCppConfig(threads=3))
+    assert load_spec_for(target, number, num_cores=6).num_threads == 3
+
+
 def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
