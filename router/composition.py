@@ -165,6 +165,7 @@ class Composition:
                 version=VERSION,
                 is_on=config.telemetry.metrics,
                 wound=contexts.wound,
+                upstreams=lambda: serving.models.offers.status(),  # noqa: PLW0108 - which are made later
             ),
             upstreams=upstreams,
             jobs=jobs,

@@ -302,6 +302,7 @@ class ModelDirectory:
             fallback=config.engine_fallback,
             pick=lambda those: self.offers.picked(those, model_request),
             here=here,
+            here_s=lambda choice: self._expected_s(model, model_request, choice),
             failing=failing,
         )
         return (
@@ -362,6 +363,13 @@ class ModelDirectory:
         elif told is not choice.reason:
             self._fallbacks[name] = choice.reason
             logger.warning("%s serves '%s'; %s", choice.target.engine, choice.target.label, choice.reason.value)
+
+    def _expected_s(self, model: Model, model_request: ModelRequest, choice: Choice) -> float | None:
+        """Return how long an engine of this machine would take, by what was measured; None = nothing was."""
+        if self.auto is None:
+            return None
+        artifacts = usable_artifacts(model, model_request.purpose)
+        return self.auto.expected_s(model.name, artifacts, choice.target.engine.kind, model_request.size)
 
     def _picked(
         self, model: str, artifacts: Mapping[EngineKind, Artifact], model_request: ModelRequest

@@ -26,6 +26,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens that the model holds there; None = it does not say.
         is_auto: Whether `engine: auto` may take it where the model has files here.
         why_not: Why it is not to be asked now; None = it is.
+        first_token_s: To the first token of its last answers, seconds, and `token_s` for each further one, in the mean;
+            None = not measured yet.
     """
 
     upstream: str
@@ -34,6 +36,14 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     is_auto: bool = False
     why_not: str | None = None
+    first_token_s: float | None = None
+    token_s: float | None = None
+
+    def expected_s(self, num_answer_tokens: int) -> float | None:
+        """Return how long an answer of so many tokens would take there, the network included; None = not measured."""
+        if self.first_token_s is None or self.token_s is None:
+            return None
+        return self.first_token_s + num_answer_tokens * self.token_s
 
 
 class Offers(Protocol):

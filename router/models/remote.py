@@ -7,10 +7,12 @@ First that holds wins:
     3. An engine of this machine serves. Where it cannot and `engine_fallback` is `upstream`, an upstream does.
 
 `auto` takes no upstream for a model that has files here unless the upstream's `auto` allows it: it may be another's
-machine, and cost money.
+machine, and cost money. Where it does, and the upstream's last answers were so quick that the next one is expected to
+take four fifths of the time here at most, loads included, it is asked; both have to be measured for that.
 """
 
 from collections.abc import Callable, Container, Sequence
+from typing import Final
 
 from registry.catalogue import Model
 from registry.engines import LOCAL_ENGINES, Engine, EngineKind, EngineSetting
@@ -32,8 +34,11 @@ from router.models.fallback import OTHER, REFUSE, fallback_for
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.offers import Offer
+from router.models.size import USUAL_ANSWER_TOKENS
 from router.models.targets import Choice, EngineReason, Purpose, RemoteModel, Target
 
+MAX_SHARE_OF_HERE: Final = 0.8
+"""Of the time that an engine here would take; nothing goes to another machine for less."""
 Here = Callable[[EngineSetting | None, EngineFallback | None], Choice]
 """Chooses between the engines of this machine: for a request's own setting, under a word on what serves in its place.
 
@@ -50,6 +55,7 @@ def choose_anywhere(
     fallback: EngineFallback | None,
     pick: Callable[[Sequence[Offer]], Offer],
     here: Here,
+    here_s: Callable[[Choice], float | None] = lambda _choice: None,
     failing: Container[EngineKind] = frozenset(),
 ) -> Choice:
     """Return what serves a request for `model`: a worker of this machine, or an upstream.
@@ -58,6 +64,7 @@ def choose_anywhere(
         offers: Who has the model; those that cannot be asked now are among them.
         fallback: The config's word on what serves where an engine cannot; None = it has none.
         pick: Picks between several offers, of which there is one at least.
+        here_s: Tells how long an engine of this machine is expected to take for the request; None = not measured.
         failing: Engines that cannot load the model now.
 
     Raises:
@@ -76,14 +83,35 @@ def choose_anywhere(
         why = EngineReason.FALLBACK_NO_ARTIFACT if is_set else EngineReason.UPSTREAM_ONLY
         return _on(pick(able or offers), model, request, why)
     if word != "upstream" or not able:
-        return here(request.engine, OTHER if word == "upstream" else fallback)
+        choice = here(request.engine, OTHER if word == "upstream" else fallback)
+        return choice if named is not None else _sooner(choice, model, request, able, here_s)
     try:
         choice = here(request.engine, REFUSE)
     except (EngineNotAvailableError, ModelLoadFailedError):
         return _on(pick(able), model, request, EngineReason.FALLBACK_NO_ARTIFACT)
     if choice.target.engine.kind in failing:
         return _on(pick(able), model, request, EngineReason.FALLBACK_LOAD_FAILED)
-    return choice
+    return choice if named is not None else _sooner(choice, model, request, able, here_s)
+
+
+def _sooner(
+    choice: Choice,
+    model: Model,
+    request: ModelRequest,
+    able: Sequence[Offer],
+    here_s: Callable[[Choice], float | None],
+) -> Choice:
+    """Return the choice of `auto`, or an upstream that it may take and that is expected to be done much sooner."""
+    num_tokens = USUAL_ANSWER_TOKENS if request.size is None else request.size.num_answer_tokens
+    expected = [(each.expected_s(num_tokens), each) for each in able if each.is_auto]
+    measured = [(seconds, offer) for seconds, offer in expected if seconds is not None]
+    if not measured or choice.reason.is_fallback:
+        return choice
+    seconds, offer = min(measured, key=lambda pair: pair[0])
+    own_s = here_s(choice)
+    if own_s is None or seconds > MAX_SHARE_OF_HERE * own_s:
+        return choice
+    return _on(offer, model, request, EngineReason.AUTO_UPSTREAM)
 
 
 def _named(

@@ -41,6 +41,7 @@ class EngineReason(enum.StrEnum):
     FALLBACK_NO_ARTIFACT = "fallback: the engine that is set has no usable artifact"
     FALLBACK_LOAD_FAILED = "fallback: the other engine failed to load the model"
     FALLBACK_UPSTREAM = "fallback: the upstream that is set cannot be asked now"
+    AUTO_UPSTREAM = "auto: an upstream is expected to answer sooner, by what was measured of it"
     UPSTREAM_ONLY = "only an upstream has the model"
 
     @property

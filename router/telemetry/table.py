@@ -164,6 +164,21 @@ RESTARTS: Final = _counter(
     "Worker processes that ended without being told to, or were killed for silence or memory; another one follows.",
     "engine",
 )
+UPSTREAM_UP: Final = _gauge(
+    "mlxr_upstream_up", "Whether an upstream is asked: 1 = it is, 0 = it is left alone.", "upstream"
+)
+UPSTREAM_SEQUENCES: Final = _gauge(
+    "mlxr_upstream_sequences",
+    "Sequences that an upstream has (running), or that wait for it (waiting).",
+    "upstream",
+    "state",
+)
+UPSTREAM_TODAY: Final = _gauge(
+    "mlxr_upstream_today",
+    "What an upstream was given since midnight: tokens, and cost by the config's prices.",
+    "upstream",
+    "of",
+)
 LOADS: Final = _counter("mlxr_loads_total", "Models loaded.", *_ON)
 UNLOADS: Final = _counter("mlxr_unloads_total", "Models unloaded, by reason.", *_ON, "reason")
 FREED: Final = _counter("mlxr_freed_bytes_total", "Memory that workers had when they were told to end.", *_ON)

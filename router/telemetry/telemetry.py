@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from backends.machine.base import ThermalState
@@ -12,6 +13,7 @@ from router.http.exchange import Exchange
 from router.jobs.jobs import Jobs
 from router.observers import Observers
 from router.requests.register import RequestRegister
+from router.status.upstreams import UpstreamStatus
 from router.stores.contexts import Wind
 from router.telemetry import table
 from router.telemetry.counting import Counting
@@ -31,6 +33,7 @@ class Telemetry:
     Args:
         is_on: By the config.
         wound: Of conversations that are wound.
+        upstreams: Tells how upstreams stand.
 
     Attributes:
         exchanges: To be told of each request by HTTP that has ended.
@@ -46,6 +49,7 @@ class Telemetry:
         version: str,
         is_on: bool,
         wound: Observers[Wind] | None = None,
+        upstreams: Callable[[], Sequence[UpstreamStatus]] = tuple,
     ) -> None:
         self.is_on = is_on
         self.exchanges: Observers[Exchange] = Observers()
@@ -54,6 +58,7 @@ class Telemetry:
         self._jobs = jobs
         self._conditions = conditions
         self._version = version
+        self._upstreams = upstreams
         self._started_at = time.time()
         self._store = MetricStore()
         self._counting = Counting(self._store)
@@ -127,6 +132,17 @@ class Telemetry:
         store.set(table.PRESSURE, _PRESSURES.index(self._conditions.pressure))
         store.set(table.HEAT, _HEATS.index(self._conditions.heat))
         self._set_workers()
+        self._set_upstreams()
+
+    def _set_upstreams(self) -> None:
+        store = self._store
+        store.clear(table.UPSTREAM_UP, table.UPSTREAM_SEQUENCES, table.UPSTREAM_TODAY)
+        for each in self._upstreams():
+            store.set(table.UPSTREAM_UP, int(each.state == "closed"), each.name)
+            store.set(table.UPSTREAM_SEQUENCES, each.num_running, each.name, "running")
+            store.set(table.UPSTREAM_SEQUENCES, each.num_waiting, each.name, "waiting")
+            store.set(table.UPSTREAM_TODAY, each.tokens_today, each.name, "tokens")
+            store.set(table.UPSTREAM_TODAY, each.cost_today, each.name, "cost")
 
     def _set_workers(self) -> None:
         store, counting = self._store, self._counting

@@ -39,6 +39,7 @@ class Answer:
         num_chunks: Pieces of it that have come.
         progress: Tokens of the prompt that are evaluated, all of them, and those that had not to be; None = no news.
         timings: Where its time went there; None = it does not say.
+        first_token_s: From the request to the first of it, seconds; None = nothing has come. `decode_s` is from there.
         usage: Tokens as the upstream has counted them; None = it has not said.
     """
 
@@ -50,6 +51,8 @@ class Answer:
         self.usage: Usage | None = None
         self.progress: tuple[int, int, int] | None = None
         self.timings: SequenceTimings | None = None
+        self.first_token_s: float | None = None
+        self.decode_s = 0.0
         self._said = said or {}
         self._reason: str | None = None
         self._is_done = False

@@ -243,6 +243,7 @@ class UpstreamLink(WorkerLink):
                     now = self._clock()
                     prefill_s = (now if first_at is None else first_at) - begun_at
                     decode_s = 0.0 if first_at is None else now - first_at
+                    answer.first_token_s, answer.decode_s = prefill_s, decode_s
                     end = answer.end(SequenceTimings(0.0, prefill_s * _MS, decode_s * _MS))
                     answer.is_settled = True
                     peer.results.on_answered(answer)

@@ -39,6 +39,7 @@ from router.upstreams.lane import Lane
 from router.upstreams.ledger import Ledger
 from router.upstreams.link import Peer, UpstreamLink
 from router.upstreams.listing import Listed, honoured_by, listed, named
+from router.upstreams.speed import Speed
 from router.upstreams.transport import Transport
 from router.workers.waiting import Ticket
 
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 _BUSY_S: Final = 5.0
+_NOT_MEASURED: Final = Speed()
 MAX_HOPS: Final = 3
 """Servers of ours that a request may have come through before it is passed on: two may name each other."""
 
@@ -103,6 +105,7 @@ class Upstream:
         self.num_answered = 0
         self.num_failed = 0
         self.num_given = 0
+        self._speeds: dict[str, Speed] = {}
 
     # ---- for whoever chooses ----------------------------------------------------------------------------------------
 
@@ -111,6 +114,7 @@ class Upstream:
         found = self.models.get(model)
         if found is None:
             return None
+        speed = self._speeds.get(model, _NOT_MEASURED)
         return Offer(
             upstream=self.config.name,
             model_id=found.model_id,
@@ -118,6 +122,8 @@ class Upstream:
             context_length=found.context_length,
             is_auto=self.config.auto,
             why_not=self.why_not(),
+            first_token_s=speed.first_token_s,
+            token_s=speed.token_s,
         )
 
     def candidate(self) -> Candidate:
@@ -275,7 +281,7 @@ class Upstream:
                 honoured=Honoured(upstream=self.config.name, fields=fields, is_mlxr=is_mlxr),
                 defaults=self._defaults_for(name),
                 headers=_headers(ticket, is_mlxr=is_mlxr),
-                results=_Results(self, 0 if size is None else size.num_prompt_tokens),
+                results=_Results(self, name, 0 if size is None else size.num_prompt_tokens),
                 spawn=self._spawn,
             ),
             clock=self._clock,
@@ -295,8 +301,9 @@ class Upstream:
         """Count what a sequence took."""
         self._ledger.add(self.config, usage)
 
-    def on_answered(self) -> None:
+    def on_answered(self, model: str, answer: Answer) -> None:
         """An answer has come to its end."""
+        self._speeds[model] = self._speeds.get(model, _NOT_MEASURED).after(answer)
         self.num_answered += 1
         self.circuit.on_success()
         self._tell()
@@ -343,17 +350,19 @@ class _Results:
     """Tells an upstream what came of one request, and counts what that took.
 
     Args:
+        model: What it is called here.
         num_prompt_tokens: Of its prompt, about; counts where the upstream does not say.
     """
 
-    def __init__(self, upstream: Upstream, num_prompt_tokens: int) -> None:
+    def __init__(self, upstream: Upstream, model: str, num_prompt_tokens: int) -> None:
         self._upstream = upstream
+        self._model = model
         self._num_prompt_tokens = num_prompt_tokens
 
     def on_answered(self, answer: Answer) -> None:
         """An answer has come to its end."""
         self._count(answer)
-        self._upstream.on_answered()
+        self._upstream.on_answered(self._model, answer)
 
     def on_error(self, error: RouterError, answer: Answer) -> None:
         """It has ended with an error."""

@@ -18,7 +18,7 @@ from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.store.benches import BenchHead
-from router.models.auto.decision import AutoDecision, Standing, decide, new_credit_s
+from router.models.auto.decision import AutoDecision, Standing, decide, expect, new_credit_s
 from router.models.auto.speeds import EngineSpeeds, EngineState, learn
 from router.models.size import RequestSize
 
@@ -123,6 +123,17 @@ class AutoLearning:
         size = size or UNKNOWN_SIZE
         speeds = self.speeds(model, artifacts)
         return decide(speeds, size, self._standing(model, size))
+
+    def expected_s(
+        self, model: str, artifacts: Mapping[EngineKind, Artifact], engine: EngineKind, size: RequestSize | None
+    ) -> float | None:
+        """Return how long one engine would take for a request, a load included, seconds; None = it was not measured."""
+        size = size or UNKNOWN_SIZE
+        speeds, standing = self.speeds(model, artifacts), self._standing(model, size)
+        own = speeds.get(engine)
+        resident = None if standing.resident is None else speeds.get(standing.resident)
+        expectation = None if own is None else expect(own, size, standing, resident)
+        return None if expectation is None else expectation.total_s
 
     def note(self, model: str, engine: EngineKind, size: RequestSize | None, decision: AutoDecision) -> None:
         """Take over that a request goes to an engine."""

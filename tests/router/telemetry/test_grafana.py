@@ -73,4 +73,7 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_start_time_seconds",
         "mlxr_worker_thread_changes_total",
         "mlxr_worker_threads",
+        "mlxr_upstream_sequences",  # only where there are upstreams
+        "mlxr_upstream_today",
+        "mlxr_upstream_up",
     }

@@ -28,6 +28,7 @@ def test_names_carry_their_units() -> None:
     units = ("_total", "_seconds", "_bytes", "_tokens", "_ratio", "_sequences", "_info", "_state", "_usage")
     bare = {"mlxr_requests_in_flight", "mlxr_queue_depth", "mlxr_kv_cells", "mlxr_kv_cells_used", "mlxr_kv_cells_made"}
     bare |= {"mlxr_workers", "mlxr_jobs_running", "mlxr_memory_pressure", "mlxr_worker_threads", "mlxr_checkpoints"}
+    bare |= {"mlxr_upstream_up", "mlxr_upstream_today"}
     assert {metric.name for metric in METRICS if not metric.name.endswith(units)} == bare
     assert all(metric.name.endswith("_total") == (metric.kind == "counter") for metric in METRICS)
 
