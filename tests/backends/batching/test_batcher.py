@@ -265,5 +265,5 @@ class BatcherMachine(RuleBasedStateMachine):
             assert len(background) <= max(1, MAX_SEQUENCES // 2), "background is held, but for slices"
 
 
-BatcherMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+BatcherMachine.TestCase.settings = settings(max_examples=125, stateful_step_count=40, deadline=None)
 TestBatcherMachine = BatcherMachine.TestCase

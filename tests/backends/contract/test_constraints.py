@@ -19,7 +19,7 @@ from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
-NUM_BATCHES = 60
+NUM_BATCHES = 40
 BATCH = 4
 MAX_TOKENS = 160
 # A random model hardly ever draws what ends a text, a number or a list by itself.
@@ -62,7 +62,7 @@ def test_every_finished_answer_validates(real_driver: EngineDriver) -> None:
                 jsonschema.Draft202012Validator(whole).validate(json.loads(answer.text))
 
     run()
-    assert num_run >= 200
+    assert num_run >= 130
     assert num_finished > num_run * 0.5
 
 

@@ -80,7 +80,7 @@ def test_an_answer_cut_in_two_anywhere_gives_the_same(case: Case) -> None:
     assert parse(fmt, *case.answer)[:3] == whole
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(family=FAMILIES, answer=ANSWERS, starts_in_reasoning=st.booleans(), is_parallel=st.booleans(), data=st.data())
 def test_any_text_cut_anywhere_gives_the_same(
     *,
@@ -98,14 +98,14 @@ def test_any_text_cut_anywhere_gives_the_same(
     assert parse(FORMATS[family], *answer, **wishes)[:3] == whole[:3]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(family=FAMILIES, answer=ANSWERS)
 def test_all_calls_but_an_unfinished_last_one_have_json_objects(family: str, answer: str) -> None:
     for _, arguments in parse(FORMATS[family], answer).calls[:-1]:
         assert isinstance(json.loads(arguments), dict)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(answer=st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="<[{"), max_size=60))
 def test_text_without_any_syntax_is_content_in_every_format(answer: str) -> None:
     for fmt in FORMATS.values():
@@ -168,7 +168,7 @@ JSON_CALLS = {
 # ---- round trips ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     arguments=st.dictionaries(st.text(), JSON_VALUES, max_size=4),
     family=st.sampled_from(sorted(JSON_CALLS)),
@@ -188,7 +188,7 @@ def test_json_arguments_go_through_character_by_character(
     assert parse(FORMATS[family], answer).calls == [("weather", text)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(arguments=st.dictionaries(st.from_regex(r"[A-Za-z_]\w{0,8}", fullmatch=True), JSON_VALUES, max_size=4))
 def test_python_literals_become_the_json_they_mean(arguments: dict[str, Any]) -> None:
     shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
@@ -221,7 +221,7 @@ GEMMA_VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     arguments=st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), GEMMA_VALUES, max_size=4)
 )
@@ -230,7 +230,7 @@ def test_gemmas_literals_become_the_json_they_mean(arguments: dict[str, Any]) ->
     assert json.loads(found) == arguments
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     city=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")),
     family=st.sampled_from(["qwen_coder", "minimax", "glm"]),

@@ -138,7 +138,7 @@ NEW = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(written_by_people(), st.sampled_from("abc"), st.sampled_from(["", "s", "t", "u"]), NEW)
 @pytest.mark.slow
 def test_of_what_people_write_only_the_one_key_changes(text: str, section: str, name: str, value: Any) -> None:

@@ -20,7 +20,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
 @example({"a": "one\ntwo"})
 @example({"a": "one\ntwo\n"})
