@@ -108,16 +108,17 @@ def num_chars(body: dict[str, Any]) -> int:
     return len(json.dumps(body))
 
 
-STREAMED = pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def is_streamed(num_rounds: int) -> bool:
+    """Every other answer of a session is."""
+    return num_rounds // STEP % 2 == 1
 
 
-@STREAMED
-def test_openai_chat(gateway: GatewayProcess, openai_client: openai.OpenAI, *, is_stream: bool) -> None:
-    agent = CodingAgent(10 + is_stream)
+def test_openai_chat(gateway: GatewayProcess, openai_client: openai.OpenAI) -> None:
+    agent = CodingAgent(10)
 
     def send(num_rounds: int) -> tuple[str, dict[str, Any]]:
         body: Any = {**agent.chat(num_rounds), "model": MODEL, "max_tokens": MAX_TOKENS, "extra_headers": WIND}
-        if not is_stream:
+        if not is_streamed(num_rounds):
             answer = openai_client.chat.completions.create(**body)
             assert answer.model_extra is not None
             return answer.choices[0].message.content or "", answer.model_extra["timings"]["context"]
@@ -130,14 +131,13 @@ def test_openai_chat(gateway: GatewayProcess, openai_client: openai.OpenAI, *, i
     Session(gateway, lambda num_rounds: num_chars(agent.chat(num_rounds))).run(send)
 
 
-@STREAMED
-def test_openai_responses(gateway: GatewayProcess, openai_client: openai.OpenAI, *, is_stream: bool) -> None:
-    agent = CodingAgent(20 + is_stream)
+def test_openai_responses(gateway: GatewayProcess, openai_client: openai.OpenAI) -> None:
+    agent = CodingAgent(20)
 
     def send(num_rounds: int) -> tuple[str, dict[str, Any]]:
         body: Any = {**agent.responses(num_rounds), "model": MODEL, "max_output_tokens": MAX_TOKENS}
         extra: Any = {"extra_body": {"truncation": "wind"}}
-        if not is_stream:
+        if not is_streamed(num_rounds):
             answer = openai_client.responses.create(**body, **extra)
         else:
             with openai_client.responses.stream(**body, **extra) as stream:
@@ -150,13 +150,12 @@ def test_openai_responses(gateway: GatewayProcess, openai_client: openai.OpenAI,
     Session(gateway, lambda num_rounds: num_chars(agent.responses(num_rounds))).run(send)
 
 
-@STREAMED
-def test_anthropic_messages(gateway: GatewayProcess, anthropic_client: anthropic.Anthropic, *, is_stream: bool) -> None:
-    agent = CodingAgent(30 + is_stream)
+def test_anthropic_messages(gateway: GatewayProcess, anthropic_client: anthropic.Anthropic) -> None:
+    agent = CodingAgent(30)
 
     def send(num_rounds: int) -> tuple[str, dict[str, Any]]:
         body: Any = {**agent.anthropic(num_rounds), "model": MODEL, "max_tokens": MAX_TOKENS, "extra_headers": WIND}
-        if not is_stream:
+        if not is_streamed(num_rounds):
             answer = anthropic_client.messages.create(**body)
             assert answer.model_extra is not None
             (block,) = answer.content
@@ -172,12 +171,12 @@ def test_anthropic_messages(gateway: GatewayProcess, anthropic_client: anthropic
     Session(gateway, lambda num_rounds: num_chars(agent.anthropic(num_rounds))).run(send)
 
 
-@STREAMED
-def test_ollama_chat(gateway: GatewayProcess, winding_client: ollama.Client, *, is_stream: bool) -> None:
-    agent, client = CodingAgent(40 + is_stream), winding_client
+def test_ollama_chat(gateway: GatewayProcess, winding_client: ollama.Client) -> None:
+    agent, client = CodingAgent(40), winding_client
 
     def send(num_rounds: int) -> tuple[str, dict[str, Any]]:
         body = ollama_body(agent.chat(num_rounds))
+        is_stream = is_streamed(num_rounds)
         answer: Any = client.chat(MODEL, **body, stream=is_stream, options={"num_predict": MAX_TOKENS})
         parts = list(answer) if is_stream else [answer]
         # The client drops what it does not know, so that it is looked at beside it.
