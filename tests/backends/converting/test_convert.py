@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 CONVERT = ["models", "convert", "tiny", "--bits", "8", "--json"]
 KILLED = f"""
-import os, signal, sys
+import asyncio, os, signal, sys
 import router.cli.models.convert as verb
 from router.cli import main
 steps = []
@@ -44,13 +44,19 @@ def on_audit(event, arguments):
         on_step("connect after " + steps[-1])
     if event == "open" and str(arguments[0]).endswith({REPORT_NAME!r}) and arguments[1] == "wb":
         on_step("open report")
+spawn, stand_in = asyncio.create_subprocess_exec, ("-S", "-m", "tests.support.converted_before", *sys.argv[2:])
+if sys.argv[2:]:
+    asyncio.create_subprocess_exec = lambda *command, **how: spawn(sys.executable, *stand_in, *command[3:], **how)
 verb._printer = lambda **_: lambda event: on_step(event.step)
 sys.addaudithook(on_audit)
 code = main({CONVERT})
 print("steps:", *steps, sep="\\n", file=sys.stderr)
 sys.exit(code)
 """
-"""The command, killed at a named step or, if there is none of that name, at none; then it says which it had."""
+"""The command, killed at a named step or, if there is none of that name, at none; then it says which it had.
+
+Given a folder, what its processes do is done by them once, and by `tests.support.converted_before` from then on.
+"""
 
 
 def environment(home: Path | None = None) -> dict[str, str]:
@@ -136,12 +142,12 @@ def converted(home: Path) -> dict[str, Any]:
     return result
 
 
-def killed(home: Path, step: str) -> tuple[int, list[str]]:
+def killed(home: Path, step: str, *records: Path) -> tuple[int, list[str]]:
     """Kill a conversion at a step; wait until the processes that it had started are gone by themselves.
 
     Returns the exit code, and the names of the steps if it came to its end.
     """
-    argv = [sys.executable, "-c", KILLED, step]
+    argv = [sys.executable, "-c", KILLED, step, *map(str, records)]
     done = subprocess.run(argv, cwd=ROOT, env=environment(home), capture_output=True, timeout=WITHIN_S, check=False)
     assert done.returncode in {0, -signal.SIGKILL}, done.stderr.decode()
     wait_until(lambda: not converters(home), "no converter outlives the command")
@@ -175,15 +181,17 @@ def check_nothing_is_half_made(paths: Paths) -> bool:
 
 @pytest.mark.long
 def test_killed_at_its_steps_it_leaves_nothing_half_made(paths: Paths, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    code, steps = killed(home, "none")
+    home, records = tmp_path / "home", tmp_path / "records"
+    assert killed(home, "reading with the result")[0] == -signal.SIGKILL
+    assert not check_nothing_is_half_made(paths)
+    code, steps = killed(home, "none", records)
     assert code == 0
     assert check_nothing_is_half_made(paths)
     forget_the_result(paths)
     print(steps)
     assert len(set(steps)) >= 8, steps
     for step in dict.fromkeys(steps):
-        assert killed(home, step)[0] == -signal.SIGKILL
+        assert killed(home, step, records)[0] == -signal.SIGKILL
         if check_nothing_is_half_made(paths):
             forget_the_result(paths)
     assert converted(home)["model"] == "tiny"
