@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.support import tiny_model
 from tests.support.colour_model import write_colour_model
+from tests.support.made_once import made_once
 from tests.support.tiny_vision import VisionModel, write_vision_model
 
 # A verdict hangs neither on the machine's pace nor on a seed of the day (Hypothesis also mixes in constants of the
@@ -78,7 +79,7 @@ def bundled_gguf() -> Path:
 
 @pytest.fixture(scope="session")
 def colour_model(tmp_path_factory: pytest.TempPathFactory, bundled_gguf: Path) -> VisionModel:
-    return write_colour_model(tmp_path_factory.mktemp("colours"), bundled_gguf)
+    return made_once(tmp_path_factory, "colours", lambda folder: write_colour_model(folder, bundled_gguf))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from registry.store import Registry
 from router.config.paths import Paths, paths_from_env
 from tests.support import npm, tiny_model
 from tests.support.gateway_process import GatewayProcess
+from tests.support.made_once import made_once
 from tests.support.python_clients import PythonClients
 
 TOOLED_CONTEXT_LENGTH = 8192
@@ -82,7 +83,7 @@ def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PythonC
 @pytest.fixture(scope="session")
 def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages of all clients that run on Node; a test that wants them is skipped where they cannot be had."""
-    return npm.install(tmp_path_factory.mktemp("node"), *NODE_PACKAGES)
+    return made_once(tmp_path_factory, "node", lambda folder: npm.install(folder, *NODE_PACKAGES))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Packages of npm for the tests' clients: installed into a folder, or the test is skipped with the reason."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,7 +30,7 @@ def install(folder: Path, *packages: str) -> Path:
 
 def results_of(folder: Path, script: Path, *arguments: str) -> Any:
     """Run a script beside the installed packages; return the JSON of its last line."""
-    copied = shutil.copy(script, folder)
+    copied = shutil.copy(script, folder / f"{os.getpid()}-{script.name}")  # others run it meanwhile
     done = subprocess.run(
         ["node", copied, *arguments], cwd=folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
