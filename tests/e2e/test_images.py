@@ -1,4 +1,8 @@
-"""Pictures through unmodified clients, to a model that really tells colours (`tests.support.colour_model`)."""
+"""Pictures through unmodified clients, to a model that really tells colours (`tests.support.colour_model`).
+
+A client's request is the same prompt for either engine, so one client asks both, and the others the quicker one; what
+mlx's says of pictures is in `tests/backends/process/test_seeing_worker.py`.
+"""
 
 import base64
 import io
@@ -22,10 +26,10 @@ from tests.support.python_clients import PythonClients
 from tests.support.tiny_vision.model import VisionModel
 
 pytestmark = pytest.mark.slow
-ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
+MODEL: Final = "colours@llamacpp"
 ONE: Final = QUESTIONS[0]
 FOUR: Final = QUESTIONS[2]
-JSON: Final = QUESTIONS[4]
+JSON: Final = QUESTIONS[3]
 COLOURS_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {"colours": {"type": "array", "items": {"type": "string"}, "minItems": 4, "maxItems": 4}},
@@ -69,8 +73,8 @@ def question(before: str, after: str, *quarters: str) -> Any:
     }
 
 
-@ENGINES
-def test_openais_client_streamed_whole_and_by_a_schema(gateway: GatewayProcess, engine: str) -> None:
+@pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
+def test_openais_client_streamed_and_whole(gateway: GatewayProcess, engine: str) -> None:
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
         begun = {"role": "assistant", "content": FOUR.start}
         common: dict[str, Any] = {
@@ -88,10 +92,14 @@ def test_openais_client_streamed_whole_and_by_a_schema(gateway: GatewayProcess, 
         assert (seen["original"], seen["seen"], seen["tokens"]) == ([64, 64], [16, 16], 4)
         chunks = list(client.chat.completions.create(**common, stream=True))
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
+
+
+def test_openais_client_by_a_schema(gateway: GatewayProcess) -> None:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
         asked = question(JSON.before, JSON.after, *JSON.quarters)
         form: Any = {"type": "json_schema", "json_schema": {"name": "colours", "schema": COLOURS_SCHEMA}}
         formed = client.chat.completions.create(
-            model=f"colours@{engine}",
+            model=MODEL,
             messages=[asked],
             temperature=0,
             max_tokens=60,
@@ -100,13 +108,12 @@ def test_openais_client_streamed_whole_and_by_a_schema(gateway: GatewayProcess, 
         assert json.loads(formed.choices[0].message.content or "")["colours"] == list(JSON.quarters)
 
 
-@ENGINES
-def test_a_picture_is_seen_in_the_third_turn(gateway: GatewayProcess, engine: str) -> None:
+def test_a_picture_is_seen_in_the_third_turn(gateway: GatewayProcess) -> None:
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
         previous = None
         for text in ("Hello.", "Name a fruit."):
             answer = client.responses.create(
-                model=f"colours@{engine}", input=text, temperature=0, max_output_tokens=2, previous_response_id=previous
+                model=MODEL, input=text, temperature=0, max_output_tokens=2, previous_response_id=previous
             )
             previous = answer.id
         parts: Any = [
@@ -115,7 +122,7 @@ def test_a_picture_is_seen_in_the_third_turn(gateway: GatewayProcess, engine: st
             {"type": "input_text", "text": ONE.after},
         ]
         answer = client.responses.create(
-            model=f"colours@{engine}",
+            model=MODEL,
             input=[{"role": "user", "content": parts}],
             temperature=0,
             max_output_tokens=18,
@@ -125,8 +132,7 @@ def test_a_picture_is_seen_in_the_third_turn(gateway: GatewayProcess, engine: st
         assert "red" not in answer.output_text
 
 
-@ENGINES
-def test_anthropics_client(gateway: GatewayProcess, engine: str) -> None:
+def test_anthropics_client(gateway: GatewayProcess) -> None:
     with anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0) as client:
         for colour in ("red", "blue"):
             source = {"type": "base64", "media_type": "image/png", "data": png(*[colour] * 4)}
@@ -136,7 +142,7 @@ def test_anthropics_client(gateway: GatewayProcess, engine: str) -> None:
                 {"type": "text", "text": ONE.after},
             ]
             turns: Any = [{"role": "user", "content": parts}, {"role": "assistant", "content": ONE.start}]
-            common: Any = {"model": f"colours@{engine}", "messages": turns}
+            common: Any = {"model": MODEL, "messages": turns}
             said: Any = {"max_tokens": 3, "extra_body": {"temperature": 0}}
             answer = client.messages.create(**common, **said)
             assert answer.content[0].type == "text"
@@ -148,8 +154,7 @@ def test_anthropics_client(gateway: GatewayProcess, engine: str) -> None:
                 assert stream.get_final_text() == answer.content[0].text
 
 
-@ENGINES
-def test_ollamas_client(gateway: GatewayProcess, engine: str, tmp_path: Path) -> None:
+def test_ollamas_client(gateway: GatewayProcess, tmp_path: Path) -> None:
     with ollama.Client(host=gateway.url, trust_env=False) as client:
         options = ollama.Options(temperature=0, num_predict=18)
         few = ollama.Options(temperature=0, num_predict=ONE.num_tokens)
@@ -158,18 +163,15 @@ def test_ollamas_client(gateway: GatewayProcess, engine: str, tmp_path: Path) ->
             file.write_bytes(base64.b64decode(png(*[colour] * 4)))
             asked = ollama.Message(role="user", content=ONE.before + ONE.after, images=[ollama.Image(value=file)])
             begun = ollama.Message(role="assistant", content=ONE.start)
-            chat = client.chat(f"colours@{engine}", [asked, begun], options=few)
+            chat = client.chat(MODEL, [asked, begun], options=few)
             assert (chat.message.content or "").startswith(f" {colour}.")
-            text = client.generate(
-                f"colours@{engine}", ONE.before + ONE.after, images=[file.read_bytes()], options=options
-            )
+            text = client.generate(MODEL, ONE.before + ONE.after, images=[file.read_bytes()], options=options)
             assert colour in text.response
         assert "vision" in [str(each) for each in client.show("colours").capabilities or []]
 
 
-@ENGINES
-def test_litellm(gateway: GatewayProcess, python_clients: PythonClients, engine: str) -> None:
-    asked = [f"{gateway.url}/v1", f"colours@{engine}", uri(*["blue"] * 4), ONE.before, ONE.after]
+def test_litellm(gateway: GatewayProcess, python_clients: PythonClients) -> None:
+    asked = [f"{gateway.url}/v1", MODEL, uri(*["blue"] * 4), ONE.before, ONE.after]
     results = python_clients.results_of("litellm_image_client.py", *asked)
     assert "blue" in results["text"]
     assert results["image_tokens"] == 4

@@ -50,7 +50,6 @@ QUESTIONS: Final = (
     Question(
         ("red", "blue", "yellow", "green"), _FOUR, _LIST, "The four colours are:", " red, blue, yellow, and green.", 9
     ),
-    Question(("red", "blue", "yellow", "green"), _FOUR, _LIST, "", "red, blue"),
     Question(
         ("red", "white", "blue", "green"),
         _FOUR,
