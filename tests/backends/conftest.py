@@ -62,6 +62,7 @@ def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], 
                 context_length=CONTEXT_LENGTH,
                 max_sequences=MAX_SEQUENCES,
                 kv_cells=MAX_SEQUENCES * CONTEXT_LENGTH,
+                first_cells=CONTEXT_LENGTH,
                 step_tokens=64,
                 num_threads=1,
             )

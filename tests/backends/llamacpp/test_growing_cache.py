@@ -313,7 +313,6 @@ def test_without_memory_one_request_ends_and_the_others_go_on(
     mended = driver.answer(text_ids(300, 5), max_tokens=8)
     assert mended.token_ids == whole.fresh_answer(text_ids(300, 5), 8)
     assert mended.end.timings.cache_growth_ms > 0, "it says what it waited for"
-    assert driver.answers[going_on[0]].end.timings.cache_growth_ms == 0
     driver.close()
 
 

@@ -7,7 +7,7 @@ from backends.wire.load import LoadSpec, RankHost
 from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
 from router.placement.fit import largest_context, refusal
 from router.placement.memory import Machine
-from router.placement.memory_need import memory_need
+from router.placement.memory_need import MemoryNeed, memory_need
 
 PC = Machine(has_metal=False, is_arm=False)
 MAC = Machine(has_metal=True, is_arm=True)
@@ -75,6 +75,17 @@ def test_the_context_is_lowered_to_the_models_own() -> None:
 
 def test_more_cells_than_one_context_count() -> None:
     assert kv_bytes(facts(), context_length=4096, kv_cells=16_384) == 2 * GIB
+
+
+def test_a_cache_that_grows_takes_no_less_but_later() -> None:
+    def need(context_length: int, first_cells: int | None) -> MemoryNeed:
+        spec = LoadSpec(model_path="", context_length=context_length, first_cells=first_cells)
+        return memory_need(facts(), spec, PC)
+
+    whole, growing = need(32_768, None), need(32_768, 8192)
+    assert growing.required_bytes == whole.required_bytes
+    assert (whole.growing_bytes, growing.growing_bytes) == (0, growing.kv_bytes * 3 // 4)
+    assert need(4096, 8192).growing_bytes == 0
 
 
 def test_layers_without_attention_have_a_state_per_sequence_instead_of_cells() -> None:
