@@ -43,7 +43,8 @@ _VERSIONED: Final = re.compile(r"/v\d")
 _OK: Final = 200
 _LOST: Final = frozenset({502, 503, 504})
 """The upstream's own front, or its model, is not there: nothing was computed."""
-_REFUSED: Final = frozenset({400, 409, 413, 415, 422})
+_REFUSED: Final = frozenset({400, 404, 405, 409, 413, 415, 422})
+"""What was asked is at fault, or is not there: with 404 mlx_lm.server refuses pictures, and many an unknown model."""
 _BUSY: Final = 429
 _NO_KEY: Final = frozenset({401, 403})
 
@@ -111,6 +112,8 @@ class Transport:
                 return None
             if response.status_code != _OK:
                 raise self._error(response, response.content[:MAX_ERROR_BYTES])
+            if accepts_missing and not response.content.strip():
+                return None  # as mlx_lm.server, whose list breaks off where Hugging Face's folder is missing
             return self.decoded(response.content)
 
     def decoded(self, data: bytes) -> Any:

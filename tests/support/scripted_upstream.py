@@ -33,7 +33,7 @@ class ScriptedUpstream:
     Attributes:
         asked: The POSTs that came.
         scripts: What the next POSTs get.
-        listing: What GET /v1/models gives; None = 404.
+        listing: What GET /v1/models gives, bytes as they are; None = 404.
         num_listed: How often that was asked for.
         left: Set when a client has closed its connection in the middle of an answer.
         is_refusing: Whether connections are closed as they come.
@@ -42,7 +42,7 @@ class ScriptedUpstream:
     def __init__(self, *, listing: list[dict[str, Any]] | None = None, usual: Script | None = None) -> None:
         self.asked: list[Asked] = []
         self.scripts: deque[Script] = deque()
-        self.listing: list[dict[str, Any]] | None = [{"id": MODEL_ID}] if listing is None else listing
+        self.listing: list[dict[str, Any]] | bytes | None = [{"id": MODEL_ID}] if listing is None else listing
         self.usual = usual or saying("one", " two", " three")
         self.num_listed = 0
         self.num_connections = 0
@@ -87,7 +87,9 @@ class ScriptedUpstream:
         elif asked.method == "GET":
             self.num_listed += 1
             body: Any = {"object": "list", "data": self.listing}
-            if asked.path == "/api/tags":
+            if isinstance(self.listing, bytes):
+                body = self.listing
+            elif asked.path == "/api/tags":
                 body = {"models": [{"name": each["id"]} for each in self.listing or ()]}
             writer.write(plain(404, {"error": "no"}) if self.listing is None else plain(200, body))
         else:

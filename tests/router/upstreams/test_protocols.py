@@ -113,7 +113,6 @@ async def test_calls_of_ollama_come_as_whole_ones(front: FakeFront) -> None:
         (lambda: lines({"message": {"content": "a"}, "done": False}), "upstream_failed"),
         (lambda: lines({"error": "model is gone"}), "upstream_failed"),
         (lambda: sending(NDJSON + b"{garbage\n", closes=True), "upstream_failed"),
-        (lambda: sending(plain(404, {"error": "model 'small' not found"})), "upstream_failed"),
     ],
 )
 @with_front()

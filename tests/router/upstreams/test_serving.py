@@ -93,6 +93,40 @@ async def test_every_protocol_asks_it(
         assert (told["engine"], told["engine_reason"]) == ("upstream:box", EngineReason.UPSTREAM_ONLY.value)
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 422])
+@with_front()
+async def test_refusals_of_some_requests_do_not_close_an_upstream_to_others(front: FakeFront, status: int) -> None:
+    """`mlx_lm.server` answers 404 to pictures; three of them closed it."""
+    async with ScriptedUpstream() as server:
+        await use(front, box(server))
+        body = {"model": NAME, "messages": SAID}
+        for _ in range(4):
+            server.scripts.append(sending(plain(status, {"error": "only text is supported"})))
+            refused = await front.client.post("/v1/chat/completions", json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "upstream_refused")
+            assert "only text is supported" in refused.json()["error"]["message"]
+        assert (await front.client.post("/v1/chat/completions", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize("listing", [None, b""], ids=["missing", "empty"])
+@with_front()
+async def test_a_server_without_a_list_has_the_models_that_the_config_names(
+    front: FakeFront, listing: bytes | None
+) -> None:
+    """`mlx_lm.server` sends an empty one where Hugging Face's folder is missing; that was a failure at each look."""
+    async with ScriptedUpstream() as server:
+        server.listing = listing
+        await use(front, box(server, names={"small": "default_model"}))
+        made = front.services.upstreams.made
+        assert made is not None
+        (status,) = made.status()
+        assert (status.state, status.num_failed) == ("closed", 0)
+        answer = await front.client.post("/v1/chat/completions", json={"model": "small", "messages": SAID})
+        assert answer.status_code == 200, answer.text
+        (asked,) = server.asked
+        assert asked.body["model"] == "default_model"
+
+
 @with_front()
 async def test_a_stream_goes_through_piece_by_piece(front: FakeFront) -> None:
     async with ScriptedUpstream() as server:
