@@ -30,6 +30,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         used: Of the context; None = the answer does not say.
         id: Of what was told again of the talk; None = nothing was.
         told: Messages that a narrative stands for.
+        left_out: Whether nobody could summarise them in time, so that they are missing.
         before: What they and the others had.
         after: What the prompt had instead.
         wind_ms: What telling took; 0 = it was done before.
@@ -40,6 +41,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     id: str | None = None
     told: int = 0
+    left_out: bool = False
     before: int | None = None
     after: int | None = None
     wind_ms: float | None = None
@@ -76,13 +78,19 @@ def turn_of(number: int, answer: Answer) -> Turn:
         return turn
     wound = context.wound
     return msgspec.structs.replace(
-        turn, told=wound.turns, before=wound.tokens_before, after=wound.tokens_after, wind_ms=wound.ms
+        turn,
+        told=wound.turns,
+        left_out=wound.left_out is True,
+        before=wound.tokens_before,
+        after=wound.tokens_after,
+        wind_ms=wound.ms,
     )
 
 
 def tell_turn(stage: Stage, turn: Turn) -> None:
     """Say how full the context is, and what was told again."""
-    wound = f"; {turn.told} messages are told, {turn.before} tokens became {turn.after}" if turn.told else ""
+    what = "left out, for nobody could summarise them" if turn.left_out else "summarised"
+    wound = f"; {turn.told} messages are {what}, {turn.before} tokens became {turn.after}" if turn.told else ""
     stage.say(f"[turn {turn.turn}] {turn.used} of {turn.limit} tokens{wound}")
 
 
@@ -104,13 +112,17 @@ def check(stage: Stage, turns: list[Turn], ids: list[str], history_tokens: float
     within = [turn.used is not None and turn.used <= limit for turn in turns]
     stage.check("the model was never shown more than it holds", all(within), f"at most {limit} tokens")
     stage.check("the talk is longer than that", history_tokens > limit, f"about {history_tokens:.0f} tokens")
-    if not stage.check("its older turns were told again", bool(ids), f"{len(ids)} times"):
+    if not stage.check("its older turns gave way", bool(ids), f"{len(ids)} times"):
         return
     shown = stage.server.client.get(f"/v1/mlxr/contexts/{quote(ids[-1], safe='')}", dict[str, Any])
     narrative = str(shown.get("narrative") or "")
-    stage.say(f"[Narrative] {narrative}")
+    stage.say(f"[Narrative] {narrative or 'there is none'}")
     stage.figures["narrative"] = narrative
-    stage.check("what was told can be looked at", bool(narrative), f"{len(narrative)} characters")
+    stage.check(
+        "what was told can be looked at, and what was not is said to be missing",
+        bool(narrative) or turns[-1].left_out,
+        f"{len(narrative)} characters",
+    )
 
 
 def _tokens_per_char(turns: list[Turn], messages: list[Message]) -> float:
