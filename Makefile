@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make run`, `make test`. Both set everything up first; a second call is quick.
-.PHONY: run test quick setup check lock bench bench-compare clean
+.PHONY: run test quick setup check lock bench bench-compare agents clean
 
 # Three tests at a time on two cores: half of them wait for a process, a disk or a timer.
 BESIDE = -n 3 --dist worksteal
@@ -37,6 +37,12 @@ bench:
 bench-compare:
 	@scripts/setup --dev
 	@.venv/bin/python tests/bench/compare.py $(QUICK)
+
+# Coding agents of npm and PyPI, installed into build/agents (some 2 GB) and tried without a network; docs/agents.md has
+# the table. `make agents AGENTS="codex llm"` tries only these.
+agents:
+	@scripts/setup --dev
+	@.venv/bin/python -m tests.acceptance.agents $(AGENTS)
 
 clean:
 	rm -rf .venv .node router/web/node_modules router/web/vendor .mypy_cache .ruff_cache .pytest_cache build *.egg-info

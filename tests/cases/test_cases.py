@@ -12,6 +12,7 @@ from tests.cases import (
     images,
     numbers,
     ollama,
+    recorded,
     schemas,
     servers,
     streams,
@@ -20,7 +21,21 @@ from tests.cases.awaited import AWAITED
 from tests.cases.case import Case
 from tests.cases.serving import Servers
 
-_TABLES = (conversations, history, numbers, agents, http_forms, schemas, streams, ollama, servers, files, homes, images)
+_TABLES = (
+    conversations,
+    history,
+    numbers,
+    agents,
+    http_forms,
+    schemas,
+    streams,
+    ollama,
+    servers,
+    files,
+    homes,
+    images,
+    recorded,
+)
 CASES: list[Case] = [case for table in _TABLES for case in table.CASES]
 
 
