@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backends.machine.current import current_platform
-from registry.engines import Engine, EngineKind
+from registry.engines import LOCAL_ENGINES, Engine
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.auto.learning import Resident
@@ -301,7 +301,7 @@ class Fleet:
         if is_answering and self._clock() - loaded_at < STANDBY_PATIENCE_S:
             return
         if all(worker.state is not WorkerState.LOADING for worker in self):
-            for engine in map(Engine, EngineKind):
+            for engine in map(Engine, LOCAL_ENGINES):
                 self._launch_waiting(engine, config)
 
     def _launch_waiting(self, engine: Engine, config: Config) -> bool:
