@@ -78,7 +78,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
         programs: By one of which it is known to be installed, where it has no command.
         install: How one gets it, a command or a few words.
         wants_tools: Whether it is of no use with a model that has no chat template.
-        first_prompt: What it says before the user has said anything, tokens about; None = nothing to speak of.
+        first_prompt: What it says before the user has said anything, tokens about: of the requests that `make agents`
+            records, a token for four characters. None = nothing to speak of.
         wanted_context: That it works well with, tokens; None = any.
         keeps_key: Whether the plan puts the key where the client finds it; else the user gives it one.
     """

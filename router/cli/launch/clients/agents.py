@@ -82,7 +82,7 @@ CODEX: Final = Client(
     plan=_codex,
     command="codex",
     install="npm install -g @openai/codex",
-    first_prompt=5_000,
+    first_prompt=6_000,
 )
 
 
@@ -115,7 +115,7 @@ OPENCODE: Final = Client(
     plan=_opencode,
     command="opencode",
     install="npm install -g opencode-ai",
-    first_prompt=9_000,
+    first_prompt=7_500,
 )
 
 
@@ -149,7 +149,7 @@ QWEN: Final = Client(
     plan=_qwen,
     command="qwen",
     install="npm install -g @qwen-code/qwen-code",
-    first_prompt=12_000,
+    first_prompt=19_000,
 )
 
 

@@ -43,7 +43,7 @@ AIDER: Final = Client(
     command="aider",
     install="pipx install aider-chat",
     wants_tools=False,
-    first_prompt=3_000,
+    first_prompt=1_000,
     wanted_context=16_384,
 )
 

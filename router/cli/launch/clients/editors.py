@@ -168,7 +168,7 @@ CLINE: Final = Client(
     api="Chat Completions",
     plan=_cline,
     install="the extension Cline of VS Code, or npm install -g cline",
-    first_prompt=5_000,
+    first_prompt=5_500,
 )
 
 
