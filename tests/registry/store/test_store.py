@@ -172,6 +172,8 @@ def test_linking_two_artifacts_of_one_format_is_refused_and_undone(store: Regist
 def test_engine_setting(store: Registry) -> None:
     store.artifacts.add(make_draft("/m/a.gguf"))
     assert store.models.change_settings("m", {"engine": "mlx"}).engine == "mlx"
+    assert store.models.change_settings("m", {"engine": "upstream:box"}).engine == "upstream:box"
+    assert [model.engine for model in store.models.summaries()] == ["upstream:box"]
     assert store.models.change_settings("m", {"engine": None}).engine is None
     with pytest.raises(InvalidSettingError):
         store.models.change_settings("m", {"engine": "cuda"})
