@@ -78,7 +78,8 @@ def speed(stage: Stage, answers: dict[str, list[Answer]]) -> dict[str, Any]:
     ratio = ratio_interval(rates[first], rates[second], seed=stage.seed)
     judged = verdict(ratio, is_higher_better=True)
     if ratio is not None:
-        stage.say(f"{second} is {judged} ({ratio.mid:.2f} times, 95 % between {ratio.low:.2f} and {ratio.high:.2f})")
+        words = f"{judged} that counts between them" if judged == "no difference" else f"{second} is {judged}"
+        stage.say(f"{words} ({ratio.mid:.2f} times, 95 % between {ratio.low:.2f} and {ratio.high:.2f})")
     return figures | {"ratio": ratio, "verdict": judged}
 
 

@@ -9,7 +9,6 @@ The plan itself is linted before anything runs: missing inputs, circles, budgets
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -31,10 +30,18 @@ REVIEWS = tuple(f"review-{author}" for author in AUTHORS)
 OPEN_CLAUSES = tuple(name for name in CLAUSES if name not in ALWAYS)
 CONTRACT_SCHEMA = {
     "type": "object",
-    "properties": {name: {"type": "boolean"} for name in OPEN_CLAUSES},
-    "required": list(OPEN_CLAUSES),
+    "properties": {
+        "rules": {"type": "array", "items": {"enum": list(OPEN_CLAUSES)}, "minItems": 3, "maxItems": 4},
+    },
+    "required": ["rules"],
     "additionalProperties": False,
 }
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker demands of a script, by the schema; a rule may be there twice."""
+
+    rules: tuple[str, ...]
 
 
 def intersection(contracts: Mapping[str, str]) -> frozenset[str]:
@@ -44,11 +51,15 @@ def intersection(contracts: Mapping[str, str]) -> frozenset[str]:
 
 
 def _demanded(text: str) -> frozenset[str]:
+    contract = _contract(text)
+    return frozenset() if contract is None else frozenset(contract.rules).intersection(OPEN_CLAUSES)
+
+
+def _contract(text: str) -> Contract | None:
     try:
-        contract: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text, type=Contract)
     except msgspec.DecodeError:
-        return frozenset()
-    return frozenset(name for name in OPEN_CLAUSES if contract.get(name) is True)
+        return None
 
 
 def plan() -> list[Step]:
@@ -159,21 +170,13 @@ def _verdict(texts: Texts, num_findings: Mapping[str, int]) -> str:
 def _check(stage: Stage, steps: list[Step], ends: Ends) -> None:
     answered = [end for end in ends.values() if end.answer is not None]
     stage.check("all steps were answered", len(answered) == len(steps), f"{len(answered)} of {len(steps)}")
-    whole = [name for name in CONTRACTS if _is_whole(ends[name].text)]
+    whole = [name for name in CONTRACTS if _contract(ends[name].text) is not None]
     stage.check("both contracts keep to the schema", len(whole) == len(CONTRACTS), ", ".join(whole))
     told = {ends[f"judge-{place}"].text for place in range(len(AUTHORS))}
     stage.check("each judge chose one of the two", told <= {"first", "second"}, ", ".join(sorted(told)))
     check_parallelism(stage, ("contracts", "writing", "attacking"))
     left = stage.figures["tokens"]
     stage.check("the budget held", left["left"] >= 0, f"{left['used']} of {left['budget']} tokens, {left['left']} left")
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        contract: dict[str, bool] = msgspec.json.decode(text, type=dict[str, bool])
-    except msgspec.DecodeError:
-        return False
-    return sorted(contract) == sorted(OPEN_CLAUSES)
 
 
 SCENARIO = Scenario(
