@@ -114,12 +114,21 @@ class Dialects:
             headers: Names of the request's, in lower case.
         """
         for prefix, (header, dialect) in self._by_header.items():
-            if header in headers and (path == prefix or path.startswith(f"{prefix}/")):
+            if header in headers and _is_below(path, prefix):
                 return dialect
         for prefix, dialect in self._rows:
-            if path == prefix or path.startswith(f"{prefix}/"):
+            if _is_below(path, prefix):
                 return dialect
         return OPENAI
+
+    def all_of(self, path: str) -> tuple[Dialect, ...]:
+        """Return the dialects that requests of a path may have, that of a request without any header first."""
+        others = [dialect for prefix, (_, dialect) in self._by_header.items() if _is_below(path, prefix)]
+        return self.of(path), *others
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ from router.config.images import Side
 from router.http.headers import (
     CONTEXT_HEADER,
     ENGINE_HEADER,
+    HOPS_HEADER,
     IGNORED_HEADER,
     IMAGE_SIDE_HEADER,
     LOAD_HEADER,
@@ -41,6 +42,7 @@ REQUEST_HEADERS: Final = (
     Parameter(name=IMAGE_SIDE_HEADER, type=Side, what="Pixels that the longer side of images is shrunk to."),
     Parameter(name=SPECULATION_HEADER, type=SpeculationMode, what="Whether tokens are drafted, and by what."),
     Parameter(name=CONTEXT_HEADER, type=ContextMode, what="What becomes of a conversation that fills the context."),
+    Parameter(name=HOPS_HEADER, type=Annotated[int, Meta(ge=0)], what="Servers of mlxr that passed it on, by these."),
     Parameter(name=STRICT_HEADER, type=bool, what="Whether to refuse it for fields that nobody knows."),
 )
 """Those that say how a request is served, whatever its protocol."""

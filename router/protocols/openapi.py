@@ -64,7 +64,7 @@ def api_document(version: str, endpoints: Sequence[Endpoint], dialects: Dialects
         "components": {
             "schemas": components.schemas,
             "responses": {
-                _error_name(dialect, kind): _error(dialect, kind, components)
+                _error_name(dialect, kind): _error([dialect], kind, components)
                 for dialect in components.dialects
                 for kind in _KINDS
             },
@@ -84,9 +84,9 @@ class _Components:
 
     def __init__(self, endpoints: Sequence[Endpoint], dialects: Dialects) -> None:
         self.apis: list[Api] = list({row.api.name: row.api for row in endpoints}.values())
-        self.dialects: list[Dialect] = list({(each := dialects.of(row.url)).name: each for row in endpoints}.values())
+        self.dialects = list({each.name: each for row in endpoints for each in dialects.all_of(row.url)}.values())
         self.schemas: dict[str, JSONObject] = {}
-        self.dialect_of = dialects.of
+        self.dialects_of = dialects.all_of
         self._uses: dict[tuple[str, int], JSONObject] = {}
         for api in self.apis:
             types = {id(type_): type_ for row in endpoints if row.api is api for type_ in _types_of(row)}
@@ -200,8 +200,7 @@ def _responses(endpoint: Endpoint, components: _Components) -> JSONObject:
     responses = {str(status): _answer(endpoint, status, answer, components) for status, answer in answers.items()}
     if endpoint.method == "HEAD":
         return responses | {"4XX": {"description": "Refused; without a body."}, "5XX": {"description": "Not now."}}
-    dialect = components.dialect_of(endpoint.url)
-    errors = {kind: {"$ref": f"#/components/responses/{_error_name(dialect, kind)}"} for kind in _KINDS}
+    errors = {kind: _error_of(endpoint, kind, components) for kind in _KINDS}
     return responses | errors
 
 
@@ -221,18 +220,26 @@ def _answer(endpoint: Endpoint, status: int, answer: Answer, components: _Compon
 _KINDS: Final = ("4XX", "5XX")
 
 
+def _error_of(endpoint: Endpoint, kind: str, components: _Components) -> JSONObject:
+    dialects = components.dialects_of(endpoint.url)
+    if len(dialects) > 1:
+        return _error(dialects, kind, components)
+    return {"$ref": f"#/components/responses/{_error_name(dialects[0], kind)}"}
+
+
 def _error_name(dialect: Dialect, kind: str) -> str:
     return f"{dialect.name}.{kind}"
 
 
-def _error(dialect: Dialect, kind: str, components: _Components) -> JSONObject:
+def _error(dialects: Sequence[Dialect], kind: str, components: _Components) -> JSONObject:
     """Return the answer of a class of errors, with the statuses and codes that there are by the one table."""
     codes: dict[int, set[str]] = {}
     for error, row in ERROR_ROWS.items():
         if (row.status >= _SERVER_ERRORS) == (kind == "5XX"):
             codes.setdefault(row.status, set()).add(str(getattr(error, "code", "")))
     lines = [f"{status}: {', '.join(sorted(names))}" for status, names in sorted(codes.items())]
-    schema = components.schema(dialect.name, [dialect.shape])
+    schemas = [components.schema(dialect.name, [dialect.shape]) for dialect in dialects]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {
         "description": "; ".join(lines),
         "headers": _answer_headers(*ERROR_HEADERS),

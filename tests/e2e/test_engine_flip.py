@@ -34,7 +34,7 @@ def test_the_engine_command_flips_a_running_server_and_keeps_the_files_comments(
     done = run_cli(gateway.home, "engine", "mlx")
     assert (done.returncode, done.stderr) == (0, "")
     assert engine_of(gateway) == "mlx"
-    assert config.read_text() == before.replace("engine: auto", "engine: mlx")
+    assert config.read_text() == before.replace("\nengine: auto\n", "\nengine: mlx\n")
     swaps = gateway.status()["swaps"]
     assert [(swap["event"], swap["engine"]) for swap in swaps] == [
         ("load", "llamacpp"),

@@ -27,7 +27,7 @@ def check_answer(endpoint: Endpoint, status: int, headers: Mapping[str, str], bo
         return
     if status >= _FIRST_ERROR:
         assert media == "application/json", (status, media)
-        decode_any(body, (DIALECTS.of(endpoint.url).shape,))
+        decode_any(body, tuple(dialect.shape for dialect in DIALECTS.all_of(endpoint.url)))
         return
     if endpoint.stream is not None and media == endpoint.stream.media.decode():
         assert status == 200

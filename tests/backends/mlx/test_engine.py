@@ -90,8 +90,8 @@ def test_the_wired_limit_is_set_where_there_is_metal(
     monkeypatch: pytest.MonkeyPatch, tiny_mlx: Path, *, has_metal: bool, limits: list[int]
 ) -> None:
     given: list[int] = []
-    monkeypatch.setattr("backends.mlx.engine.has_metal", lambda: has_metal)
-    monkeypatch.setattr("backends.mlx.engine.mx.set_wired_limit", given.append)
+    monkeypatch.setattr("backends.mlx.memory_limits.has_metal", lambda: has_metal)
+    monkeypatch.setattr("backends.mlx.memory_limits.mx.set_wired_limit", given.append)
     engine = MLXEngine().load(LoadSpec(model_path=str(tiny_mlx), wired_limit_bytes=123), never_told)
     assert given == limits
     engine.close()

@@ -57,7 +57,7 @@ def test_a_load_is_read_with_its_types() -> None:
         ("context_length", "send KEY=VALUE"),
         ("context_length=", "send KEY=VALUE"),
         ("temperature=1", "'temperature=1' is not understood"),
-        ("template=x", "of context_length, parallel, workers, vision, kv_type, threads"),
+        ("template=x", "of context_length, parallel, workers, vision, kv_type, kv_cache, threads"),
         ("threads=1 threads=2", "each KEY once"),
         ("threads=0", "threads: expected `int` >= 1"),
         ("kv_type=q9", "kv_type: expected one of f32, f16,"),
