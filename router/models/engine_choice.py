@@ -214,7 +214,10 @@ def _auto(
 
 def _why_unusable(model: Model) -> str:
     reasons = [_why_artifact_unusable(artifact) for artifact in model.artifacts]
-    return "; ".join(reasons) or f"it has no artifact; see `mlxr models show {model.name}`"
+    return "; ".join(reasons) or (
+        f"no file of it is here for an engine of this machine; see `mlxr models show {model.name}`, and ask for it "
+        "without an engine where an upstream has it"
+    )
 
 
 def _why_artifact_unusable(artifact: Artifact) -> str:
