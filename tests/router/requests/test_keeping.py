@@ -296,7 +296,7 @@ async def test_the_time_of_a_wind_is_no_stall(fleet: FakeFleet) -> None:
     await fleet.until(lambda: bool(keeper.calls), "the keeper works")
     clock.move(10_000)
     assert running.ended_at is None
-    assert running.generation.winding_s == 10_000
+    assert running.generation.winding_s == pytest.approx(10_000)  # a difference of two readings of the clock
     keeper.is_open.set()
     assert msgspec.json.decode(await answer, type=Texts).text
 

@@ -59,6 +59,8 @@ def test_most_metrics_are_shown() -> None:
         "mlxr_generations_total",
         "mlxr_gpu_memory_bytes",
         "mlxr_kept_cache_tokens",
+        "mlxr_kv_cache_growths_total",
+        "mlxr_kv_cells_made",
         "mlxr_key_requests_total",
         "mlxr_memory_stall_ratio",
         "mlxr_model_memory_bytes",  # where several models may be loaded
