@@ -18,7 +18,7 @@ class ManyRanks(RankGroup):
     """A group that is larger than it is."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(mx.distributed.init())
+        super().__init__(mx.distributed.init(backend="mpi"))
         self.size = size
 
 
