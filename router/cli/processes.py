@@ -123,8 +123,8 @@ def _upstream_line(upstream: UpstreamStatus) -> str:
     if upstream.tokens_today:
         cost = f" for {upstream.cost_today:.4g}" if upstream.cost_today else ""
         busy += f", {upstream.tokens_today:,} tokens today{cost}"
-    if upstream.state == "closed" and upstream.why is None:
-        return f"{what}{busy}."
+    if upstream.is_asked:
+        return f"{what}{busy}." if upstream.why is None else f"{what}{busy}; it failed last: {shown(upstream.why)}."
     wait = f"; it is asked again in {upstream.wait_s:.0f} s" if upstream.wait_s else ""
     return f"{what}{busy}, and is not asked now: {shown(upstream.why or upstream.state)}{wait}."
 

@@ -18,6 +18,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True, kw_only=True):
         url: As the config has it.
         state: `closed` = it is asked; `open` = it has failed and is left alone; `trying` = the next request tells;
             `refused` = it does not take its key, or there is none.
+        is_asked: Whether requests go there now: not past a ceiling either.
         why: Why it is not asked now, or what went wrong last; null = nothing did.
         wait_s: For how long it is left alone.
         num_running: Sequences that it has, and `num_waiting` those that wait for a place there.
@@ -32,6 +33,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     protocol: str
     state: str
+    is_asked: bool
     why: str | None
     wait_s: float
     num_running: int

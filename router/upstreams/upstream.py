@@ -161,6 +161,7 @@ class Upstream:
             url=self.config.url,
             protocol=self.config.protocol,
             state=self.state,
+            is_asked=self.why_not() is None,
             why=self.no_key or self.circuit.why or self._ledger.why_not(self.config),
             wait_s=round(self.circuit.wait_s(self._clock()), 1),
             num_running=self.lane.num_running,

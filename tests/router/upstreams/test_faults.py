@@ -146,6 +146,20 @@ def _ends(events: Sequence[object]) -> list[str]:
     return [type(each).__name__ for each in events if isinstance(each, Finished | Failed | Aborted)]
 
 
+def _peer(config: UpstreamConfig, transport: Transport, told: Told, tasks: asyncio.TaskGroup) -> Peer:
+    return Peer(
+        config=config,
+        dialect=OPENAI,
+        transport=transport,
+        model_id="m",
+        honoured=Honoured(upstream="box", fields=honoured_by(config)),
+        defaults=RequestDefaults(),
+        headers={},
+        results=told,
+        spawn=tasks.create_task,
+    )
+
+
 @pytest.mark.parametrize("part", range(5))
 async def test_every_fault_has_one_end_and_tells_no_key(part: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
@@ -154,17 +168,7 @@ async def test_every_fault_has_one_end_and_tells_no_key(part: int, caplog: pytes
     told = Told()
     async with ScriptedUpstream() as server, asyncio.TaskGroup() as tasks:
         transport = Transport(config, base_url(server.url), UpstreamKey(KEY))
-        peer = Peer(
-            config=config,
-            dialect=OPENAI,
-            transport=transport,
-            model_id="m",
-            honoured=Honoured(upstream="box", fields=honoured_by(config)),
-            defaults=RequestDefaults(),
-            headers={},
-            results=told,
-            spawn=tasks.create_task,
-        )
+        peer = _peer(config, transport, told, tasks)
         for _ in range(NUM_FAULTS // 5 // 10):
             server.scripts.extend(fault(rng) for _ in range(10))
             links = [UpstreamLink(peer) for _ in range(10)]
@@ -186,17 +190,7 @@ async def test_a_request_that_is_given_up_at_any_time_leaves_nothing() -> None:
     told = Told()
     async with ScriptedUpstream() as server, asyncio.TaskGroup() as tasks:
         transport = Transport(config, base_url(server.url), UpstreamKey(KEY))
-        peer = Peer(
-            config=config,
-            dialect=OPENAI,
-            transport=transport,
-            model_id="m",
-            honoured=Honoured(upstream="box", fields=honoured_by(config)),
-            defaults=RequestDefaults(),
-            headers={},
-            results=told,
-            spawn=tasks.create_task,
-        )
+        peer = _peer(config, transport, told, tasks)
         for _ in range(50):
             link = UpstreamLink(peer)
             stream = link.generate([ASKED, ASKED])

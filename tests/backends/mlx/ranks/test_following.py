@@ -1,6 +1,7 @@
 """A rank that follows: it makes the calls it is told, and ends where it has come to something else than rank 0."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import mlx.core as mx
@@ -73,12 +74,20 @@ def follower(tiny_mlx: Path) -> Iterator[Follower]:
 
 
 def test_calls_that_agree_are_made(follower: Follower) -> None:
-    follower.insert()
-    follower.step()
-    follower.make(Retire(1))
-    follower.insert(2)
-    follower.make(Fork(1, 2, 2))
-    follower.make(Remove(2))
+    came_to = [follower.agreed]
+    calls: list[Callable[[], None]] = [
+        follower.insert,
+        follower.step,
+        lambda: follower.make(Retire(1)),
+        lambda: follower.insert(2),
+        lambda: follower.make(Fork(1, 2, 2)),
+        lambda: follower.make(Remove(2)),
+    ]
+    for call in calls:
+        call()
+        came_to.append(follower.agreed)
+    # What rank 0 compares has the outcomes of steps, of retired sequences and of forks.
+    assert [after != before for before, after in pairwise(came_to)] == [False, True, True, False, True, False]
 
 
 def test_a_call_that_came_to_something_else_on_rank_0_ends_it(follower: Follower) -> None:
