@@ -39,17 +39,29 @@ def on_signals(*, stop: Callable[[], None], end_now: Callable[[], None], reload:
         on_stop() if is_bound and not has_terminal() else reload()
 
     handlers = {**dict.fromkeys(_STOPPING, on_stop), signal.SIGHUP: on_hangup}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+
+    waiting: set[int] = set()
+
+    def on_signal(number: int, _frame: object) -> None:
+        # Those that come faster than the loop turns are one, as they are one to the system until they are delivered.
+        if number not in waiting:
+            waiting.add(number)
+            loop.call_soon_threadsafe(run_handler, number)
+
+    def run_handler(number: int) -> None:
+        waiting.discard(number)
+        handlers[signal.Signals(number)]()
+
+    # Not by the loop's own handlers: for the moment between their removal and what comes next a signal ends the
+    # process, by whichever thread takes it. What is ignored Python leaves alone at its own end.
+    for number in handlers:
+        signal.signal(number, on_signal)
+        signal.siginterrupt(number, False)
     try:
         yield
     finally:
-        # Not for a moment as the system has them, and Python leaves alone at its own end what is ignored.
-        signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
         for number in handlers:
-            loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
 
 
 def end_on_signals() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from backends.machine.current import current_platform
 from tests.support.gateway_process import GatewayProcess, sse_events
 from tests.support.memory_group import Ballast, MemoryGroup, memory_group
 from tests.support.waiting import wait_until
@@ -51,6 +52,16 @@ def ask(gateway: GatewayProcess, content: str = "go on") -> Any:
 
 def await_pressure(gateway: GatewayProcess, *levels: str) -> None:
     wait_until(lambda: gateway.status()["memory"]["pressure"] in levels, f"the pressure is one of {levels}")
+
+
+def held(gateway: GatewayProcess) -> int:
+    """Return what its processes hold at this moment, in bytes; its own reading may be from before the model's load."""
+    each = [
+        current_platform().footprint_of(pid) for pid in (gateway.pid, *(worker.pid for worker in gateway.workers()))
+    ]
+    found = [footprint for footprint in each if footprint is not None]
+    mapped_bytes = max(each.rss_bytes - each.anonymous_bytes for each in found)
+    return mapped_bytes + sum(each.anonymous_bytes for each in found)
 
 
 def streamed(gateway: GatewayProcess) -> list[str]:
@@ -130,6 +141,7 @@ def test_over_its_own_budget_it_does_the_same_whatever_the_machine_has(home: Pat
     config = home / "config" / "server.yaml"
 
     def take(share: float) -> None:
+        wait_until(lambda: gateway.status()["memory"]["own_bytes"] >= 0.97 * held(gateway), "it has read what it holds")
         status = gateway.status()
         own = status["memory"]["own_bytes"] + (0 if status["workers"] else 200 * MIB)
         config.write_text(json.dumps({"memory": MEMORY | {"budget_bytes": int(own / share)}}))
