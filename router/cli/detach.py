@@ -30,7 +30,10 @@ def start_detached(paths: Paths, arguments: Sequence[str], environment: Mapping[
     Raises:
         CommandError: It ended instead, with its reason and its exit code.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked: list[int] = []
+    stopping = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    for number in stopping:  # raised while the process is made it would leave one that nobody knows of
+        signal.signal(number, lambda number, _frame: asked.append(number))
     argv = [sys.executable, "-P", "-m", "router.cli", *arguments]
     with _listening() as (sock, address), paths.output_file.open("wb") as output:
         process = subprocess.Popen(
@@ -42,6 +45,10 @@ def start_detached(paths: Paths, arguments: Sequence[str], environment: Mapping[
             start_new_session=True,
         )
         try:
+            for number in stopping:
+                signal.signal(number, signal.default_int_handler)
+            if asked:
+                signal.raise_signal(asked[0])
             _wait_until_it_serves(sock, process, paths.output_file)
         except KeyboardInterrupt:
             process.send_signal(signal.SIGTERM)

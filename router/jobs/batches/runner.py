@@ -30,6 +30,8 @@ from router.stores.base import StoreThread
 
 logger = logging.getLogger(__name__)
 
+LOOK_S: Final = 30.0
+"""How long a batch that waits does not look at the clock."""
 SWEEP_S: Final = 600.0
 """How often files and batches are looked for that are too old."""
 
@@ -252,7 +254,8 @@ class Batches:
     async def _wait(self, run: BatchRun, running: dict[asyncio.Task[LineEnd], Line]) -> None:
         """Wait until a line has ended, somebody stops the batch, or its time is up."""
         stopped = asyncio.ensure_future(run.stopped.wait())
-        timeout_s = None if run.is_stopped else max(0.0, run.batch.expires_at - self._clock())
+        # The window is one of the wall clock, which is set and goes on while the machine sleeps; a wait's is not.
+        timeout_s = None if run.is_stopped else min(max(0.0, run.batch.expires_at - self._clock()), LOOK_S)
         try:
             waited = set(running) if run.is_stopped else {stopped, *running}
             await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -13,6 +13,7 @@ import pytest
 from backends.fake.engine import FakeOptions
 from backends.wire.request import Priority
 from router.config import BatchesConfig, Config
+from router.jobs.batches import runner
 from router.jobs.batches.base import LineEnd
 from router.jobs.batches.runner import Batches
 from tests.support.fake_fleet import make_config
@@ -214,6 +215,18 @@ async def test_the_completion_window_is_held(front: FakeFront, monkeypatch: pyte
     batch = await ended(front, batch_id)
     assert (batch["status"], batch["request_counts"]["completed"]) == ("expired", 2)
     assert (await results(front, batch["error_file_id"]))["long"]["error"]["code"] == "batch_expired"
+
+
+@with_front()
+async def test_a_clock_that_is_set_ends_the_window_of_a_batch_that_waits(
+    front: FakeFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LOOK_S", 0.05)
+    front.fleet.hold("token-1")
+    batch_id = await begun(front, line("long", max_tokens=4000))
+    await until(lambda: len(front.running) == 1, "it runs")
+    monkeypatch.setattr(front.services.batches, "_clock", lambda: time.time() + 90_000)
+    assert (await ended(front, batch_id))["status"] == "expired"
 
 
 @with_front()
