@@ -173,6 +173,7 @@ class LogitsEditor:
         self._matcher = matcher
         self._held_ids = np.array([] if held is None else sorted(held.token_ids), np.int64)
         self._num_held = 0 if held is None else held.num_tokens
+        self._labelled = np.array(sorted({each for ids in sampling.label_ids for each in ids}), np.int64)
         biases: dict[int, float] = {}
         for token_id, bias in sampling.logit_bias:
             biases[token_id] = biases.get(token_id, 0.0) + bias
@@ -185,7 +186,8 @@ class LogitsEditor:
         if sampling.frequency_penalty or sampling.presence_penalty:
             self._answered = TokenCounts(sampling.penalty_window)
         counts = (self._repeated, self._answered)
-        self._is_unedited = not biases and counts == (None, None) and matcher is None and held is None
+        edits = (matcher, held, *counts)
+        self._is_unedited = not biases and not sampling.label_ids and all(each is None for each in edits)
         self._raw: Logits | None = None
         self.num_accepted = 0
 
@@ -204,7 +206,7 @@ class LogitsEditor:
         The row must stay as it is until `accept` where log-probabilities are wanted. Ids beyond the row, which a
         model's tokenizer may know and its last layer may not, are left out.
         """
-        if self._sampling.num_logprobs is not None:
+        if self._sampling.num_logprobs is not None or self._awaits_label:
             self._raw = logits if self._is_unedited else logits.copy()
         if len(self._bias_ids):
             is_inside = (self._bias_ids >= 0) & (self._bias_ids < len(logits))
@@ -219,9 +221,12 @@ class LogitsEditor:
             self._matcher.mask(logits)
         if self._num_held > self.num_accepted:
             self._hold_ends(logits)
+        if self._awaits_label:
+            _keep_only(logits, self._labelled)
 
     def accept(self, token_id: int) -> Likelihoods | None:
         """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
+        is_label = self._awaits_label
         self.num_accepted += 1
         for counts in (self._repeated, self._answered):
             if counts is not None:
@@ -231,6 +236,8 @@ class LogitsEditor:
         raw, self._raw = self._raw, None
         if raw is None:
             return None
+        if is_label:
+            return label_likelihoods(raw, token_id, self._sampling.label_ids)
         return likelihoods(raw, token_id, self._sampling.num_logprobs or 0)
 
     def draw(self, logits: Logits, sample: Callable[[], int]) -> tuple[int, Likelihoods | None]:
@@ -238,6 +245,10 @@ class LogitsEditor:
         self.edit(logits)
         token_id = sample()
         return token_id, self.accept(token_id)
+
+    @property
+    def _awaits_label(self) -> bool:
+        return self.num_accepted == 0 and bool(self._sampling.label_ids)
 
     def _hold_ends(self, logits: Logits) -> None:
         """Forbid end tokens, unless the constraint has left nothing else."""
@@ -264,6 +275,7 @@ def create_editor(
         or held is not None
         or bool(sampling.logit_bias)
         or sampling.num_logprobs is not None
+        or bool(sampling.label_ids)
         or sampling.repetition_penalty != 1
         or sampling.frequency_penalty != 0
         or sampling.presence_penalty != 0
@@ -279,20 +291,57 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
         num_top: How many of the likeliest; of equal ones the lower ids. Fewer are returned where the model gives fewer
             a chance at all.
     """
-    best = float(logits.max())
-    if not math.isfinite(best):  # a model that is broken; there is nothing to normalise
+    normalizer = _log_sum(logits)
+    if normalizer is None:
         return Likelihoods(Candidate(token_id, LOWEST_LOGPROB), ())
+    top = _likeliest(logits, num_top)
+    return Likelihoods(
+        _candidate(logits, (token_id,), normalizer),
+        tuple(_candidate(logits, (int(top_id),), normalizer) for top_id in top),
+    )
+
+
+def label_likelihoods(logits: Logits, token_id: int, label_ids: Tokens[Tokens[int]]) -> Likelihoods:
+    """Return the log-probabilities of a drawn token, and in `top` of each label, in the labels' order.
+
+    Args:
+        logits: As in `likelihoods`.
+        label_ids: The tokens that write each label, none in two of them; the first stands for all in what is returned.
+    """
+    normalizer = _log_sum(logits)
+    if normalizer is None:
+        return Likelihoods(Candidate(token_id, LOWEST_LOGPROB), ())
+    labels = tuple(_candidate(logits, ids, normalizer) for ids in label_ids)
+    return Likelihoods(_candidate(logits, (token_id,), normalizer), labels)
+
+
+def _log_sum(logits: Logits) -> float | None:
+    """Return the logarithm of the sum of the exponentials; None where a model is broken and there is none."""
+    best = float(logits.max())
+    if not math.isfinite(best):
+        return None
     exponentials = logits - np.float32(best)
     np.exp(exponentials, out=exponentials)
-    normalizer = best + math.log(float(exponentials.sum()))
+    return best + math.log(float(exponentials.sum()))
 
-    def candidate(candidate_id: int) -> Candidate:
-        if candidate_id >= len(logits):  # a tokenizer may know tokens that the model's last layer does not
-            return Candidate(candidate_id, LOWEST_LOGPROB)
-        return Candidate(candidate_id, max(float(logits[candidate_id]) - normalizer, LOWEST_LOGPROB))
 
-    top = _likeliest(logits, num_top)
-    return Likelihoods(candidate(token_id), tuple(candidate(int(top_id)) for top_id in top))
+def _candidate(logits: Logits, token_ids: Tokens[int], normalizer: float) -> Candidate:
+    """Return the log-probability of all these tokens together, under the id of the first."""
+    # A tokenizer may know tokens that the model's last layer does not.
+    logprobs = [float(logits[token_id]) - normalizer for token_id in token_ids if token_id < len(logits)]
+    best = max(logprobs, default=-math.inf)
+    if best < LOWEST_LOGPROB:
+        return Candidate(token_ids[0], LOWEST_LOGPROB)
+    rest = math.fsum(math.exp(logprob - best) for logprob in logprobs)
+    return Candidate(token_ids[0], max(best + math.log(rest), LOWEST_LOGPROB))
+
+
+def _keep_only(logits: Logits, token_ids: Integers) -> None:
+    """Set the logits of all other tokens to -inf, in place."""
+    inside = token_ids[token_ids < len(logits)]
+    kept = logits[inside]
+    logits[:] = -np.inf
+    logits[inside] = kept
 
 
 def score(logits: Logits, token_id: int, num_top: int) -> TokenScore:

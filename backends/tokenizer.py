@@ -3,9 +3,12 @@
 import abc
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from backends.row_ids import is_row
+
+_BEFORE_LABELS: Final = ("", " ", "\n")
+"""What is put before a label to find the tokens that write it."""
 
 
 class InfillTokens(NamedTuple):
@@ -73,6 +76,15 @@ class Tokenizer(abc.ABC):
         """
         token_ids = self._encode(text, parse_control=parse_control)
         return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
+
+    def label_ids(self, label: str) -> tuple[int, ...]:
+        """Return the tokens that write a label by themselves, with a space before it or without; perhaps none.
+
+        Which of them a model writes hangs on what its template ends with. All places where a label may stand are
+        tried, because libraries differ in what they make of a text's beginning.
+        """
+        found = {self.encode(f"{before}{label}", add_bos=False, parse_control=False)[-1] for before in _BEFORE_LABELS}
+        return tuple(sorted(each for each in found if self.token_bytes(each).strip(b" ") == label.encode()))
 
     @abc.abstractmethod
     def _encode(self, text: str, *, parse_control: bool) -> list[int]:

@@ -76,6 +76,14 @@ def answer_opening(fmt: OutputFormat, thinking: Thinking) -> str | None:
     return f"{lark.text()}{_BLANKS}\n"
 
 
+def answer_beginning(fmt: OutputFormat, thinking: Thinking) -> str:
+    """Return what a model writes before an answer whose thinking is left out; "" where that is nothing."""
+    if isinstance(fmt.tools, HarmonySyntax):
+        return f"{fmt.tools.channel}final{fmt.tools.message}"
+    is_open = fmt.reasoning is not None and thinking is Thinking.OPEN
+    return f"\n{fmt.reasoning.close}\n\n" if fmt.reasoning is not None and is_open else ""
+
+
 class _ToolGrammar:
     """Writes the rules of calls."""
 

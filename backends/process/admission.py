@@ -8,6 +8,8 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 
+import msgspec
+
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import ImageError, PromptError, UnsupportedByModelError
@@ -20,6 +22,7 @@ from backends.output.parser import create_parser
 from backends.output.prompt_report import PromptReport
 from backends.process.image_loader import ImageLoader, ImagePreparer, PendingImages
 from backends.prompting.intake import Intake, PreparedPrompt
+from backends.prompting.labels import before_label, ids_of_labels
 from backends.sequence import Sequence
 from backends.tile_cache import TileCache
 from backends.tokenizer import Tokenizer
@@ -195,7 +198,13 @@ class Admission:
     def _prepare(self, request: PendingRequest, message: Generate, images: Mapping[ImagePart, PromptImage]) -> None:
         """Make a request a sequence, and begin to compile its constraint."""
         prompt = self._prompt(request, images)
-        sequence = self.intake.sequence_for(message, prompt)
+        asked = prompt
+        if message.spec.labels:
+            asked = before_label(prompt, self._tokenizer, self.intake.renderer.format)
+        sequence = self.intake.sequence_for(message, asked)
+        if message.spec.labels:
+            label_ids = ids_of_labels(message.spec.labels, self._tokenizer)
+            sequence.sampling = msgspec.structs.replace(sequence.sampling, label_ids=label_ids)
         grammar = self._grammar(message, prompt)
         request.answer = self._answer(message, sequence, prompt, request.received_at)
         self._prompts[message.sequence_id] = prompt

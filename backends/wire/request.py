@@ -36,6 +36,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
         logit_bias: Pairs of token id and a number, -100..100, added to its logit.
         num_logprobs: How many of the likeliest tokens to report with each drawn one, 0..20; None = no report.
         num_prompt_logprobs: The same for the tokens of the prompt, which are all computed for it; None = no report.
+        label_ids: The tokens that write each label, where the answer's first token has to be one of them; its report
+            has one entry per label then instead of the likeliest tokens, of all tokens that write it. () = it is free.
     """
 
     temperature: float = 1.0
@@ -52,6 +54,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     logit_bias: tuple[tuple[int, float], ...] = ()
     num_logprobs: int | None = None
     num_prompt_logprobs: int | None = None
+    label_ids: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_greedy(self) -> bool:
@@ -180,6 +183,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         owner: The id of the API key that asks; its prompts share caches with each other only. None = no key's.
         speculation: Whether tokens are drafted; None = as the model was loaded.
         min_room: Tokens that the prompt has to leave to the answer, >= 1; where it leaves fewer it is too long.
+        labels: Texts of one token each, of which the answer's first token is one; () = it is free. What a model would
+            write before its answer, such as thinking, is then left out.
     """
 
     sampling: SamplingParams
@@ -197,3 +202,4 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     owner: str | None = None
     speculation: SpeculationMode | None = None
     min_room: int = 1
+    labels: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ class Dialect(msgspec.Struct, frozen=True):
     Attributes:
         name: In the API's document.
         shape: The Struct that `body` makes.
+        statuses: Pairs of a status of the one table and the one that these clients get instead.
         chunk_head, chunk_tail: What stands around the body where the error is an event of a stream.
     """
 
@@ -37,6 +38,11 @@ class Dialect(msgspec.Struct, frozen=True):
     body: Callable[[ShownError], msgspec.Struct]
     chunk_head: bytes = b"data: "
     chunk_tail: bytes = b"\n\n"
+    statuses: tuple[tuple[int, int], ...] = ()
+
+    def status(self, row: ErrorRow) -> int:
+        """Return the status that an error of a row has."""
+        return next((own for usual, own in self.statuses if usual == row.status), row.status)
 
 
 class OpenAIErrorObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

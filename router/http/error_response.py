@@ -7,7 +7,7 @@ import msgspec
 
 from router.errors import InternalError
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send, json_reply
-from router.http.dialect import Dialect, Dialects, ShownError, printable
+from router.http.dialect import OPENAI, Dialect, Dialects, ShownError, printable
 from router.http.error_table import ERROR_ROWS, row_for
 from router.http.exchange import note_error
 
@@ -17,7 +17,7 @@ _INTERNAL: Final = InternalError()
 def error_chunk(error: BaseException, dialect: Dialect) -> bytes:
     """Encode an error as one chunk of a stream; anything but our errors is a defect, shown without its text."""
     shown = shown_error(error)
-    note(shown)
+    note(shown, dialect)
     return dialect.chunk_head + msgspec.json.encode(dialect.body(shown)) + dialect.chunk_tail
 
 
@@ -28,7 +28,7 @@ def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
     row says so.
     """
     shown = shown_error(error)
-    note(shown)
+    note(shown, dialect)
     headers = []
     retry_after_s = getattr(shown.error, "retry_after_s", None)
     if retry_after_s is not None:
@@ -38,7 +38,7 @@ def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
         headers.append((b"www-authenticate", shown.row.challenge))
     if shown.row.closes:
         headers.append((b"connection", b"close"))
-    return json_reply(dialect.body(shown), status=shown.row.status, headers=headers)
+    return json_reply(dialect.body(shown), status=dialect.status(shown.row), headers=headers)
 
 
 def error_app(error: BaseException, dialects: Dialects) -> App:
@@ -50,9 +50,9 @@ def error_app(error: BaseException, dialects: Dialects) -> App:
     return app
 
 
-def note(shown: ShownError) -> None:
+def note(shown: ShownError, dialect: Dialect = OPENAI) -> None:
     """Let the exchange at hand know how it went wrong."""
-    note_error(shown.row.status, getattr(shown.error, "code", _INTERNAL.code))
+    note_error(dialect.status(shown.row), getattr(shown.error, "code", _INTERNAL.code))
 
 
 def shown_error(error: BaseException) -> ShownError:

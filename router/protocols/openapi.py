@@ -236,7 +236,7 @@ def _error(dialects: Sequence[Dialect], kind: str, components: _Components) -> J
     codes: dict[int, set[str]] = {}
     for error, row in ERROR_ROWS.items():
         if (row.status >= _SERVER_ERRORS) == (kind == "5XX"):
-            codes.setdefault(row.status, set()).add(str(getattr(error, "code", "")))
+            codes.setdefault(dialects[0].status(row), set()).add(str(getattr(error, "code", "")))
     lines = [f"{status}: {', '.join(sorted(names))}" for status, names in sorted(codes.items())]
     schemas = [components.schema(dialect.name, [dialect.shape]) for dialect in dialects]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}

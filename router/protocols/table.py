@@ -12,6 +12,7 @@ from router.protocols.contexts.routes import ROUTES as CONTEXTS
 from router.protocols.control.routes import ROUTES as CONTROL
 from router.protocols.conversations.own_routes import OWN_ROUTES as OWN_CONVERSATIONS
 from router.protocols.conversations.routes import ROUTES as CONVERSATIONS
+from router.protocols.decisions.routes import ROUTES as DECISIONS
 from router.protocols.endpoint import Api, Endpoint, endpoints_of
 from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
 from router.protocols.lmstudio.routes import ROUTES as LMSTUDIO
@@ -25,6 +26,7 @@ from router.protocols.responses.socket import serve_responses
 
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *OPENAI,
+    *DECISIONS,
     *MODELS,
     *BATCHES,
     *RESPONSES,

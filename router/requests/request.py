@@ -30,6 +30,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         owner: As `SequenceSpec` has it.
         context: What is wanted where the conversation fills the context; None = it does not say.
         kept_in: Where its conversation is kept, as `router.stores.contexts.Wind` has it; None = nowhere.
+        labels: Of each prompt the texts, of one token each, of which its answer is one; () = answers are free.
         is_stored: Whether what is made of the conversation may be on the disk.
     """
 
@@ -45,6 +46,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     context: ContextWish | None = None
     kept_in: str | None = None
     is_stored: bool = True
+    labels: tuple[tuple[str, ...], ...] = ()
 
     @property
     def num_sequences(self) -> int:
@@ -59,10 +61,12 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
     """
     messages: list[Generate] = []
     spec = msgspec.structs.replace(request.spec, owner=request.owner)
-    further = _without_prompt(spec) if request.is_prompt_told_once else spec
-    for prompt in request.prompts:
+    every_labels = request.labels or ((),) * len(request.prompts)
+    for prompt, labels in zip(request.prompts, every_labels, strict=True):
+        own = msgspec.structs.replace(spec, labels=labels) if labels else spec
+        further = _without_prompt(own) if request.is_prompt_told_once else own
         fork = ForkPrompt(len(messages))
-        messages.append(Generate(0, prompt, spec))
+        messages.append(Generate(0, prompt, own))
         messages += [Generate(0, fork, _with_seed(further, number)) for number in range(1, request.num_choices)]
     return messages
 

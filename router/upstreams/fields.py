@@ -67,6 +67,9 @@ def fields_of(spec: SequenceSpec, honoured: Honoured, defaults: RequestDefaults)
     Raises:
         UnsupportedFieldError: A wish is not honoured.
     """
+    if spec.labels:
+        words = f"decisions are taken where the model runs; the upstream '{honoured.upstream}' is not asked for them"
+        raise UnsupportedFieldError(f"model: {words}; name a model that runs here", "model")
     fields: dict[str, Any] = {"temperature": spec.sampling.temperature, "top_p": spec.sampling.top_p}
     if spec.max_tokens is not None:
         fields["max_tokens"] = spec.max_tokens

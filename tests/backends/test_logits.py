@@ -18,6 +18,7 @@ from backends.logits import (
     LogitsEditor,
     Matcher,
     create_editor,
+    label_likelihoods,
     likelihoods,
     score,
 )
@@ -319,3 +320,32 @@ def test_a_token_that_the_last_layer_does_not_know_is_the_least_likely_one() -> 
     scored = score(np.array([1, 2], np.float32), 2, 1)
     assert (scored.rank, scored.likelihoods.drawn) == (2, Candidate(2, LOWEST_LOGPROB))
     assert [top.token_id for top in scored.likelihoods.top] == [1]
+
+
+class TestLabels:
+    @given(row=ROW, label_ids=st.permutations(range(VOCAB_SIZE)).map(lambda ids: ((ids[0],), tuple(ids[1:4]))))
+    def test_a_label_has_the_probability_of_all_tokens_that_write_it(
+        self, row: list[float], label_ids: tuple[tuple[int, ...], ...]
+    ) -> None:
+        logits = np.array(row, np.float32)
+        told = label_likelihoods(logits, 0, label_ids)
+        if not np.isfinite(logits.max()):
+            assert told.top == ()
+            return
+        total = math.fsum(math.exp(each - max(row)) for each in row)
+        for candidate, ids in zip(told.top, label_ids, strict=True):
+            share = math.fsum(math.exp(row[each] - max(row)) for each in ids) / total
+            expected = math.log(share) if share > 0 else LOWEST_LOGPROB
+            assert candidate.token_id == ids[0]
+            assert candidate.logprob == pytest.approx(expected, abs=1e-4)
+
+    def test_the_first_token_is_one_of_them_and_the_report_is_of_the_logits_before_that(self) -> None:
+        sampling = SamplingParams(temperature=0, label_ids=((3,), (5, VOCAB_SIZE + 1)))
+        editor = create_editor(sampling, None, [])
+        assert editor is not None
+        row = np.arange(VOCAB_SIZE, dtype=np.float32)
+        token_id, told = editor.draw(row, lambda: int(row.argmax()))
+        assert (token_id, told) == (5, label_likelihoods(np.arange(VOCAB_SIZE, dtype=np.float32), 5, ((3,), (5,))))
+        assert np.flatnonzero(np.isfinite(row)).tolist() == [3, 5]
+        row = np.arange(VOCAB_SIZE, dtype=np.float32)
+        assert editor.draw(row, lambda: int(row.argmax())) == (VOCAB_SIZE - 1, None)

@@ -78,3 +78,8 @@ def test_no_token_is_longer_than_the_bound(pair: tuple[Tokenizer, Tokenizer]) ->
     for tokenizer in pair:
         longest = max(len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size))
         assert longest <= tokenizer.max_token_bytes < 100
+
+
+def test_labels_are_written_by_the_same_tokens(pair: tuple[Tokenizer, Tokenizer]) -> None:
+    for label, expected in (("A", (ord("A"),)), ("t", (ord("t"), 256)), ("AB", ()), ("Ü", ()), ("<|im_end|>", ())):
+        assert [tokenizer.label_ids(label) for tokenizer in pair] == [expected, expected], label

@@ -24,6 +24,16 @@ OLLAMA = {"model": "m", "messages": HI, "options": {"num_predict": 40}}
 WITH_TOOLS = {"tools": TOOLS, "tool_choice": "required"}
 ANTHROPIC_TOOLS = {"tools": [{"name": "f", "input_schema": PARAMETERS}], "tool_choice": {"type": "any"}}
 RESPONSE_TOOLS = {"tools": [{"type": "function", **FUNCTION}], "tool_choice": "required"}
+QUESTIONS = {
+    "c": {"type": "choice", "instructions": "?", "criteria": {"a": "b", "c": None}},
+    "s": {"type": "score", "instructions": "?", "criteria": ["a", "b"]},
+    "n": {"type": "noul", "instructions": "?"},
+}
+LISTED = [
+    {"type": "choice", "instructions": "?", "choices": [{"value": True}, {"value": "a"}]},
+    {"type": "score", "instructions": "?", "levels": [{"label": "a"}, {"label": "b"}]},
+    {"type": "predicate", "instructions": "?", "name": "p"},
+]
 LOGPROBS = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
 
 POSTS: list[tuple[str, dict[str, Any]]] = [
@@ -48,6 +58,11 @@ POSTS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions/input_tokens", {"messages": HI}),
     ("/v1/embeddings", {"model": "m", "input": ["a", "b"]}),
     ("/v1/embeddings", {"model": "m", "input": "a", "encoding_format": "base64", "pooling": "last"}),
+    ("/v1/systemone", {"model": "m", "state": "x", "questions": QUESTIONS}),
+    ("/v1/systemone", {"model": "m", "state": "x", "questions": {}}),
+    ("/v1/systemone", {"model": "nobody", "state": "x", "questions": QUESTIONS}),
+    ("/v1/decisions", {"model": "m", "input": "x", "questions": LISTED}),
+    ("/v1/decisions", {"model": "m", "input": "x", "questions": []}),
     ("/v1/responses", RESPONSE),
     ("/v1/responses", {**RESPONSE, **RESPONSE_TOOLS}),
     ("/v1/responses", {**RESPONSE, **RESPONSE_TOOLS, "stream": True}),

@@ -104,7 +104,18 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_components_have_plain_names(document: dict[str, Any]) -> None:
-    protocols = ("openai", "responses", "conversations", "anthropic", "ollama", "llamaserver", "lmstudio", "mlxr")
+    protocols = (
+        "openai",
+        "decisions",
+        "systemone",
+        "responses",
+        "conversations",
+        "anthropic",
+        "ollama",
+        "llamaserver",
+        "lmstudio",
+        "mlxr",
+    )
     for name in document["components"]["schemas"]:
         assert re.fullmatch(rf"({'|'.join(protocols)})\.[A-Z][A-Za-z]*", name), name
 

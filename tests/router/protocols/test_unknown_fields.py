@@ -19,6 +19,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("/v1/completions", {"prompt": "x", "max_tokens": 2, "zag": None}, "zag"),
     ("/v1/embeddings", {"input": "x", "zag": 1}, "zag"),
     (
+        "/v1/decisions",
+        {"input": "x", "questions": [{"type": "predicate", "instructions": "?", "zig": 1}], "zag": 1},
+        "questions[].zig, zag",
+    ),
+    (
         "/v1/responses",
         {"input": [{"role": "user", "content": "hi", "zig": 1}], "zag": {}, "max_output_tokens": 2},
         "zag, input[].zig",

@@ -200,3 +200,15 @@ async def test_tokens_are_not_counted_there(front: FakeFront) -> None:
         for field in ("return_token_ids",):
             refused = await front.chat(model=NAME, **{field: True})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
+@with_front()
+async def test_decisions_are_taken_where_the_model_runs(front: FakeFront) -> None:
+    async with ScriptedUpstream() as server:
+        await use(front, server)
+        body = {"model": NAME, "state": "x", "questions": {"q": {"type": "noul", "instructions": "Is it?"}}}
+        refused = await front.client.post("/v1/systemone", json=body)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["param"]) == (422, "model")
+        assert "'box'" in error["message"]
+        assert server.asked == []

@@ -1,0 +1,1 @@
+"""Decisions: typed questions over one shared state, answered by the likelihoods of labels; in two protocols' shapes."""
