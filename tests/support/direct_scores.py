@@ -27,7 +27,8 @@ def direct_next(path: Path, text: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """
     logits = (_next_of_mlx if path.is_dir() else _next_of_llamacpp)(path, text).astype(np.float64)
     logits -= logits.max()
-    return logits - np.log(np.exp(logits).sum())
+    logits -= np.log(np.exp(logits).sum())
+    return logits
 
 
 def _next_of_mlx(path: Path, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -18,7 +18,7 @@ CHOICE = {"type": "choice", "instructions": "Which label fits?", "criteria": {"b
 SCORE = {"type": "score", "instructions": "How urgent?", "criteria": ["routine", "soon", "now"]}
 NOUL = {"type": "noul", "instructions": "Is it broken?", "criteria": {"true": "it is", "false": "it is not"}}
 QUESTIONS = {"label": CHOICE, "urgency": SCORE, "broken": NOUL, "names": {**CHOICE, "criteria": ["x", "y", "z"]}}
-LISTED = [
+LISTED: list[dict[str, Any]] = [
     {"type": "choice", "name": "c", "instructions": "Which?", "choices": [{"value": "true"}, {"value": True}]},
     {"type": "score", "instructions": "How?", "levels": [{"label": "low", "description": "little"}, {"label": "high"}]},
     {"type": "predicate", "name": "p", "instructions": [{"type": "input_text", "text": "Is it?"}]},
