@@ -163,13 +163,15 @@ class _Part(io.RawIOBase):
         return len(data)
 
 
-def fingerprint_of(config: dict[str, Any], model: Any, libraries: tuple[str, ...]) -> str:
+def fingerprint_of(config: dict[str, Any], model: Any, libraries: tuple[str, ...], kept_bits: int | None) -> str:
     """Return what the form of a saved cache depends on: libraries, the model's config and its numbers' types.
 
     Args:
         config: The model folder's config.json.
         libraries: Those whose code computes it.
+        kept_bits: Per number of caches before they are saved; None = as computed.
     """
     dtypes = sorted({str(array.dtype) for _name, array in tree_flatten(model.parameters())})
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)
-    return f"mlx {' '.join(version(library) for library in libraries)}|{' '.join(dtypes)} {digest.hexdigest()}"
+    numbers = " ".join([*dtypes, *([] if kept_bits is None else [f"kept in {kept_bits} bits"])])
+    return f"mlx {' '.join(version(library) for library in libraries)}|{numbers} {digest.hexdigest()}"

@@ -1,7 +1,7 @@
 """What the engine keeps of its sequences, live and retired, and whether there may be drafts for them."""
 
 import dataclasses
-from typing import Final, NamedTuple
+from typing import Final
 
 from backends.base import WHY_NO_DRAFTS
 from backends.logits import LogitsEditor
@@ -32,13 +32,6 @@ class Live:
     uid: int | None = None
     draws: EditedDraws | None = None
     num_single: int = 0
-
-
-class Retired(NamedTuple):
-    """An ended sequence's cache, and the tokens that it covers."""
-
-    kept: KeptCache
-    token_ids: list[int]
 
 
 def why_no_drafts(cutting: Cutting, *, sees: bool, is_shared: bool) -> str | None:

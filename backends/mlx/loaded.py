@@ -29,14 +29,10 @@ from backends.mlx.device import device_name, has_metal
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.inputs import SequenceInputs, cut_at
 from backends.mlx.library import mlx_errors
-from backends.mlx.live import Live, Retired, why_no_drafts
-from backends.mlx.loading import (
-    LIBRARIES,
-    VISION_LIBRARIES,
-    LoadedWeights,
-    context_length,
-)
+from backends.mlx.live import Live, why_no_drafts
+from backends.mlx.loading import LIBRARIES, VISION_LIBRARIES, LoadedWeights, context_length
 from backends.mlx.prefill_size import CPU_STEP_TOKENS, METAL_STEP_TOKENS, MIN_STEP_TOKENS, PrefillSize
+from backends.mlx.retired import Retired, RetiredCaches
 from backends.mlx.sampler import EditedDraws, SeededSampler, create_sampler
 from backends.mlx.scoring import PromptScorer
 from backends.mlx.single import STEPS_WITHOUT, SingleDecoder
@@ -93,13 +89,13 @@ class LoadedMLX(LoadedEngine):
             stream=None if self._group is None else self._group.stream,
         )
         libraries = LIBRARIES if self._vision is None else VISION_LIBRARIES
-        self.cache_fingerprint = fingerprint_of(config, model, libraries)
+        self.cache_fingerprint = fingerprint_of(config, model, libraries, spec.kept_bits)
         self._prefill = PrefillSize(step_tokens)
         self._scorer = PromptScorer(model, step_tokens)
         self._inputs = SequenceInputs() if self._vision is None else self._vision.inputs
         self._live: dict[int, Live] = {}
         self._by_uid: dict[int, Live] = {}
-        self._retired: dict[int, Retired] = {}
+        self._retired = RetiredCaches(spec.kept_bits)
         self._checkpoints = CheckpointStore[LayerCopies]()
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
@@ -131,7 +127,7 @@ class LoadedMLX(LoadedEngine):
         self._drop_cache(sequence_id)
         self._live.pop(sequence_id, None)
         self._checkpoints.truncate(sequence_id, len(kept.token_ids))
-        self._retired[sequence_id] = kept
+        self._retired.put(sequence_id, kept)
         return len(kept.token_ids)
 
     def add_checkpoint(self, sequence_id: int) -> int:
@@ -173,7 +169,7 @@ class LoadedMLX(LoadedEngine):
         cache, states = read
         for state in states:
             self._checkpoints.add(sequence_id, state.num_tokens, state)
-        self._retired[sequence_id] = Retired(cache, token_ids[: cache.num_tokens])
+        self._retired.put(sequence_id, Retired(cache, token_ids[: cache.num_tokens]))
         return cache.num_tokens
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
@@ -359,7 +355,7 @@ class LoadedMLX(LoadedEngine):
         return num_tokens
 
     def _drop_cache(self, sequence_id: int) -> None:
-        self._retired.pop(sequence_id, None)
+        self._retired.drop(sequence_id)
         live = self._live.get(sequence_id)
         if live is None:
             return

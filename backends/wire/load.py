@@ -98,6 +98,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
             as many again where that is more. None are kept where the model's memory makes each of them costly.
         checkpoint_bytes: What states of caches that cannot be cut may take, kept as beginnings for others.
+        kept_bits: Per number of caches that are only kept (mlx); None = as they were computed.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
         session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
@@ -132,6 +133,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     slot_files_dir: str | None = None
     cache_slots: int | None = None
     checkpoint_bytes: int = 1 << 30
+    kept_bits: int | None = None
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0
     chat_template: str | None = None
@@ -147,6 +149,14 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     def num_spare_slots(self) -> int:
         """Slots beyond `max_sequences`."""
         return max(_SPARE_SLOTS, self.max_sequences) if self.cache_slots is None else self.cache_slots
+
+
+def kept_group_size(head_length: int) -> int:
+    """Return how many numbers of a head share a scale where kept caches are packed (mlx); 0 = they are not.
+
+    Source: mlx, `mx.quantize`: groups of 32, 64 or 128 along the last axis.
+    """
+    return next((size for size in (64, 32) if head_length % size == 0), 0)
 
 
 def kv_types_of(kv_type: str) -> tuple[str, str]:

@@ -214,6 +214,7 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         cache_limit_bytes: MLX's buffer cache; None = by the machine's memory.
         memory_limit_bytes: From where MLX waits for memory before it takes more; None = by the machine's memory.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
+        kept_cache_bits: Bits per number of caches of ended answers; None = as the model computes them.
         speculation: Whether tokens are drafted for requests that do not say; for one that computes alone.
         hosts: What every model on mlx is spread over; None = nothing. A model's own hosts go before these.
         backend: How the ranks on hosts talk: ring over TCP, jaccl over RDMA.
@@ -223,6 +224,7 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cache_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
     memory_limit_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     wired_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
+    kept_cache_bits: Literal[8] | None = None
     speculation: SpeculationMode = "off"
     hosts: HostWords | None = None
     backend: RankBackend = "ring"

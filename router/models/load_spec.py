@@ -145,6 +145,7 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
                 "cache_limit_bytes": config.mlx.cache_limit_bytes,
                 "memory_limit_bytes": config.mlx.memory_limit_bytes,
                 "wired_limit_bytes": config.mlx.wired_limit_bytes,
+                "kept_bits": config.mlx.kept_cache_bits,
             }
         case EngineKind.LLAMACPP:
             return {

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.load import LoadSpec, kv_types_of
+from backends.wire.load import LoadSpec, kept_group_size, kv_types_of
 from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
 from router.placement.memory import Machine
@@ -237,7 +237,7 @@ def _mlx_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed
         # Source: backends/mlx/engine.py: `set_dtype(mx.float32)` where there is no Metal; packed integers stay.
         weights_bytes = facts.weight_bytes + memory.half_bytes + 2 * memory.float8_bytes
         element_bytes = _FLOAT_BYTES
-    kept_bytes = round(_mlx_kv_bytes(facts, spec, element_bytes, tokens))
+    kept_bytes = round(_mlx_kv_bytes(facts, spec, element_bytes, tokens) * _kept_share(facts, spec, element_bytes))
     kv_bytes = round(_mlx_kv_bytes(facts, spec, element_bytes, tokens + CELL_PADDING))
     step_tokens = spec.step_tokens or (STEP_TOKENS if machine.has_metal else CPU_STEP_TOKENS)
     # Metal's attention kernel keeps no scores; the CPU's fallback has them for all heads of a layer.
@@ -256,6 +256,19 @@ def _mlx_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed
         vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.MLX),
         runtime_bytes=RUNTIME_BYTES[EngineKind.MLX],
     )
+
+
+def _kept_share(facts: ModelFacts, spec: LoadSpec, element_bytes: int) -> float:
+    """Give what a kept cache takes of what it took while it was computed.
+
+    Source: backends/mlx/retired.py. Windowed layers, and heads of other lengths, stay as they are.
+    """
+    if spec.kept_bits is None or facts.kv is None or (facts.memory and facts.memory.latent_length is not None):
+        return 1.0
+    sizes = [kept_group_size(length) for length in (facts.kv.key_length, facts.kv.value_length)]
+    if not all(sizes) or facts.kv.sliding_window:
+        return 1.0
+    return max((spec.kept_bits / 8 + 2 * _FLOAT_BYTES / size) / element_bytes for size in sizes)
 
 
 def _states_bytes(facts: ModelFacts, spec: LoadSpec, element_bytes: float) -> int:

@@ -48,6 +48,7 @@ CONFIG = Config(
         cache_limit_bytes=11,
         memory_limit_bytes=3 << 20,
         wired_limit_bytes=22,
+        kept_cache_bits=8,
         speculation="auto",
     ),
 )
@@ -89,6 +90,7 @@ def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
         cache_limit_bytes=11,
         memory_limit_bytes=3 << 20,
         wired_limit_bytes=22,
+        kept_bits=8,
         speculation=SpeculationMode.AUTO,
     )
 

@@ -103,6 +103,22 @@ def test_latents_are_kept_once_on_mlx() -> None:
     assert kv_bytes(model, MAC, context_length=8192 - 256) == 8192 * 576 * 32 * 2
 
 
+@pytest.mark.parametrize(
+    ("machine", "head_length", "share"),
+    [(MAC, 128, 0.5625), (PC, 128, 0.28125), (MAC, 96, 0.625), (MAC, 80, 1.0)],
+    ids=["16 bits", "32 bits", "smaller groups", "no groups"],
+)
+def test_kept_caches_in_8_bits_take_that_and_their_scales(machine: Machine, head_length: int, share: float) -> None:
+    kv = KVGeometry(num_layers=32, num_kv_heads=(8,) * 32, key_length=head_length, value_length=head_length)
+    model = facts(ArtifactFormat.MLX, kv=kv, memory=MemoryFacts(half_bytes=1))
+    whole, packed = (
+        memory_need(model, LoadSpec(model_path="", context_length=8192, checkpoint_bytes=0, kept_bits=bits), machine)
+        for bits in (None, 8)
+    )
+    assert packed.kept_bytes == whole.kept_bytes * share
+    assert packed.required_bytes == whole.required_bytes
+
+
 def test_a_window_bounds_its_layers_on_mlx_but_not_on_llamacpp() -> None:
     kv = KVGeometry(
         num_layers=32,
