@@ -74,8 +74,8 @@ def _fill_mlx(engine: LoadedEngine, context_length: int) -> None:
     from mlx_lm.models.cache import make_prompt_cache
 
     from backends.mlx.caches import KeptCache
-    from backends.mlx.live import Retired
     from backends.mlx.loaded import LoadedMLX
+    from backends.mlx.retired import Retired
 
     assert isinstance(engine, LoadedMLX)
     num_held = context_length - engine.limits.step_tokens - 1
@@ -86,7 +86,7 @@ def _fill_mlx(engine: LoadedEngine, context_length: int) -> None:
         layer.keys, layer.values, layer.offset = mx.full(shape, 0.01), mx.full(shape, 0.01), num_held
         mx.eval(layer.keys, layer.values)
     token_ids = _token_ids(num_held)
-    engine._retired[1] = Retired(KeptCache(layers, num_held), token_ids)  # the answer before
+    engine._retired.put(1, Retired(KeptCache(layers, num_held), token_ids))  # the answer before
     engine._prefill.num_tokens = engine.limits.step_tokens
     sequence = _sequence(engine, 2, context_length - 1)
     assert engine.fork(1, 2, num_held)
