@@ -46,6 +46,7 @@ ROOT: Final = Group(
         "run": "asking.run:run",
         "report": "asking.report:report",
         "launch": "launch.launch:launch",
+        "mcp": "mcp.mcp:mcp",
         "engine": "engine:engine",
         "logs": "logs.reading:logs",
         "ps": "processes:list_workers",

@@ -67,6 +67,10 @@ class Client:
         """Have something done; the engine is that of requests that a model serves, headers are sent beside it."""
         return self._decode(self._request("POST", path, body, timeout_s, _for(engine, headers)), answer)
 
+    def patch(self, path: str, answer: type[_T], body: dict[str, Any]) -> _T:
+        """Have what is at a path changed."""
+        return self._decode(self._request("PATCH", path, body), answer)
+
     def delete(self, path: str, answer: type[_T]) -> _T:
         """Have something forgotten."""
         return self._decode(self._request("DELETE", path), answer)

@@ -7,12 +7,14 @@ import msgspec
 
 from registry.pull import PullOptions
 from registry.pull.events import PULL_END, PullEvent
+from router.bench.events import BENCH_END, BenchEvent
 from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
 from router.jobs.convert.report import ConversionOptions
 
 PULL_PATH = "/v1/mlxr/models/pull"
 CONVERT_PATH = "/v1/mlxr/models/convert"
+BENCH_PATH = "/v1/mlxr/bench"
 
 
 class _Cancelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,22 @@ class JobClient(Client):
             ClientError: Or a subclass; with status 404 there is nothing to stop.
         """
         return self.post(f"{CONVERT_PATH}/cancel", _Cancelled, {"model": name}, STOP_TIMEOUT_S).cancelled
+
+    def bench(self, options: dict[str, Any]) -> Generator[BenchEvent, None, None]:
+        """Have the server measure, and follow that.
+
+        Args:
+            options: Fields of `BenchOptions`; the server judges them.
+        """
+        return self._follow(BENCH_PATH, options, BenchEvent, BENCH_END, "benchmark")
+
+    def stop_bench(self) -> None:
+        """End the benchmark that runs; what it has measured is kept.
+
+        Raises:
+            ClientError: Or a subclass; with status 404 there is none.
+        """
+        self.post(f"{BENCH_PATH}/stop", dict, {}, STOP_TIMEOUT_S)
 
     def _follow(
         self, path: str, body: dict[str, Any], type_: Any, ends: tuple[type, ...], what: str
