@@ -13,7 +13,7 @@ import msgspec
 
 from backends.batch_limits import BatchLimits
 from backends.cache_files import ExportedCache, write_cache
-from backends.embedding import Encoder
+from backends.embedding import Encoder, PairForm
 from backends.errors import LoadError
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence, Tile
@@ -101,6 +101,7 @@ class LoadedEngine(abc.ABC):
         speculation: What becomes of sequences that do not say.
         encodes_beside: Whether `encode` may be called on another thread while this one makes other calls; with a tile
             of its own then, whose rows become those of the sequences' tile.
+        pair_form: What a model that ranks wants around a pair; None = it does not rank.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
         cache_fingerprint: What the form of its saved caches depends on: engine and version, `|`, and the rest.
         threads: Of the last step; None = there was none, or the library does not tell.
@@ -112,6 +113,7 @@ class LoadedEngine(abc.ABC):
     computes_on_cpu = True
     encodes_beside = False
     drafter: Drafter | None = None
+    pair_form: PairForm | None = None
     threads: ThreadsUsed | None = None
     num_thread_changes: int = 0
     why_text_only: str | None = None
@@ -310,7 +312,7 @@ class LoadedEngine(abc.ABC):
         """Return what embeds inputs with the loaded model, beside its sequences; to be closed.
 
         Args:
-            pooling: How it pools; never RANK.
+            pooling: How it pools; RANK only where there is a `pair_form`.
             max_tokens: Tokens of the longest input that it will get, >= 1.
 
         Raises:

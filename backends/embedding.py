@@ -5,7 +5,7 @@ Not the queue of requests (`process.embedding_queue`).
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,20 @@ from backends.errors import EngineError
 from backends.wire.request import Pooling
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class PairForm(NamedTuple):
+    """What a model that ranks wants around a query and a document.
+
+    Attributes:
+        template: Its own, in which both have a place; None = it has none, and the tokens below count.
+        between: Tokens behind the query.
+        closing: Tokens behind the document.
+    """
+
+    template: str | None
+    between: tuple[int, ...]
+    closing: tuple[int, ...]
 
 
 class Pooler:
@@ -62,7 +76,7 @@ class Encoder(abc.ABC):
     """Turns inputs into vectors, one after the other, in bounded pieces of work. Belongs to the engine's thread.
 
     Args:
-        pooling: How it pools; never RANK.
+        pooling: How it pools; RANK = into a pair's score.
     """
 
     def __init__(self, pooling: Pooling) -> None:
@@ -90,7 +104,8 @@ class Encoder(abc.ABC):
             should_abort: To be asked now and then in a long step; True gives the input up.
 
         Returns:
-            After the last piece the vector: little-endian float32, of length 1 by its L2 norm. None before.
+            After the last piece the vector: little-endian float32, of length 1 by its L2 norm; of RANK the score alone.
+            None before.
 
         Raises:
             EngineError: The engine failed.
@@ -125,3 +140,14 @@ def normalised(vector: Floats) -> bytes:
     if not np.isfinite(norm) or norm == 0:
         raise EngineError("the model gave a vector without a direction (zero or not finite) for this input")
     return (wide / norm).astype("<f4").tobytes()
+
+
+def score_of(outputs: Floats) -> bytes:
+    """Return the first of a ranking model's outputs, shape (outputs,), as little-endian float32.
+
+    Raises:
+        EngineError: It is not finite.
+    """
+    if not np.isfinite(outputs[0]):
+        raise EngineError("the model gave a score that is not finite for this document")
+    return outputs[:1].astype("<f4").tobytes()

@@ -1,7 +1,8 @@
 """Embeddings with llama.cpp: a context of its own for each request, freed with it, so that generation keeps its cache.
 
 Models that attend to the past only are evaluated in pieces and pooled here. Encoders (BERT and its kin) see a text as a
-whole: their graph needs all its tokens in one micro-batch, and the library pools.
+whole: their graph needs all its tokens in one micro-batch, and the library pools. So it does where a model ranks, whose
+last layer judges what was pooled.
 """
 
 import ctypes
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import llama_cpp
 import numpy as np
 
-from backends.embedding import Encoder, Floats, normalised
+from backends.embedding import Encoder, Floats, PairForm, normalised, score_of
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.llamacpp.library import DECODE_ABORTED, DECODE_OK
@@ -49,6 +50,25 @@ def closing_ids(model: object) -> tuple[int, ...]:
     return tuple(token_id for token_id in token_ids if token_id >= 0)
 
 
+def pair_form(model: object, context: object) -> PairForm | None:
+    """Return what a model that ranks wants around a pair; None of others. Arguments as of `closing_ids`, `pooling_of`.
+
+    Source: llama.cpp, tools/server, `format_prompt_rerank`, where the separator stands in for a missing EOS.
+    """
+    if pooling_of(context) is not Pooling.RANK:
+        return None
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    template = llama_cpp.llama_model_chat_template(model, b"rerank")
+    sep, eos = llama_cpp.llama_vocab_sep(vocab), llama_cpp.llama_vocab_eos(vocab)
+    end = [sep if eos < 0 else eos] if llama_cpp.llama_vocab_get_add_eos(vocab) else []
+    marks = [*end, sep] if llama_cpp.llama_vocab_get_add_sep(vocab) else end
+    return PairForm(
+        None if template is None else template.decode(errors="replace"),
+        tuple(each for each in marks if each >= 0),
+        tuple(each for each in end if each >= 0),
+    )
+
+
 def sees_whole_texts(context: object) -> bool:
     """Tell whether a model attends to a text as a whole, also to what comes after a token."""
     has_cache = bool(llama_cpp.llama_get_memory(context))
@@ -82,9 +102,10 @@ class LlamaCppEncoder(Encoder):
         adapter: LoraAdapter | None = None,
     ) -> None:
         super().__init__(pooling)
-        self._is_whole = is_whole
+        ranks = pooling is Pooling.RANK
+        self._is_whole = is_whole = is_whole or ranks
         self._step_tokens = max_tokens if is_whole else min(step_tokens, max_tokens)
-        self._width = llama_cpp.llama_model_n_embd_out(model)
+        self._width = (llama_cpp.llama_model_n_cls_out if ranks else llama_cpp.llama_model_n_embd_out)(model)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = max_tokens
         params.n_batch = params.n_ubatch = self._step_tokens
@@ -128,6 +149,8 @@ class LlamaCppEncoder(Encoder):
             return None  # its cancel has arrived, or the worker is about to end
         if status != DECODE_OK:
             raise EngineError(f"llama.cpp could not embed the input: status {status}")
+        if self._pooling is Pooling.RANK:
+            return score_of(self._pooled_by_library())
         if self._is_whole:
             return normalised(self._pooled_by_library())
         return self._take(self._states(len(piece)))

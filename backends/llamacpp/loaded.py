@@ -18,7 +18,7 @@ from backends.llamacpp.adapters import LoraAdapter
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_kept_slots
 from backends.llamacpp.context import Context
 from backends.llamacpp.drafting.loading import LoadedDraft
-from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
+from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pair_form, pooling_of, sees_whole_texts
 from backends.llamacpp.library import DECODE_ABORTED, DECODE_NO_SLOT, DECODE_OK, LibraryLog
 from backends.llamacpp.loading import context_length, has_float32_weights
 from backends.llamacpp.positions import Positions
@@ -100,6 +100,7 @@ class LoadedLlamaCpp(LoadedEngine):
             forks_share_cells=True,
             closing_ids=closing_ids(model),
         )
+        self.pair_form = pair_form(model, context.pointer)
         self._live: dict[int, _Live] = {}
         self.cache_fingerprint = fingerprint_of(model, params)
         self._reader = LogitsReader(tokenizer.vocab_size)

@@ -5,6 +5,7 @@ embeds them in order. Not the engine's part (`embedding`), not the batcher's: a 
 """
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from backends.base import LoadedEngine
 from backends.embedding import Encoder
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.intake import Intake
+from backends.prompting.pairs import PairEncoder
 from backends.wire.load import LoadedModel
 from backends.wire.messages import (
     Aborted,
@@ -161,8 +163,12 @@ class EmbeddingQueue:
 
     def _pooling_of(self, job: _Job) -> Pooling:
         own, wish = self._model.pooling, job.message.pooling
+        if job.message.query is not None:
+            return Pooling.RANK
         if own is Pooling.RANK:
-            raise UnsupportedByModelError("model: this model ranks documents; it has no embeddings", param="model")
+            raise UnsupportedByModelError(
+                "model: this model ranks documents; it has no embeddings; use POST /v1/rerank", param="model"
+            )
         if own is not None and wish is not None and own is not wish:
             raise UnsupportedByModelError(
                 f"pooling: this model was made for {own} pooling; leave the field out", param="pooling"
@@ -172,6 +178,8 @@ class EmbeddingQueue:
     def _token_ids(self, job: _Job) -> list[int]:
         """Tokenize the job's next input."""
         index = len(job.inputs)
+        if job.message.query is not None:
+            return self._pair(job.message.query, str(job.message.inputs[index]), f"documents[{index}]")
         param = "input" if len(job.message.inputs) == 1 else f"input[{index}]"
         given = job.message.inputs[index]
         if isinstance(given, list):
@@ -188,6 +196,33 @@ class EmbeddingQueue:
             )
         return token_ids
 
+    def _pair(self, query: str, document: str, param: str) -> list[int]:
+        """Tokenize a query and a document for a model that ranks."""
+        if self._pairs is None:
+            raise UnsupportedByModelError("model: this model was not made to rank documents", param="model")
+        self._check_text(f"{query}\n{document}", param, "send a part of it")
+        token_ids = self._pairs.encode(query, document)
+        if not token_ids:
+            raise PromptError(f"{param}: nothing of it and the query is left after tokenization", param=param)
+        if len(token_ids) > self._model.context_length:
+            raise ContextLengthError(
+                num_prompt_tokens=len(token_ids), context_length=self._model.context_length, param=param
+            )
+        return token_ids
+
+    @functools.cached_property
+    def _pairs(self) -> PairEncoder | None:
+        form = self._engine.pair_form
+        return None if form is None else PairEncoder(self._engine.tokenizer, form)
+
+    def _check_text(self, text: str, param: str, way_out: str) -> None:
+        """Refuse what would take long to tokenize."""
+        self._intake.check_size(text, param)
+        num_bytes = len(text.encode())
+        if num_bytes > MAX_TEXT_BYTES:
+            problem = f"{num_bytes} bytes, but one input may have {MAX_TEXT_BYTES}"
+            raise PromptError(f"{param}: {problem}; {way_out}", param=param)
+
     def _encoded(self, text: str, param: str, job: _Job) -> list[int]:
         """Tokenize a text, or of one that is to be cut no more than its beginning, if that fills the context."""
         num_bytes = min(self._model.context_length * max(1, self._engine.tokenizer.max_token_bytes), MAX_TEXT_BYTES)
@@ -200,13 +235,7 @@ class EmbeddingQueue:
 
     def _encode(self, text: str, param: str) -> list[int]:
         """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text."""
-        self._intake.check_size(text, param)
-        num_bytes = len(text.encode())
-        if num_bytes > MAX_TEXT_BYTES:
-            raise PromptError(
-                f"{param}: {num_bytes} bytes, but one input may have {MAX_TEXT_BYTES}; embed the text in parts",
-                param=param,
-            )
+        self._check_text(text, param, "embed the text in parts")
         tokenizer = self._engine.tokenizer
         token_ids = tokenizer.encode(text, add_bos=tokenizer.adds_bos, parse_control=False)
         token_ids += self._engine.closing_ids

@@ -164,12 +164,15 @@ class Embed(_Message, frozen=True):
         inputs: Texts, or token ids that are used as they are; at least one.
         pooling: How the hidden states are pooled; None = as the model's makers want it, or their mean.
         truncates: Whether the end of an input is left out where the context does not hold all of it.
+        query: Where given, each input is a document, which a model that ranks judges by how well it answers this: its
+            vector is one number then, the higher the better. Texts only.
     """
 
     sequence_id: int
     inputs: list[str | list[int]]
     pooling: Pooling | None = None
     truncates: bool = False
+    query: str | None = None
 
 
 class Shutdown(_Message, frozen=True):
@@ -283,7 +286,7 @@ class Embedded(_Message, frozen=True):
 
     Attributes:
         index: Which, from 0.
-        vector: Little-endian float32, of length 1 by its L2 norm.
+        vector: Little-endian float32, of length 1 by its L2 norm; a document's score as it is.
         num_tokens: Tokens of the input, special ones included.
     """
 

@@ -168,8 +168,11 @@ def _artifacts_that_serve(model: Model, purpose: Purpose) -> dict[EngineKind, Ar
     by_engine = usable_artifacts(model, purpose)
     if by_engine:
         return by_engine
-    if purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
-        message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
+    others = usable_artifacts(model, Purpose.EMBED) if purpose is Purpose.GENERATE else {}
+    if others:
+        ranks = any(artifact.facts.pooling_type == "rank" for artifact in others.values())
+        kind, path = ("a reranker", "/v1/rerank") if ranks else ("an embedding model", "/v1/embeddings")
+        message = f"model: '{model.name}' is {kind}, it does not generate text; use POST {path}"
         raise InvalidRequestError(message, "model")
     raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
 

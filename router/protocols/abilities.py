@@ -110,7 +110,7 @@ def capabilities_of(model: Model, facts: ModelFacts, *, can_see: bool = False, c
         can_infill: Whether it has tokens for a suffix.
     """
     if facts.kind is ModelKind.EMBEDDING:
-        return ["embedding"]
+        return ["rerank" if facts.pooling_type == "rank" else "embedding"]
     template = facts.chat_template
     # Tools are explained in words to a model whose template has no place for them.
     has_chat = template is not None or model.settings.template is not None

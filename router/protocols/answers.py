@@ -83,10 +83,15 @@ class MlxrAnswer(AnswerBody, frozen=True, kw_only=True):
 
 def told_of_engine(choice: Choice | None, worker: WorkerRef | None) -> MlxrAnswer | UnsetType:
     """Return who served an answer of an API that has no timings; UNSET where nobody did."""
+    return UNSET if choice is None else MlxrAnswer(**engine_fields(choice, worker))
+
+
+def engine_fields(choice: Choice | None, worker: WorkerRef | None) -> dict[str, Any]:
+    """Return the fields of `MlxrAnswer` that say who served an answer; none where nobody did."""
     if choice is None:
-        return UNSET
-    worker_shown = UNSET if worker is None else worker
-    return MlxrAnswer(engine=str(choice.target.engine), engine_reason=choice.reason, worker=worker_shown)
+        return {}
+    shown = UNSET if worker is None else worker
+    return {"engine": str(choice.target.engine), "engine_reason": choice.reason, "worker": shown}
 
 
 class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):

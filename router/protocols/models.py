@@ -31,6 +31,8 @@ from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 from router.protocols.queries import limit_in
 
 VERSION_HEADER: Final = "anthropic-version"
+_OUTPUTS: Final = {"embedding": "embeddings", "rerank": "scores"}
+"""What models give that write no text, by the first of their abilities."""
 _VERSION: Final = Parameter(name=VERSION_HEADER, type=str, what="With it, whatever it says, Anthropic's shape.")
 DEFAULT_PAGE: Final = 20
 MAX_PAGE: Final = 1000
@@ -100,7 +102,7 @@ def model_object(model: Model, abilities: Abilities) -> ModelObject:
         context_length=abilities.context_length,
         max_context_length=abilities.trained_length,
         input_modalities=abilities.inputs,
-        output_modalities=["embeddings" if "embedding" in abilities.can else TEXT],
+        output_modalities=[_OUTPUTS.get(abilities.can[0], TEXT) if abilities.can else TEXT],
         capabilities=list(abilities.can),
         aliases=list(model.aliases),
         draft=model.settings.draft,

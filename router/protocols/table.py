@@ -20,6 +20,7 @@ from router.protocols.models import ROUTES as MODELS
 from router.protocols.models import VERSION_HEADER
 from router.protocols.ollama.routes import ROUTES as OLLAMA
 from router.protocols.openai.routes import ROUTES as OPENAI
+from router.protocols.rerank.routes import ROUTES as RERANK
 from router.protocols.responses.compacting import ROUTES as COMPACTING
 from router.protocols.responses.routes import ROUTES as RESPONSES
 from router.protocols.responses.socket import serve_responses
@@ -27,6 +28,7 @@ from router.protocols.responses.socket import serve_responses
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *OPENAI,
     *DECISIONS,
+    *RERANK,
     *MODELS,
     *BATCHES,
     *RESPONSES,

@@ -25,7 +25,7 @@ def _account_of_embedding(running: RunningEmbedding, whole_s: float) -> Account:
         protocol=running.facts.protocol,
         model=running.wanted.model_request.model,
         engine=_engine(running.choice),
-        operation="embeddings",
+        operation="embeddings" if running.wanted.query is None else "rerank",
         priority=running.wanted.priority.value,
         num_prompt_tokens=running.num_tokens_done,
         queue_s=running.queue_s,

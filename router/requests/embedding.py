@@ -30,6 +30,7 @@ class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
         pooling: How to pool; None = as the model's makers want it, or the mean.
         input_param: The request's field that carries the inputs, for errors.
         truncates: Whether the end of an input is left out where the context does not hold all of it.
+        query: Where given, the inputs are documents that a model which ranks judges by it, as `Embed` has it.
     """
 
     model_request: ModelRequest
@@ -38,13 +39,14 @@ class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.INTERACTIVE
     input_param: str = "input"
     truncates: bool = False
+    query: str | None = None
 
 
 class Embeddings(msgspec.Struct, frozen=True):
     """The vectors of one request.
 
     Attributes:
-        vectors: Per input, little-endian float32 of L2 length 1.
+        vectors: Per input, little-endian float32 of L2 length 1; of a document its score.
         worker: Which one made them.
         choice: The model and engine that did.
     """
@@ -150,7 +152,7 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
             self.queue_s, self.load_s = lease.queue_ms / 1000, lease.load_ms / 1000
             loaded = lease.client.loaded
             used = (None if loaded is None else loaded.pooling) or wanted.pooling or Pooling.MEAN
-            self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))
+            self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates, wanted.query))
             vectors, num_tokens = await self._vectors(self._stream)
             return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms, lease.worker, lease.choice)
         finally:

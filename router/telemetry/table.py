@@ -67,7 +67,10 @@ GENERATIONS: Final = _counter(
     "outcome",
 )
 EMBEDDINGS: Final = _counter(
-    "mlxr_embeddings_total", "Requests for embeddings that have ended, likewise.", *_BY, "outcome"
+    "mlxr_embeddings_total",
+    "Requests for embeddings, and for documents' scores by a model that ranks, that have ended, likewise.",
+    *_BY,
+    "outcome",
 )
 TOKENS_TOTAL: Final = _counter(
     "mlxr_tokens_total",

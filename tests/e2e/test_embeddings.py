@@ -23,8 +23,10 @@ HI = [{"role": "user", "content": "hi <|im_end|>"}]
 def gateway(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("embeddings") / "home")
     bert = tiny_bert.write_gguf(tmp_path_factory.mktemp("bert") / "bert.gguf")
+    ranker = tiny_bert.write_gguf(bert.with_name("ranker.gguf"), pooling="RANK")
     with Registry(Paths.under(home).registry_db) as registry:
         register_path(registry, bert, name="bert")
+        register_path(registry, ranker, name="ranker")
     gateway = GatewayProcess(home)
     yield gateway
     assert gateway.stop() == 0
@@ -96,3 +98,26 @@ def test_introspection_agrees_with_generation(http: httpx.Client, engine: str) -
     assert (props["model_alias"], props["total_slots"]) == ("tiny", 8)
     assert props["default_generation_settings"]["n_ctx"] == 512
     assert [slot["is_processing"] for slot in http.get("/slots").json()] == [False] * 8
+
+
+def test_a_reranker_orders_documents_and_does_nothing_else(http: httpx.Client, client: openai.OpenAI) -> None:
+    documents = ["a lazy dog", {"text": FOX}, "b"]
+    body = {"model": "ranker", "query": "the fox", "documents": documents}
+    whole = http.post("/v1/rerank", json=body).json()
+    scores = [each["relevance_score"] for each in whole["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert (len(set(scores)), whole["mlxr"]["method"]) == (3, "rank")
+    first = http.post("/rerank", json={**body, "top_n": 1, "return_documents": True}).json()
+    index = whole["results"][0]["index"]
+    assert first["results"] == [{**whole["results"][0], "document": {"text": ("a lazy dog", FOX, "b")[index]}}]
+    assert first["usage"] == whole["usage"]
+    assert http.get("/v1/models/ranker").json()["capabilities"] == ["rerank"]
+    with pytest.raises(openai.BadRequestError, match="POST /v1/rerank"):
+        client.chat.completions.create(model="ranker", messages=[{"role": "user", "content": "hi"}])
+    with pytest.raises(openai.BadRequestError, match="POST /v1/rerank"):
+        client.embeddings.create(model="ranker", input="a")
+    refused = http.post("/v1/rerank", json={**body, "model": "bert"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
+    refused = http.post("/v1/rerank", json={**body, "documents": ["a", "a " * 100]})
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
+    assert refused.json()["error"]["param"] == "documents[1]"

@@ -49,3 +49,39 @@ def _next_of_llamacpp(path: Path, text: str) -> np.ndarray[Any, np.dtype[np.floa
         return np.ctypeslib.as_array(row, (oracle.n_vocab(),)).copy()
     finally:
         oracle.close()
+
+
+def direct_rank(path: Path, token_ids: list[int]) -> float:
+    """Return the score that llama.cpp's rank pooling gives to tokens, in float32."""
+    model_params, params = llama_cpp.llama_model_default_params(), llama_cpp.llama_context_default_params()
+    model_params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params)
+    params.n_ctx = params.n_batch = params.n_ubatch = 64
+    params.embeddings = True
+    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_RANK
+    context = llama_cpp.llama_init_from_model(model, params)
+    try:
+        tokens = (llama_cpp.llama_token * len(token_ids))(*token_ids)
+        assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, len(token_ids))) == 0
+        return float(llama_cpp.llama_get_embeddings_seq(context, 0)[0])
+    finally:
+        llama_cpp.llama_free(context)
+        llama_cpp.llama_model_free(model)
+
+
+def pair_tokens(path: Path, query: str, document: str) -> list[int]:
+    """Return a pair as llama-server puts it together, by the vocabulary's own marks.
+
+    Source: llama.cpp, tools/server, `format_prompt_rerank`.
+    """
+    oracle = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    vocab = llama_cpp.llama_model_get_vocab(oracle.model)
+    first, second = (oracle.tokenize(text.encode(), add_bos=False, special=False) for text in (query, document))
+    first, second = ([each for each in part if each > 4] for part in (first, second))  # its own marks
+    bos = [llama_cpp.llama_vocab_bos(vocab)] if llama_cpp.llama_vocab_get_add_bos(vocab) else []
+    eos = [llama_cpp.llama_vocab_eos(vocab)] if llama_cpp.llama_vocab_get_add_eos(vocab) else []
+    sep = [llama_cpp.llama_vocab_sep(vocab)] if llama_cpp.llama_vocab_get_add_sep(vocab) else []
+    oracle.close()
+    return [*bos, *first, *eos, *sep, *second, *eos]

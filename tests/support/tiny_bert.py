@@ -58,13 +58,23 @@ def weights(seed: int = 0) -> dict[str, Tensor]:
     return tensors
 
 
-def write_gguf(path: Path, *, pooling: str | None = "MEAN", seed: int = 0) -> Path:
-    """Write the model.
+def rank_head(seed: int = 0) -> dict[str, Tensor]:
+    """Return the tensors that make a score of what was pooled."""
+    rng = np.random.default_rng((seed, 1))
+    shapes: dict[str, tuple[int, ...]] = {"cls": (WIDTH, WIDTH), "cls.output": (1, WIDTH)}
+    tensors = {f"{name}.weight": rng.standard_normal(shape) * 0.3 for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": rng.standard_normal(shape[0]) for name, shape in shapes.items()}
+    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+def write_gguf(path: Path, *, pooling: str | None = "MEAN", seed: int = 0, template: str | None = None) -> Path:
+    """Write the model; one of RANK pooling with what makes scores.
 
     Args:
         path: Of the file.
         pooling: Name in gguf's PoolingType; None = the file does not say.
         seed: Of the weights.
+        template: For ranking; None = it has none.
     """
     import gguf
 
@@ -90,7 +100,9 @@ def write_gguf(path: Path, *, pooling: str | None = "MEAN", seed: int = 0) -> Pa
     writer.add_bos_token_id(CLS_ID)
     writer.add_sep_token_id(SEP_ID)
     writer.add_mask_token_id(MASK_ID)
-    for name, tensor in weights(seed).items():
+    if template is not None:
+        writer.add_chat_template([{"name": "rerank", "template": template}])
+    for name, tensor in (weights(seed) | (rank_head(seed) if pooling == "RANK" else {})).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

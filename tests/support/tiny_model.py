@@ -151,8 +151,12 @@ def begin_gguf(path: Path, architecture: str, *, num_layers: int, context_length
     return writer
 
 
-def finish_gguf(writer: Any, tensors: Tensors, chat_template: str | None) -> None:
-    """Write the tokenizer and the tensors, by their full names, behind what a GGUFWriter has been told of a model."""
+def finish_gguf(writer: Any, tensors: Tensors, chat_template: str | list[dict[str, str]] | None) -> None:
+    """Write the tokenizer and the tensors, by their full names, behind what a GGUFWriter has been told of a model.
+
+    Args:
+        chat_template: One, or those of a list by their `name`.
+    """
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary())

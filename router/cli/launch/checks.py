@@ -1,6 +1,6 @@
 """What a client would miss, and the command that mends it. Pure."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from router.cli.launch.offer import Offer
 from router.cli.launch.plan import Client
@@ -17,6 +17,12 @@ class Problem(NamedTuple):
     is_fatal: bool
 
 
+_WORDLESS: Final = {
+    "embedding": "makes vectors of texts and answers nothing",
+    "rerank": "ranks documents and answers nothing",
+}
+
+
 def problems_of(client: Client, offer: Offer) -> list[Problem]:
     """Return what is missing, what is worst first."""
     found = [_generation(offer), _template(client, offer), _context(client, offer)]
@@ -26,7 +32,8 @@ def problems_of(client: Client, offer: Offer) -> list[Problem]:
 def _generation(offer: Offer) -> Problem | None:
     if "completion" in offer.capabilities:
         return None
-    what = "makes vectors of texts and answers nothing" if "embedding" in offer.capabilities else "has no usable files"
+    said = (_WORDLESS[name] for name in offer.capabilities if name in _WORDLESS)
+    what = next(said, "has no usable files")
     return Problem(f"{offer.model} {what}; `mlxr models list` has the others.", is_fatal=True)
 
 

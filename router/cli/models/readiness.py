@@ -15,7 +15,9 @@ def readiness(model: Model) -> str:
         return f"{model.name}: runs on {' and '.join(engines)}. Try: mlxr run {model.name}{picture}"
     embedding = sorted(usable_artifacts(model, Purpose.EMBED))
     if embedding:
-        return f"{model.name}: runs on {' and '.join(embedding)}, for embeddings (POST /v1/embeddings)."
+        ranks = any(artifact.facts.pooling_type == "rank" for artifact in model.artifacts)
+        what = "to rank documents (POST /v1/rerank)" if ranks else "for embeddings (POST /v1/embeddings)"
+        return f"{model.name}: runs on {' and '.join(embedding)}, {what}."
     reasons = [f"{item.reason or item.status}" for item in model.artifacts if item.status != "ok"]
     why = f": {shown('; '.join(reasons))}" if reasons else ""
     return f"{model.name}: is there, but no engine runs it{why}. `mlxr models show {model.name}` has the details."

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET
-
 from backends.wire.messages import SequenceEnd
-from router.protocols.answers import ReasoningTokens, told_of_engine
+from router.protocols.answers import ReasoningTokens, engine_fields
 from router.protocols.decisions import answer_schemas as answers
 from router.protocols.decisions.questions import Judged, Question, QuestionKind, judged
 from router.protocols.decisions.reading import Asked, choice_values
@@ -112,15 +110,13 @@ def _openai_answer(question: Question, values: list[bool | str], opinion: Judged
 def _facts(
     asked: Asked, opinions: Sequence[Judged], generation: Generation, ends: Sequence[SequenceEnd]
 ) -> answers.DecisionFacts:
-    engine = told_of_engine(generation.choice, generation.worker)
-    shown = {} if engine is UNSET else {name: getattr(engine, name) for name in ("engine", "engine_reason", "worker")}
     return answers.DecisionFacts(
         cached_tokens=_num_cached(ends),
         labels=[
             answers.LabelFacts(name=question.name, logprobs=list(opinion.logprobs), mass=opinion.mass)
             for question, opinion in zip(asked.questions, opinions, strict=True)
         ],
-        **shown,
+        **engine_fields(generation.choice, generation.worker),
     )
 
 

@@ -5,24 +5,19 @@ from typing import Final
 
 from litestar.types import ASGIApp
 
-from backends.wire.request import Priority, SamplingParams, SequenceSpec
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
 from router.protocols.decisions.answer_schemas import Decision, SystemOneDecision
 from router.protocols.decisions.answers import openai_decision, systemone_decision
 from router.protocols.decisions.api import DECISIONS_API, SYSTEMONE_API
-from router.protocols.decisions.questions import prompt_for
-from router.protocols.decisions.reading import Asked, decision_asked, systemone_asked
+from router.protocols.decisions.asking import decision_request
+from router.protocols.decisions.reading import decision_asked, systemone_asked
 from router.protocols.decisions.schemas import DecisionRequest, SystemOneRequest
-from router.protocols.fields.mlxr import refuse_winding
 from router.protocols.fields.support import decode_body, refuse_with_hint
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
 from router.requests.headers import RequestHeaders
-from router.requests.request import GenerationRequest
-
-_GREEDY: Final = SamplingParams(temperature=0.0, repetition_penalty=1.0)
 
 
 @SYSTEMONE_API.inference("/v1/systemone", SystemOneDecision, body=SystemOneRequest)
@@ -45,7 +40,7 @@ async def _systemone(serving: RequestService, arrival: Arrival) -> Answering:
     body = decode_body(arrival.raw, SystemOneRequest)
     refuse_with_hint(body)
     asked = systemone_asked(body)
-    wanted = _wanted(_model_request(serving, body.model, arrival.headers), asked, arrival.headers)
+    wanted = decision_request(_model_request(serving, body.model, arrival.headers), asked, arrival.headers)
     return Answering(
         answer_id=_new_id(),
         protocol="systemone",
@@ -60,7 +55,7 @@ async def _openai(serving: RequestService, arrival: Arrival) -> Answering:
     body = decode_body(arrival.raw, DecisionRequest)
     asked, answer_id = decision_asked(body), _new_id()
     model_request = _model_request(serving, body.model, arrival.headers)
-    wanted = _wanted(model_request, asked, arrival.headers, session_id=body.prompt_cache_key or None)
+    wanted = decision_request(model_request, asked, arrival.headers, session_id=body.prompt_cache_key or None)
     return Answering(
         answer_id=answer_id,
         protocol="openai",
@@ -85,25 +80,6 @@ def _model_request(serving: RequestService, model: str, headers: RequestHeaders)
     model_request = serving.models.model_request(model, headers.engine, Purpose.GENERATE, headers.load)
     serving.models.resolve(model_request)
     return model_request
-
-
-def _wanted(
-    model_request: ModelRequest, asked: Asked, headers: RequestHeaders, *, session_id: str | None = None
-) -> GenerationRequest:
-    """Return what is to be generated: of each question's chat one token, which is one of its labels."""
-    refuse_winding(headers)
-    return GenerationRequest(
-        model_request=model_request,
-        prompts=tuple(prompt_for(asked.state, question) for question in asked.questions),
-        labels=tuple(question.labels for question in asked.questions),
-        spec=SequenceSpec(
-            sampling=_GREEDY,
-            max_tokens=1,
-            priority=headers.priority or Priority.INTERACTIVE,
-            session_id=headers.session_id or session_id,
-        ),
-        prompt_param=asked.param,
-    )
 
 
 ROUTES: Final = (answer_questions, create_decision)

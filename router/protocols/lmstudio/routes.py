@@ -82,7 +82,7 @@ async def create_completion(request: AnyRequest, serving: ServingPart) -> ASGIAp
 def _listed(serving: RequestService, model: Model) -> ListedModel:
     found = abilities_of(serving, model)
     facts = None if found.artifact is None else found.artifact.facts
-    is_embedding = "embedding" in found.can
+    is_embedding = not {"embedding", "rerank"}.isdisjoint(found.can)
     engine = EngineKind.LLAMACPP if found.artifact is None else found.artifact.engine
     return ListedModel(
         id=model.name,

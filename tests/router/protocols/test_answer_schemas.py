@@ -63,6 +63,8 @@ POSTS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/systemone", {"model": "nobody", "state": "x", "questions": QUESTIONS}),
     ("/v1/decisions", {"model": "m", "input": "x", "questions": LISTED}),
     ("/v1/decisions", {"model": "m", "input": "x", "questions": []}),
+    ("/v1/rerank", {"model": "m", "query": "x", "documents": ["a", "b"], "return_documents": True}),
+    ("/rerank", {"model": "m", "query": "x", "documents": []}),
     ("/v1/responses", RESPONSE),
     ("/v1/responses", {**RESPONSE, **RESPONSE_TOOLS}),
     ("/v1/responses", {**RESPONSE, **RESPONSE_TOOLS, "stream": True}),

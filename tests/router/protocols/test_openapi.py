@@ -107,6 +107,7 @@ def test_components_have_plain_names(document: dict[str, Any]) -> None:
     protocols = (
         "openai",
         "decisions",
+        "rerank",
         "systemone",
         "responses",
         "conversations",

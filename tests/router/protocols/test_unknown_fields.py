@@ -18,6 +18,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("/v1/chat/completions/input_tokens", {"messages": HI}, "messages[].zig"),
     ("/v1/completions", {"prompt": "x", "max_tokens": 2, "zag": None}, "zag"),
     ("/v1/embeddings", {"input": "x", "zag": 1}, "zag"),
+    ("/v2/rerank", {"query": "x", "documents": [{"text": "a", "zig": 1}], "zag": 1}, "documents[].zig, zag"),
     (
         "/v1/decisions",
         {"input": "x", "questions": [{"type": "predicate", "instructions": "?", "zig": 1}], "zag": 1},

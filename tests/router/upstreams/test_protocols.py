@@ -211,4 +211,6 @@ async def test_decisions_are_taken_where_the_model_runs(front: FakeFront) -> Non
         error = refused.json()["error"]
         assert (refused.status_code, error["param"]) == (422, "model")
         assert "'box'" in error["message"]
+        refused = await front.client.post("/v1/rerank", json={"model": NAME, "query": "x", "documents": ["a"]})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
         assert server.asked == []
