@@ -8,7 +8,7 @@ changes, as other servers do. Anthropic API reference, "List Models": pages of `
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar.params import FromPath
@@ -31,7 +31,7 @@ from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 from router.protocols.queries import limit_in
 
 VERSION_HEADER: Final = "anthropic-version"
-_OUTPUTS: Final = {"embedding": "embeddings", "rerank": "scores"}
+_OUTPUTS: Final[dict[str, Literal["embeddings", "scores"]]] = {"embedding": "embeddings", "rerank": "scores"}
 """What models give that write no text, by the first of their abilities."""
 _VERSION: Final = Parameter(name=VERSION_HEADER, type=str, what="With it, whatever it says, Anthropic's shape.")
 DEFAULT_PAGE: Final = 20

@@ -324,7 +324,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     context_length: int | None
     max_context_length: int | None
     input_modalities: list[Literal["text", "image"]]
-    output_modalities: list[Literal["text", "embeddings"]]
+    output_modalities: list[Literal["text", "embeddings", "scores"]]
     capabilities: list[str]
     aliases: list[str]
     draft: str | None
