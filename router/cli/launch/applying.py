@@ -48,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         model: That it was launched with last.
         key: The name of the API key that was made for it; None = none was.
         secret: That key.
+        aliases: Other names that were given to models for it: name and model.
     """
 
     client: str
@@ -55,6 +56,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[WrittenFile, ...] = ()
     key: str | None = None
     secret: str | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
 
 
 class Records:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from router.cli.keys import key_store
+from router.cli.launch.aliasing import with_alias, without_aliases
 from router.cli.launch.applying import Record, Records
 from router.cli.launch.asking import is_let_in, model_meant, offer_of
 from router.cli.launch.checks import Problem, problems_of
@@ -38,6 +39,7 @@ _LOCAL: Final = "127.0.0.1,localhost,::1"
 @argument("name", metavar="CLIENT", required=False, type=click.Choice(list(_BY_NAME)), help="Which; none lists them.")
 @argument("arguments", nargs=-1, type=click.UNPROCESSED, help="For the program that is started, after `--`.")
 @option("--model", metavar="MODEL", help="Model, alias or NAME@ENGINE; else that of last time, the loaded or only one.")
+@option("--alias", "is_listed", is_flag=True, help="Of claude: also a name by which its own list has the model.")
 @option("--print", "is_printing", is_flag=True, help="Show what it needs, write and start nothing.")
 @option("--undo", is_flag=True, help="Put back what was there before the client was launched first.")
 @option("--force", is_flag=True, help="With --undo: also files that were changed since, which are kept beside.")
@@ -47,6 +49,7 @@ def launch(
     name: str | None,
     arguments: tuple[str, ...],
     model: str | None,
+    is_listed: bool,
     is_printing: bool,
     undo: bool,
     force: bool,
@@ -58,7 +61,8 @@ def launch(
     It gets the address, a key where keys are needed, the model and its context. Files that are there keep the rest of
     what they say, and a backup. What the program uses by itself stays: it is started with mlxr, not changed to it.
 
-    Examples: `mlxr launch`, `mlxr launch codex --model qwen3-4b`, `mlxr launch claude -- -p "What is this?"`,
+    Examples: `mlxr launch`, `mlxr launch codex --model qwen3-4b`, `mlxr launch claude --alias`,
+    `mlxr launch claude -- -p "What is this?"`,
     `mlxr launch zed --print`, `mlxr launch opencode --undo`.
     """
     paths = current_paths()
@@ -70,6 +74,8 @@ def launch(
     if undo:
         _undo(client, records, is_forced=force, is_json=is_json)
         return
+    if is_listed and client.lists is None:
+        raise CommandError(f"--alias: {client.title} needs none, it is told the model's own name.", exit_code=2)
     last = records.read(name)
     instance = instance_or_error(paths)
     with client_or_error(paths) as server:
@@ -88,6 +94,9 @@ def launch(
         record = _with_key(record, instance)
         records.keep(record)
         offer = msgspec.structs.replace(offer, key=record.secret)
+    if is_listed:
+        record, offer = with_alias(client, record, offer)
+        records.keep(record)
     plan = client.plan(offer, places)
     record = records.write(msgspec.structs.replace(record, model=meant), plan.files)
     _tell(client, plan, record, is_json=is_json, is_starting=is_starting)
@@ -157,6 +166,7 @@ def _tell(client: Client, plan: Plan, record: Record, *, is_json: bool, is_start
                 "client": client.name,
                 "model": record.model,
                 "key": record.key,
+                "aliases": [alias for alias, _ in record.aliases],
                 "files": [{"path": file.path, "was_there": file.before is not None} for file in record.files],
                 "command": None if client.command is None else [client.command, *plan.command_line()],
                 "environment": sorted(plan.environment),
@@ -168,6 +178,8 @@ def _tell(client: Client, plan: Plan, record: Record, *, is_json: bool, is_start
     for file in record.files:
         kept = "it was not there" if file.before is None else "what was there is kept"
         print(f"mlxr: wrote {shown(file.path)} ({kept}; `mlxr launch {client.name} --undo`)", file=out)
+    for alias, model in record.aliases:
+        print(f"mlxr: {shown(model)} is also called {shown(alias)}", file=out)
     if record.key is not None:
         print(f"mlxr: {client.title} has the key {record.key} (`mlxr keys`)", file=out)
     for step in plan.steps:
@@ -200,14 +212,17 @@ def _undo(client: Client, records: Records, *, is_forced: bool, is_json: bool) -
             for key in store.all():
                 if key.name == record.key and key.revoked_at is None:
                     store.revoke(record.key, time.time())
+    taken = without_aliases(record)
     if is_json:
         done: dict[str, Any] = {"client": client.name, "files": [file.path for file in record.files], "key": record.key}
-        print_json(done)
+        print_json(done | {"aliases": taken})
         return
     for file in record.files:
         done_to = "is gone, as it was before" if file.before is None else "is as it was before"
         print(f"{shown(file.path)} {done_to}.")
     if record.key is not None:
         print(f"The key {record.key} no longer counts.")
+    for alias in taken:
+        print(f"The name {shown(alias)} is gone.")
     if not record.files:
         print(f"mlxr had written no files for {client.title}.")

@@ -82,6 +82,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             records, a token for four characters. None = nothing to speak of.
         wanted_context: That it works well with, tokens; None = any.
         keeps_key: Whether the plan puts the key where the client finds it; else the user gives it one.
+        lists: How names of models begin that the client lists by itself; None = it lists whatever there is.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     first_prompt: int | None = None
     wanted_context: int | None = 65_536
     keeps_key: bool = True
+    lists: str | None = None
 
 
 def present(paths: Sequence[Path]) -> Path:

@@ -17,15 +17,20 @@ KEY_VARIABLE: Final = "MLXR_CLIENT_KEY"
 """Where Qwen Code looks for the key; not mlxr's own variable, which may hold one of more rights."""
 
 
+_CLAUDE_LISTS: Final = "anthropic-"
+"""Claude Code lists names that match `/^(claude|anthropic)/i`. Those of `claude-...` it takes for 200,000 tokens,
+whatever CLAUDE_CODE_MAX_CONTEXT_TOKENS says, and CLAUDE_CODE_AUTO_COMPACT_WINDOW begins at 100,000."""
+
+
 def _claude(offer: Offer, places: Places) -> Plan:
     del places
     context = {} if offer.context_length is None else {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(offer.context_length)}
-    found = [name for name in (offer.model, *offer.aliases) if name.startswith(("claude", "anthropic"))]
-    step = (
-        f"/model in Claude Code also lists {', '.join(found)}; by such a name it takes it for one of 200,000 tokens."
-        if found
-        else f"/model in Claude Code lists {offer.model}, and whatever is called claude-...: `mlxr models alias`."
-    )
+    found = [name for name in (offer.model, *offer.aliases) if name.lower().startswith(("claude", "anthropic"))]
+    wide = [name for name in found if name.lower().startswith("claude-")]
+    step = f"/model in Claude Code lists {offer.model}; with --alias its list of the server's models has it as well."
+    if found:
+        step = f"/model in Claude Code also lists {', '.join(found)}"
+        step += f"; it takes {', '.join(wide)} for one of 200,000 tokens." if wide else "."
     return Plan(
         environment={
             "ANTHROPIC_BASE_URL": offer.url,
@@ -51,6 +56,7 @@ CLAUDE: Final = Client(
     command="claude",
     install="npm install -g @anthropic-ai/claude-code",
     first_prompt=19_000,
+    lists=_CLAUDE_LISTS,
 )
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from registry.scan import register_path
+from registry.store import Registry
 from router.config.paths import Paths
 from router.keys.store import KeyStore
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway
+from tests.support import tiny_model
 from tests.support.waiting import WITHIN_S
 
 _REPOSITORY = Path(__file__).parents[4]
@@ -293,3 +296,59 @@ def test_llm_talks_where_nothing_is_asked(fake_program: Callable[[str], Path]) -
     argv, environment, _ = started("llm", "--model", "coder")
     assert (argv, environment["LLM_MODEL"]) == (["chat"], "mlxr/coder")
     assert started("llm", "--", "say hi")[0] == ["say hi"]
+
+
+@pytest.fixture
+def in_catalogue(paths: Paths) -> None:
+    """The stub's models are in the catalogue as well."""
+    paths.ensure_folders()
+    with Registry(paths.registry_db) as registry:
+        for name in ("coder", "small"):
+            register_path(registry, tiny_model.write_gguf(paths.data_dir / f"{name}.gguf", name=name), name=name)
+
+
+def names_of(paths: Paths, model: str) -> tuple[str, ...]:
+    with Registry(paths.registry_db) as registry:
+        return registry.models.get(model).aliases
+
+
+@pytest.mark.usefixtures("server", "in_catalogue")
+def test_claude_finds_a_model_by_a_name_that_undo_takes_away(mlxr: Mlxr, paths: Paths) -> None:
+    plain = mlxr("launch", "claude", "--model", "coder", "--no-start")
+    assert "with --alias its list of the server's models has it as well" in plain.out
+    assert names_of(paths, "coder") == ()
+    for _ in range(2):
+        done = mlxr("launch", "claude", "--model", "coder", "--alias", "--no-start")
+        assert "coder is also called anthropic-coder" in done.out
+        assert names_of(paths, "coder") == ("anthropic-coder",)
+    undone = mlxr("launch", "claude", "--undo", "--json")
+    assert json.loads(undone.out)["aliases"] == ["anthropic-coder"]
+    assert names_of(paths, "coder") == ()
+
+
+@pytest.mark.usefixtures("server", "in_catalogue")
+def test_undo_leaves_a_name_that_is_no_longer_that_of_the_model(mlxr: Mlxr, paths: Paths) -> None:
+    mlxr("launch", "claude", "--model", "coder", "--alias", "--no-start")
+    with Registry(paths.registry_db) as registry:
+        registry.aliases.set("anthropic-coder", "small")
+    assert mlxr("launch", "claude", "--undo").out == "mlxr had written no files for Claude Code.\n"
+    assert names_of(paths, "small") == ("anthropic-coder",)
+
+
+@pytest.mark.usefixtures("server", "in_catalogue")
+def test_a_name_of_another_model_is_not_taken(mlxr: Mlxr, paths: Paths) -> None:
+    with Registry(paths.registry_db) as registry:
+        registry.aliases.set("anthropic-coder", "small")
+    refused = mlxr("launch", "claude", "--model", "coder", "--alias", "--no-start")
+    assert refused.exit_code == 1
+    assert "--alias: anthropic-coder is a name of small; `mlxr models alias coder anthropic-NAME`" in refused.err
+    assert names_of(paths, "small") == ("anthropic-coder",)
+
+
+@pytest.mark.usefixtures("server")
+def test_others_need_no_such_name(mlxr: Mlxr) -> None:
+    refused = mlxr("launch", "zed", "--model", "coder", "--alias")
+    assert (refused.exit_code, refused.err) == (
+        2,
+        "mlxr: --alias: Zed needs none, it is told the model's own name.\n",
+    )
