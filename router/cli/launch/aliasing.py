@@ -23,6 +23,7 @@ def with_alias(client: Client, record: Record, offer: Offer) -> tuple[Record, Of
         RegistryError: The name cannot be one, or the catalogue not be written.
     """
     assert client.lists is not None
+    offer = msgspec.structs.replace(offer, is_listed=True)
     own = offer.model.partition("@")[0].partition("+")[0]
     wanted = client.lists + own
     with open_registry(current_paths()) as registry:

@@ -26,6 +26,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         catalogue: Codex's description of it, as `GET /v1/models` has it under `models`; None = Codex cannot use it.
         key: None = the server needs none.
         cert_file: Of the server's certificate, where the address is https.
+        is_listed: Whether the client is to ask the server for its models as well.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: dict[str, Any] | None = None
     key: str | None = None
     cert_file: str | None = None
+    is_listed: bool = False
 
     @property
     def openai_url(self) -> str:

@@ -21,16 +21,23 @@ _CLAUDE_LISTS: Final = "anthropic-"
 """Claude Code lists names that match `/^(claude|anthropic)/i`. Those of `claude-...` it takes for 200,000 tokens,
 whatever CLAUDE_CODE_MAX_CONTEXT_TOKENS says, and CLAUDE_CODE_AUTO_COMPACT_WINDOW begins at 100,000."""
 
+_CLAUDE_QUIET: Final = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
+"""With it Claude Code asks nobody but the model, not even the model's own server for its list."""
+
+_CLAUDE_ASKING: Final = {
+    "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
+    _CLAUDE_QUIET: None,
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_BUG_COMMAND": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_FEEDBACK_COMMAND": "1",
+    "DISABLE_TELEMETRY": "1",
+}
+
 
 def _claude(offer: Offer, places: Places) -> Plan:
     del places
     context = {} if offer.context_length is None else {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(offer.context_length)}
-    found = [name for name in (offer.model, *offer.aliases) if name.lower().startswith(("claude", "anthropic"))]
-    wide = [name for name in found if name.lower().startswith("claude-")]
-    step = f"/model in Claude Code lists {offer.model}; with --alias its list of the server's models has it as well."
-    if found:
-        step = f"/model in Claude Code also lists {', '.join(found)}"
-        step += f"; it takes {', '.join(wide)} for one of 200,000 tokens." if wide else "."
     return Plan(
         environment={
             "ANTHROPIC_BASE_URL": offer.url,
@@ -39,12 +46,23 @@ def _claude(offer: Offer, places: Places) -> Plan:
             **{f"ANTHROPIC{role}_MODEL": offer.model for role in _CLAUDE_ROLES},
             "ANTHROPIC_CUSTOM_MODEL_OPTION": offer.model,
             "CLAUDE_CODE_SUBAGENT_MODEL": offer.model,
-            "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            **(_CLAUDE_ASKING if offer.is_listed else {_CLAUDE_QUIET: "1"}),
             **context,
             **_trusted_by_node(offer),
         },
-        steps=(step,),
+        steps=(_claude_step(offer),),
+    )
+
+
+def _claude_step(offer: Offer) -> str:
+    if not offer.is_listed:
+        return f"/model in Claude Code lists {offer.model}; with --alias also all that the server has for it."
+    found = [name for name in (offer.model, *offer.aliases) if name.lower().startswith(("claude", "anthropic"))]
+    wide = [name for name in found if name.lower().startswith("claude-")]
+    taken = f" ({', '.join(wide)} as one of 200,000 tokens)" if wide else ""
+    return (
+        f"/model in Claude Code also lists {', '.join(found)}{taken}; for that it may ask other servers too, those of "
+        "its makers and GitHub."
     )
 
 

@@ -33,6 +33,7 @@ WHOLE = msgspec.structs.replace(
     key="sk-mlxr-secret",
     cert_file="/home/ann/cert.pem",
 )
+LISTED = msgspec.structs.replace(PLAIN, aliases=("anthropic-qwen3-4b", "claude-qwen"), is_listed=True)
 OFFERS = {"plain": PLAIN, "whole": WHOLE}
 
 
@@ -51,8 +52,17 @@ def golden_files(plan: Plan) -> dict[str, bytes]:
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_a_client_is_given_these_bytes(client: Client, offer: str) -> None:
-    folder = GOLDEN / client.name / offer
-    found = golden_files(client.plan(OFFERS[offer], PLACES))
+    compared_with_golden(client, offer, OFFERS[offer])
+
+
+def test_one_that_is_to_list_models_is_given_these_bytes() -> None:
+    [claude] = [client for client in CLIENTS if client.lists is not None]
+    compared_with_golden(claude, "listed", LISTED)
+
+
+def compared_with_golden(client: Client, case: str, offer: Offer) -> None:
+    folder = GOLDEN / client.name / case
+    found = golden_files(client.plan(offer, PLACES))
     if os.environ.get("UPDATE_GOLDEN"):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
