@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import tiny_model
 from tests.support.colour_model import write_colour_model
@@ -16,9 +16,10 @@ from tests.support.tiny_vision import VisionModel, write_vision_model
 
 # A verdict hangs neither on the machine's pace nor on a seed of the day (Hypothesis also mixes in constants of the
 # modules that are loaded by then). `search` draws others at each run, many of them, for whoever looks for faults.
-settings.register_profile("same", deadline=None, derandomize=True)
-settings.register_profile("quick", deadline=None, derandomize=True, max_examples=20)
-settings.register_profile("search", deadline=None, max_examples=1000)
+at_any_pace = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", at_any_pace, derandomize=True)
+settings.register_profile("quick", at_any_pace, derandomize=True, max_examples=20)
+settings.register_profile("search", at_any_pace, max_examples=1000)
 settings.load_profile("same")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,6 +7,7 @@ buffer that its log names must be the CPU's, or the load fails.
 import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import llama_cpp
@@ -20,6 +21,7 @@ from backends.llamacpp.drafting.loading import load_draft
 from backends.llamacpp.library import LibraryLog, cpu_features
 from backends.llamacpp.loaded import LoadedLlamaCpp
 from backends.llamacpp.loading import context_params, load_model, num_first_cells, prepare_vision, vision_of
+from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.machine.current import current_platform
 from backends.wire.load import LoadSpec
 
@@ -49,14 +51,18 @@ class LlamaCppEngine(Engine):
             adapter = load_adapter(model, spec, self._log)
             vision, why_text_only = vision_of(spec, model)
             params = context_params(model, spec, 0 if vision is None else vision.num_whole_rows)
-            context = Context(
-                model,
-                params,
-                num_first_cells(model, spec, params),
-                self._log,
-                adapter,
-                checks_memory=spec.checks_memory,
-            )
+            tokenizer = LlamaCppTokenizer(model)
+            with ThreadPoolExecutor(1, thread_name_prefix="vocabulary") as beside:
+                reading = beside.submit(tokenizer.read_all)  # Python's part, while the library clears the cells
+                context = Context(
+                    model,
+                    params,
+                    num_first_cells(model, spec, params),
+                    self._log,
+                    adapter,
+                    checks_memory=spec.checks_memory,
+                )
+            reading.result()
             if not context.is_made:
                 raise no_context_error(spec, context.num_cells, self._log.words)
             freeing.callback(context.close)
@@ -70,7 +76,7 @@ class LlamaCppEngine(Engine):
                 raise LoadError(
                     f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
                 )
-            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, adapter, vision, drafting)
+            loaded = LoadedLlamaCpp(spec, self._log, model, context, params, tokenizer, adapter, vision, drafting)
             loaded.why_text_only = why_text_only
             loaded.note_cores(*looked)
             freeing.pop_all()  # the loaded engine's own business from now on

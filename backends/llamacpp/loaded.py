@@ -59,6 +59,7 @@ class LoadedLlamaCpp(LoadedEngine):
         model: A `llama_model_p`; owned from now on, like its context.
         context: Owned likewise.
         params: The `llama_context_params` that it was made with.
+        tokenizer: Of the model.
         vision: How it sees; owned from now on.
         drafting: What drafts for it; owned from now on.
     """
@@ -72,6 +73,7 @@ class LoadedLlamaCpp(LoadedEngine):
         model: object,
         context: Context,
         params: Any,
+        tokenizer: LlamaCppTokenizer,
         adapter: LoraAdapter | None,
         vision: "Vision | None",
         drafting: LoadedDraft,
@@ -86,7 +88,6 @@ class LoadedLlamaCpp(LoadedEngine):
         self._positions = Positions() if vision is None else vision.positions
         self._caches = SequenceCaches(model, context, self._positions)
         self._growing = StepGrower(context, self._caches)
-        tokenizer = LlamaCppTokenizer(model)
         super().__init__(
             spec if vision is not None else msgspec.structs.replace(spec, vision=None),
             self._described(spec, tokenizer.vocab_size, drafting),

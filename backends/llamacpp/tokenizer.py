@@ -30,6 +30,11 @@ class LlamaCppTokenizer(Tokenizer):
         self.chat_template = template.decode(errors="replace") if template else None
         self.infill = _infill_tokens(vocab)
 
+    def read_all(self) -> None:
+        """Look at each token of the vocabulary now, and not when it is asked for first: 40 ms of 49,152."""
+        for name in ("end_ids", "control_ids"):
+            getattr(self, name)
+
     @functools.cached_property
     def end_ids(self) -> frozenset[int]:
         """Ids that the library counts among the ends of a generation."""

@@ -34,7 +34,7 @@ def started_workers(server: Server, num_workers: int, *, patience_s: float = PAT
 
     Args:
         num_workers: That are wanted; the server starts them one after another, once the first can serve.
-        patience_s: For each next one.
+        patience_s: For each next one. Where the first one has gone meanwhile, the model is asked for once more.
 
     Raises:
         MissingError: They do not come; the text says how many did.
@@ -49,7 +49,10 @@ def started_workers(server: Server, num_workers: int, *, patience_s: float = PAT
             return now
         if len(now) != len(found):
             found, since_s = now, time.monotonic()
-        if time.monotonic() - since_s > patience_s:
+        is_late = time.monotonic() - since_s > patience_s
+        if not now and not is_late and all(each.id != first.id for each in server.client.status().workers):
+            first = server.ask("Hi", max_tokens=1).worker
+        if is_late:
             raise MissingError(
                 f"{num_workers} workers of {server.model} are needed, and {len(now)} came within {patience_s:g} s; "
                 "`mlxr ps` shows them, `mlxr logs` says why the others did not come, e.g. for want of memory."

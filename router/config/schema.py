@@ -191,7 +191,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
         kv_type: Element type of the KV cache, or of keys and values apart; None = float16, float32 for float32 weights.
-        kv_cache: grow = the cache begins with 8,192 tokens and grows by need; whole = it is made whole by the load.
+        kv_cache: grow = the cache begins with 2,048 tokens and grows by need; whole = it is made whole by the load.
         flash_attention: auto lets llama.cpp decide by the model.
         speculation: Whether tokens are drafted for requests that do not say, and by what.
     """

@@ -23,8 +23,8 @@ from router.models.vision import VisionSource, vision_source, vision_spec
 UNPLANNED_CONTEXT: Final = 8192
 """Tokens, where nobody says how many, and nothing is known of the model's memory."""
 
-FIRST_CELLS: Final = 8192
-"""Of a cache that grows: more than most conversations have, and quickly made."""
+FIRST_CELLS: Final = 2048
+"""Of a cache that grows: made in a moment, and enough for a short prompt and its answer."""
 
 _WORKERS_NAMES: Final = {"parallel": "max_sequences", "threads": "num_threads", "template": "chat_template"}
 """Settings that a worker knows by other names than users."""

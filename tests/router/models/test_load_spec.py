@@ -67,7 +67,7 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
         checkpoint_bytes=88,
         step_tokens=77,
         kv_cells=999,
-        first_cells=8192,
+        first_cells=2048,
         checks_memory=False,
         num_threads=5,
         use_mmap=False,
