@@ -48,6 +48,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
         recall: What it says of the fact; None = it was not asked for one.
         context_id: By which the server knows what it told again of the talk; None = it told nothing, or did not say.
         answer_digest: The same for equal answers only, of those that are held against each other; None = they are not.
+        decisions: Of each question its options' probabilities, of yes or no that of yes; None = it is none.
     """
 
     contestant: int
@@ -79,6 +80,7 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     turn: int | None = None
     recall: Recall | None = None
     context_id: str | None = None
+    decisions: tuple[tuple[float, ...], ...] | None = None
 
 
 class BenchLoad(msgspec.Struct, frozen=True, kw_only=True):

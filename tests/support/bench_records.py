@@ -27,6 +27,7 @@ SHORT_CHAT = BenchScenario(name="short-chat", what="A short question", max_token
 LONG_PROMPT = BenchScenario(name="long-prompt-2k", what="A long text, a short answer", max_tokens=21)
 PARALLEL = BenchScenario(name="parallel-4", what="Four chats at once", num_parallel=4, max_tokens=21)
 LOOK = BenchScenario(name="look", what="Two questions on a picture", max_tokens=21)
+DECISIONS = BenchScenario(name="decisions", what="Three questions on a state", max_tokens=3)
 TALK = BenchScenario(name="long-talk-40", what="A talk of 40 turns", max_tokens=24)
 IMAGE_USES: Final[tuple[ImageUse, ...]] = ("new", "again")
 
@@ -226,4 +227,22 @@ def _talk_sample(contestant: int, number: int, way: TalkWay, at: int, recalls: t
         recall=None if is_turn else recalls[at - 4],
         total_ms=100.0 * (at + 1),
         context_id=f"ctx_{at // 2}" if way == "wind" and at > 1 else None,
+    )
+
+
+def make_decisions_run() -> BenchRecord:
+    """Three rounds of three questions: six of the second's decisions are the first's, and it takes half the time."""
+    thought = (((0.7, 0.2, 0.1), (0.5, 0.5), (0.9,)), ((0.6, 0.3, 0.1), (0.1, 0.9), (0.8,)))
+    return make_record(
+        [
+            msgspec.structs.replace(
+                make_sample(contestant, number, scenario=DECISIONS.name),
+                token_times_ms=(),
+                total_ms=200.0 / (contestant + 1),
+                decisions=thought[contestant],
+            )
+            for contestant in range(2)
+            for number in range(3)
+        ],
+        scenarios=(DECISIONS,),
     )

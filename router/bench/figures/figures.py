@@ -74,6 +74,14 @@ TALK_KINDS: Final = (
 )
 """Of a scenario that is a long talk, by what of it was shown, in the place of `KINDS`; no other one has them."""
 
+DECISION_KINDS: Final = (
+    FigureKind("decisions_p50_ms", "all decisions of a state", "ms", is_higher_better=False),
+    FigureKind("agreement_percent", "decisions that are the first's", "%", is_higher_better=None),
+    FigureKind("difference_percent", "difference of probabilities, mean", "%", is_higher_better=None),
+    FigureKind("difference_most_percent", "difference of probabilities, largest", "%", is_higher_better=None),
+)
+"""Of a scenario of decisions, in the place of `KINDS`; no other one has them."""
+
 SIDE_KINDS: Final = (
     FigureKind("load_s", "cold load", "s", is_higher_better=False),
     FigureKind("swap_s", "swap from the other engine", "s", is_higher_better=False),
@@ -84,7 +92,9 @@ SIDE_KINDS: Final = (
 )
 """Of a contestant, measured beside the scenarios."""
 
-KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *DRAFT_KINDS, *TALK_KINDS, *SIDE_KINDS)}
+KINDS_BY_NAME: Final = {
+    kind.name: kind for kind in (*KINDS, *IMAGE_KINDS, *DRAFT_KINDS, *TALK_KINDS, *DECISION_KINDS, *SIDE_KINDS)
+}
 
 
 def answers_of(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
@@ -235,7 +245,16 @@ TALK_FIGURES: Final[dict[str, RoundFigure]] = {
 }
 """Those of a round of a long talk; shares of facts and `turn_p95_ms` are of all rounds together."""
 
-ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES | TALK_FIGURES
+
+def decisions_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
+    """Give the median time of a request, from sending to the end."""
+    return _median([sample.total_ms for sample in samples if sample.decisions is not None])
+
+
+DECISION_FIGURES: Final[dict[str, RoundFigure]] = {"decisions_p50_ms": decisions_ms}
+"""Those of a round of decisions; what they agree in is of all rounds together."""
+
+ALL_ROUND_FIGURES: Final = ROUND_FIGURES | IMAGE_FIGURES | DRAFT_FIGURES | TALK_FIGURES | DECISION_FIGURES
 
 
 def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
@@ -248,7 +267,8 @@ def round_figures_of(samples: Iterable[BenchSample]) -> dict[str, RoundFigure]:
     has_images = any(sample.image is not None for sample in samples)
     has_drafts = any(sample.num_drafted for sample in samples)
     figures = ROUND_FIGURES | (IMAGE_FIGURES if has_images else {}) | (DRAFT_FIGURES if has_drafts else {})
-    return figures | (TALK_FIGURES if any(sample.talk is not None for sample in samples) else {})
+    figures |= TALK_FIGURES if any(sample.talk is not None for sample in samples) else {}
+    return figures | (DECISION_FIGURES if any(sample.decisions is not None for sample in samples) else {})
 
 
 def equal_answers(first: Sequence[BenchSample], other: Sequence[BenchSample]) -> list[bool]:
@@ -272,3 +292,22 @@ def _rate(num_tokens: int, took_ms: float | None) -> float | None:
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
+
+
+def opinions_of(
+    first: Sequence[BenchSample], other: Sequence[BenchSample]
+) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Pair what two contestants think of each question that both were asked: their options' probabilities."""
+    theirs = {sample.round: sample.decisions for sample in first}
+    pairs = ((theirs.get(sample.round), sample.decisions) for sample in other)
+    return [each for one, another in pairs if one and another for each in zip(one, another, strict=True)]
+
+
+def is_agreed(one: tuple[float, ...], another: tuple[float, ...]) -> bool:
+    """Tell whether two take the same option for the likeliest; of yes or no, of which there is one number, the same."""
+    if len(one) == 1:
+        return (one[0] >= _EVEN) == (another[0] >= _EVEN)
+    return one.index(max(one)) == another.index(max(another))
+
+
+_EVEN: Final = 0.5

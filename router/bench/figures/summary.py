@@ -19,6 +19,8 @@ from router.bench.figures.figures import (
     answers_of,
     clock_of,
     equal_answers,
+    is_agreed,
+    opinions_of,
     round_figures_of,
     turns_of,
 )
@@ -179,7 +181,8 @@ def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
                 num_failed=requested.count(number) - len(answers[number]),
                 figures=_figures(answers[number], number, rounds, record.seed)
                 | _equality(answers, number)
-                | _talks(answers, number),
+                | _talks(answers, number)
+                | _decisions(answers, number),
             )
             for number in numbers
         ),
@@ -221,6 +224,25 @@ def _talks(answers: Sequence[Sequence[BenchSample]], contestant: int) -> dict[st
         figures[f"{way}_outdated_percent"] = _share(recalls.count("outdated"), len(recalls))
         figures[f"{way}_turn_p95_ms"] = Figure(num=len(waits), value=percentile(waits, 0.95))
     return figures
+
+
+def _decisions(answers: Sequence[Sequence[BenchSample]], contestant: int) -> dict[str, Figure]:
+    """Say in how many decisions a contestant is of the first one's opinion, and how far their probabilities differ."""
+    if all(sample.decisions is None for own in answers for sample in own):
+        return {}
+    pairs = opinions_of(answers[0], answers[contestant]) if contestant else []
+    apart = [100 * abs(ours - theirs) for one, another in pairs for ours, theirs in zip(one, another, strict=True)]
+    mean, most = (
+        (Figure(), Figure())
+        if not apart
+        else (Figure(num=len(apart), value=sum(apart) / len(apart)), Figure(num=len(apart), value=max(apart)))
+    )
+    agreed = sum(is_agreed(one, another) for one, another in pairs)
+    return {
+        "agreement_percent": _share(agreed, len(pairs)),
+        "difference_percent": mean,
+        "difference_most_percent": most,
+    }
 
 
 def _share(num: int, of: int) -> Figure:

@@ -12,6 +12,7 @@ import msgspec
 
 from registry.bench_record import BenchScenario, ImageUse
 from router.bench.plan.contestants import Contestant
+from router.bench.plan.deciding import DECISIONS, NUM_DECISIONS
 from router.bench.plan.look import LOOK, look_messages, why_not_seen
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
@@ -52,6 +53,7 @@ class Scenario(msgspec.Struct, frozen=True):
         schema: What the answers must match; None = free text.
         prompts: The user's own, in the place of texts made here.
         has_image: Whether its prompts have a picture, new in the first and again in the second.
+        has_decisions: Whether it is asked for decisions (`deciding.py`), all of a round in one request.
         num_talk_turns: Of a long talk with planted facts (`talks.py`); None = it is none.
         is_filled: Whether the server is asked to go on after the model's end token, so that all answers are as long.
     """
@@ -67,11 +69,12 @@ class Scenario(msgspec.Struct, frozen=True):
     is_filled: bool = True
     has_image: bool = False
     num_talk_turns: int | None = None
+    has_decisions: bool = False
 
     @property
     def has_cached_prompts(self) -> bool:
         """Whether prompts are meant to be found in a cache."""
-        return self.num_turns > 1 or self.num_talk_turns is not None
+        return self.num_turns > 1 or self.num_talk_turns is not None or self.has_decisions
 
     def described(self, skipped: str | None = None) -> BenchScenario:
         """Return what a record keeps of it."""
@@ -118,6 +121,12 @@ def talk_scenarios() -> tuple[Scenario, ...]:
     )
 
 
+def decisions_scenario() -> Scenario:
+    """Return the decisions; they say little of speed, and run only where they are named."""
+    what = f"{NUM_DECISIONS} typed questions on one state, answered by probabilities"
+    return Scenario(DECISIONS, what, NUM_DECISIONS, is_filled=False, has_decisions=True)
+
+
 def prompts_scenario(prompts: Sequence[UserPrompt], max_tokens: int) -> Scenario:
     """Return the scenario that asks what the user has in a file, all of it in every round."""
     number = len(prompts)
@@ -135,7 +144,7 @@ def chosen_scenarios(options: BenchOptions) -> tuple[Scenario, ...]:
     own = (prompts_scenario(options.prompts, options.max_tokens),) if options.prompts else ()
     if not options.scenarios:
         return own or standard
-    known = {scenario.name: scenario for scenario in (*standard, *talks, *own)}
+    known = {scenario.name: scenario for scenario in (*standard, decisions_scenario(), *talks, *own)}
     all_talks = [talk.name for talk in talks]
     names = [name for given in options.scenarios for name in (all_talks if given == LONG_TALK else [given])]
     for name in names:

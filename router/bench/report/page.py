@@ -15,6 +15,7 @@ from router.bench.report.words import (
     contestant_facts,
     has_pictures,
     headline,
+    is_decisions,
     is_talk,
     label,
     letter,
@@ -132,11 +133,12 @@ def _overview(record: BenchRecord, summary: BenchSummary) -> Markup | None:
 def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> Markup:
     said = [element("p", sentence) for sentence in scenario_sentences(record, scenario)]
     known = scenario.contestants[0].figures if scenario.contestants else {}
-    # A talk has hundreds of turns, of several ways: its table says more.
-    plotted = () if is_talk(scenario) else PLOTTED
+    # A talk has hundreds of turns, of several ways, and decisions have no tokens to wait for: their tables say more.
+    is_plain = not is_talk(scenario) and not is_decisions(scenario)
+    plotted = PLOTTED if is_plain else ()
     plots = [(caption, figure_plot(record, scenario, name)) for name, caption in plotted if name in known]
     pair = [element("figure", element("figcaption", caption), plot) for caption, plot in plots if plot is not None]
-    timeline = None if is_talk(scenario) else timeline_plot(record, scenario)
+    timeline = timeline_plot(record, scenario) if is_plain else None
     caption = "When each token of a typical round came: a line per token, after the wait for the first"
     return element(
         "section",

@@ -19,6 +19,7 @@ from router.bench.report.words import (
     contestant_facts,
     has_pictures,
     headline,
+    is_decisions,
     is_talk,
     label,
     letter,
@@ -71,6 +72,14 @@ _OF_TALKS: Final = {
 }
 
 
+_OF_DECISIONS: Final = {
+    "decisions_p50_ms": "a state",
+    "agreement_percent": "as the first",
+    "difference_percent": "apart, mean",
+    "difference_most_percent": "apart, most",
+}
+
+
 def print_report(record: BenchRecord, console: Console) -> None:
     """Print a run.
 
@@ -114,7 +123,8 @@ def _print_notices(record: BenchRecord, console: Console) -> None:
 def _print_scenario(record: BenchRecord, scenario: ScenarioSummary, console: Console) -> None:
     console.print()
     console.print(Text.assemble((plain(scenario.name), "bold"), f"  {plain(scenario.what)}"))
-    table = _talks_table if is_talk(scenario) else _figures_table
+    special = _talks_table if is_talk(scenario) else _decisions_table if is_decisions(scenario) else None
+    table = special or _figures_table
     console.print(table(record, scenario, is_wide=console.width >= WIDE))
     for sentence in scenario_sentences(record, scenario):
         console.print(Text(f"→ {sentence}"))
@@ -160,6 +170,17 @@ def _talks_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: boo
             if any(one.figures[f"{way}_{name}"].num for name in _OF_TALKS):
                 name = Text(_lettered(record, one.contestant), style=_colour(one.contestant))
                 table.add_row(name, _WAYS[way], *cells)
+    return table
+
+
+def _decisions_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: bool) -> Table:
+    table = _table()
+    table.add_column("", no_wrap=True, max_width=26 if is_wide else 13, overflow="ellipsis")
+    for title in _OF_DECISIONS.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in scenario.contestants:
+        name = Text(_lettered(record, one.contestant), style=_colour(one.contestant))
+        table.add_row(name, *(_cell(one, each) for each in _OF_DECISIONS))
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from registry.bench_record import BenchContestant, BenchNotice, BenchQuality, BenchRecord
 from router.bench.figures.figures import (
+    DECISION_KINDS,
     DRAFT_KINDS,
     IMAGE_KINDS,
     KINDS,
@@ -69,12 +70,19 @@ def is_talk(scenario: ScenarioSummary) -> bool:
     return any(TALK_KINDS[0].name in one.figures for one in scenario.contestants)
 
 
+def is_decisions(scenario: ScenarioSummary) -> bool:
+    """Tell whether it is one of decisions."""
+    return any(DECISION_KINDS[0].name in one.figures for one in scenario.contestants)
+
+
 def scenario_kinds(scenario: ScenarioSummary) -> list[FigureKind]:
     """List what is shown of a scenario: of pictures, drafts and talks, what was measured of any contestant."""
     usual: tuple[FigureKind, ...] = ()
     others: tuple[FigureKind, ...] = ()
     if is_talk(scenario):
         others = TALK_KINDS
+    elif is_decisions(scenario):
+        others = DECISION_KINDS
     elif has_pictures(scenario):
         others = (*KINDS, *IMAGE_KINDS)
     else:
@@ -137,6 +145,8 @@ def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[
     others = scenario.contestants[1:]
     sentences = [_versus_first(record, scenario, other) for other in others]
     sentences += [_equal_words(record, other) for other in others if _num_compared(other)]
+    if is_decisions(scenario):
+        sentences += [_agreement_words(record, other) for other in others if other.figures["agreement_percent"].num]
     if is_talk(scenario):
         sentences += [_talk_words(record, one) for one in scenario.contestants if one.num_answers]
     sentences += [
@@ -157,6 +167,14 @@ def _equal_words(record: BenchRecord, other: ContestantFigures) -> str:
     num_equal = round(figure.num * (figure.value or 0.0) / 100)
     who, first = label(record, other.contestant), label(record, 0)
     return f"{num_equal} of {figure.num} greedy answers of {who} are those of {first}."
+
+
+def _agreement_words(record: BenchRecord, other: ContestantFigures) -> str:
+    agreed, mean, most = (other.figures[kind.name] for kind in DECISION_KINDS[1:])
+    num_agreed = round(agreed.num * (agreed.value or 0.0) / 100)
+    who, first = label(record, other.contestant), label(record, 0)
+    apart = f"by {digits(mean.value or 0.0)} points in the mean, {digits(most.value or 0.0)} at most"
+    return f"{num_agreed} of {agreed.num} decisions of {who} are those of {first}; probabilities differ {apart}."
 
 
 def _talk_words(record: BenchRecord, one: ContestantFigures) -> str:

@@ -13,10 +13,12 @@ import msgspec
 
 from registry.bench_record import BenchSample, ImageUse, TalkWay
 from router.bench.plan.contestants import Contestant
+from router.bench.plan.deciding import decision_body
 from router.bench.plan.scenarios import Scenario, ScenarioRequest, next_turn, requests_of
 from router.bench.plan.talks import talk_of, ways_of
 from router.bench.plan.texts import generator, label
 from router.bench.run.client import Answer, stream_answer
+from router.bench.run.decisions import decide
 from router.bench.run.talking import TalkAnswer, Talking
 
 _WARM_UP: Final = "Say hello to the harbour master in one sentence."
@@ -58,7 +60,9 @@ class Measurer:
 
     async def warm_up_for(self, scenario: Scenario, chars_of: Callable[[int], int]) -> None:
         """Have it prepare what a scenario's first request would otherwise pay: a schema's grammar, the tower."""
-        if scenario.schema is not None or scenario.has_image:
+        if scenario.has_decisions:
+            await self._decided(scenario, -1)
+        elif scenario.schema is not None or scenario.has_image:
             request = self._requests(scenario, -1, chars_of)[0]
             await self._send(request)
 
@@ -71,6 +75,8 @@ class Measurer:
             round_number: From 0.
             chars_of: How many characters of prose have so many tokens.
         """
+        if scenario.has_decisions:
+            return (await self._decided(scenario, round_number),)
         requests = self._requests(scenario, round_number, chars_of)
         if scenario.num_turns > 1:
             answers = await self._conversation(scenario, requests[0])
@@ -117,6 +123,11 @@ class Measurer:
             samples += [self._talk_sample(scenario, round_number, way, answer) for answer in answers]
             await self._forget({sample.context_id for sample in samples if sample.talk == way})
         return tuple(samples)
+
+    async def _decided(self, scenario: Scenario, round_number: int) -> BenchSample:
+        body = decision_body(seed=self._seed, round_number=round_number)
+        answer, opinions = await decide(self.http, body, model=self.contestant.model, headers=self.headers)
+        return msgspec.structs.replace(self._sample(scenario, round_number, answer), decisions=opinions)
 
     async def _forget(self, context_ids: set[str | None]) -> None:
         """Have the server let go of what it told again of talks, so that the next run finds none of it."""

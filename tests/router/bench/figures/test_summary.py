@@ -6,12 +6,21 @@ import msgspec
 import pytest
 
 from registry.bench_record import BenchLoad, BenchNotice, BenchRecord, BenchSample
-from router.bench.figures.figures import KINDS, ROUND_FIGURES, SIDE_KINDS, TALK_KINDS, TALK_WAYS
+from router.bench.figures.figures import (
+    DECISION_KINDS,
+    KINDS,
+    ROUND_FIGURES,
+    SIDE_KINDS,
+    TALK_KINDS,
+    TALK_WAYS,
+    is_agreed,
+)
 from router.bench.figures.summary import Figure, summarize
 from tests.support.bench_records import (
     LLAMACPP,
     MLX,
     PARALLEL,
+    make_decisions_run,
     make_look_run,
     make_record,
     make_run,
@@ -252,3 +261,26 @@ def test_of_a_talk_that_failed_nothing_was_measured() -> None:
     failed = [msgspec.structs.replace(each, error="no") if each.contestant else each for each in run.samples]
     found = figures(msgspec.structs.replace(run, samples=tuple(failed)), 1)
     assert {found[kind.name] for kind in TALK_KINDS} == {Figure()}
+
+
+def test_decisions_say_how_far_opinions_are_apart() -> None:
+    first, second = (figures(make_decisions_run(), contestant) for contestant in range(2))
+    assert {first[kind.name] for kind in DECISION_KINDS[1:]} == {Figure()}
+    assert first["decisions_p50_ms"].value == 200
+    agreed, mean, most = (second[kind.name] for kind in DECISION_KINDS[1:])
+    assert agreed.num == 9
+    assert agreed.value == pytest.approx(100 * 6 / 9)
+    assert agreed.interval is not None
+    assert mean.num == 18
+    assert mean.value == pytest.approx((10 + 10 + 0 + 40 + 40 + 10) / 6)
+    assert most.value == pytest.approx(40)
+    assert (second["decisions_p50_ms"].value, second["decisions_p50_ms"].verdict) == (100, "faster")
+    (scenario, *_) = summarize(make_run()).scenarios
+    assert "agreement_percent" not in scenario.contestants[0].figures
+
+
+def test_yes_or_no_is_agreed_on_by_its_side_of_one_half() -> None:
+    assert is_agreed((0.9,), (0.6,))
+    assert not is_agreed((0.9,), (0.4,))
+    assert is_agreed((0.2, 0.8), (0.4, 0.6))
+    assert not is_agreed((0.2, 0.8), (0.6, 0.4))

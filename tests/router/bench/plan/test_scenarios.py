@@ -43,6 +43,12 @@ def test_long_talks_run_where_they_are_named() -> None:
         chosen_scenarios(options("long-talks"))
 
 
+def test_decisions_are_taken_where_they_are_named() -> None:
+    assert not any(scenario.has_decisions for scenario in chosen_scenarios(options()))
+    (one,) = chosen_scenarios(options("decisions"))
+    assert (one.has_decisions, one.has_cached_prompts) == (True, True)
+
+
 @pytest.mark.parametrize("name", OF_TEXT)
 def test_requests_follow_from_seed_round_and_contestant(name: str) -> None:
     assert asked(name) == asked(name)

@@ -17,6 +17,7 @@ from tests.support.bench_records import (
     LLAMACPP,
     MACHINE,
     MLX,
+    make_decisions_run,
     make_look_run,
     make_record,
     make_run,
@@ -185,3 +186,19 @@ def test_a_long_talk_is_in_every_form() -> None:
     assert "facts recalled, oldest turns left out" in as_markdown(run)
     assert summed_up(run).summary.scenarios[0].contestants[1].figures["num_winds"].value == 1
     assert "facts recalled, wound" in as_page(run)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_decisions_are_in_every_form(width: int) -> None:
+    run = make_decisions_run()
+    text = on_terminal(run, width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    assert "6 of 9 decisions of mlx are those of llamacpp; probabilities differ by 18.3 points in the mean" in words
+    assert "apart, most" in words
+    rows = list(csv.DictReader(io.StringIO(as_csv(run))))
+    (row,) = [row for row in rows if row["figure"] == "difference_most_percent" and row["contestant"] == "mlx"]
+    assert float(row["value"]) == pytest.approx(40)
+    assert row["num"] == "18"
+    assert "decisions that are the first's" in as_markdown(run)
+    assert "difference of probabilities, mean" in as_page(run)
