@@ -70,7 +70,7 @@ class Batches:
         self,
         folder: Path,
         config: Callable[[], Config],
-        answer: Callable[[Batch, Line, bytes], Awaitable[LineEnd]],
+        answer: Callable[[Batch, Line, bytes, int | None], Awaitable[LineEnd]],
         *,
         caller_for: Callable[[str | None], Caller] = lambda _: OWNER,
         clock: Callable[[], float] = time.time,
@@ -265,12 +265,13 @@ class Batches:
     async def _run_line(self, batch: Batch, line: Line) -> LineEnd:
         async with self._places:
             raw = await in_thread(partial(read_part, self.files_dir, batch.input_file_id, line.offset, line.num_bytes))
-            body: Any = msgspec.json.decode(raw)["body"]
+            read: dict[str, Any] = msgspec.json.decode(raw)
+            body = read["body"]
             if line.depends_on:
                 outputs = await self.store.call(lambda store: store.outputs(batch.batch_id, line.depends_on))
                 body = filled(body, outputs)
             with acting_for(self._caller_for(batch.owner)):
-                return await self._answer(batch, line, msgspec.json.encode(body))
+                return await self._answer(batch, line, msgspec.json.encode(body), read.get("worker"))
 
     async def _end(self, run: BatchRun, ends: list[LineEnd]) -> None:
         if ends:

@@ -21,17 +21,24 @@ MAX_PROBLEMS: Final = 100
 PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}\s]{1,128})\.output\s*\}\}")
 """Stands in a text of a line's body for the text of another line's answer."""
 
+MAX_WORKER: Final = 999_999_999
+
 CustomId = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class LineRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One line; `depends_on` is mlxr's own."""
+    """One line; `depends_on` and `worker` are mlxr's own.
+
+    Attributes:
+        worker: Number of the one of several workers that is to answer it; None = whichever.
+    """
 
     custom_id: CustomId
     method: str
     url: str
     body: dict[str, Any]
     depends_on: Annotated[list[CustomId], Meta(max_length=1000)] = []
+    worker: Annotated[int, Meta(ge=1, le=MAX_WORKER)] | None = None
 
 
 class _Invalid(Exception):  # noqa: N818 - never leaves this module

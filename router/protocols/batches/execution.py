@@ -24,6 +24,7 @@ from router.errors import (
 )
 from router.http.dialect import OPENAI
 from router.http.error_response import error_reply
+from router.http.headers import WORKER_HEADER
 from router.http.ignored import noting_ignored
 from router.jobs.batches.base import Batch, Line, LineEnd, LineResponse, output_text, result_line
 from router.protocols.fields.support import decode_body
@@ -45,12 +46,18 @@ _OUR_ERRORS = (RouterError, BackendError, RegistryError)
 
 
 async def run_line(
-    serving: RequestService, conversations: Conversations, batch: Batch, line: Line, body: bytes
+    serving: RequestService,
+    conversations: Conversations,
+    batch: Batch,
+    line: Line,
+    body: bytes,
+    worker_id: int | None = None,
 ) -> LineEnd:
     """Run a line to its end.
 
     Args:
         body: Of its request, JSON.
+        worker_id: The worker that the line names; None = whichever.
 
     Raises:
         ShuttingDownError: The gateway ends; the line has not ended.
@@ -60,12 +67,13 @@ async def run_line(
     is_strict = serving.config.server.strict_fields
     with noting_ignored(f"{batch.endpoint} in a batch", is_strict=is_strict) as noted:
         try:
-            request_id, answer = await _answer(serving, conversations, batch, body)
+            headers = msgspec.structs.replace(_HEADERS, worker_id=worker_id)
+            request_id, answer = await _answer(serving, conversations, batch, body, headers)
             status = _OK
         except ShuttingDownError:
             raise
         except _OUR_ERRORS as exc:
-            reply = error_reply(exc, OPENAI)
+            reply = error_reply(_of_line(exc), OPENAI)
             status, answer = reply.status, reply.body
     ignored = list(noted.paths) or UNSET
     response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer), ignored=ignored)
@@ -81,6 +89,13 @@ async def run_line(
     return msgspec.structs.replace(end, output=output_text(told), usage=_usage_of(told.get("usage") or {}))
 
 
+def _of_line(error: Exception) -> Exception:
+    """Return the error with the line's field in the place of the header that says the same of other requests."""
+    if not isinstance(error, InvalidRequestError) or error.param != WORKER_HEADER:
+        return error
+    return InvalidRequestError(str(error).replace(WORKER_HEADER, "worker").replace("the header", "it"), "worker")
+
+
 def _usage_of(usage: dict[str, Any]) -> Usage:
     """Return the tokens of an answer of any endpoint."""
     of_prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
@@ -94,13 +109,13 @@ def _usage_of(usage: dict[str, Any]) -> Usage:
 
 
 async def _answer(
-    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes
+    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes, headers: RequestHeaders
 ) -> tuple[str, bytes]:
     """Return the request's id and its whole answer, by as many attempts as it takes."""
     num_crashes = 0
     while True:
         try:
-            return await _attempt(serving, conversations, batch, body)
+            return await _attempt(serving, conversations, batch, body, headers)
         except EngineCrashedError:
             num_crashes += 1
             if num_crashes >= MAX_ATTEMPTS:
@@ -110,14 +125,14 @@ async def _answer(
 
 
 async def _attempt(
-    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes
+    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes, headers: RequestHeaders
 ) -> tuple[str, bytes]:
     client = batch.batch_id
     match batch.endpoint:
         case "/v1/embeddings":
-            return await _embed(serving, body, client)
+            return await _embed(serving, body, client, headers)
         case "/v1/responses":
-            head = await read_request(serving, conversations, body, _HEADERS)
+            head = await read_request(serving, conversations, body, headers)
             _check_whole(head.request.stream, "stream")
             _check_whole(head.request.background, "background")
             answering = await response_answering(conversations, head)
@@ -125,17 +140,18 @@ async def _attempt(
             is_text = endpoint == "/v1/completions"
             request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)
             _check_whole(request.stream, "stream")
-            answering = await openai_answering(serving, request, _HEADERS)
-    running = serving.start(answering, client=client)
+            answering = await openai_answering(serving, request, headers)
+    running = serving.start(answering, client=client, headers=headers)
     answer = await whole_answer(running.follow())
     if not answer:
         raise InternalError
     return running.facts.request_id, answer
 
 
-async def _embed(serving: RequestService, body: bytes, client: str) -> tuple[str, bytes]:
-    request, wanted = read_embedding_request(serving, body, _HEADERS)
-    wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
+async def _embed(serving: RequestService, body: bytes, client: str, headers: RequestHeaders) -> tuple[str, bytes]:
+    request, wanted = read_embedding_request(serving, body, headers)
+    asked = msgspec.structs.replace(wanted.model_request, worker_id=headers.worker_id)
+    wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND, model_request=asked)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
     vectors = await serving.start_embedding(wanted, facts).result()
     return facts.request_id, await embeddings_body(request, vectors)

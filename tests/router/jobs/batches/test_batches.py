@@ -387,3 +387,33 @@ async def test_bad_batches_are_refused_by_name(front: FakeFront) -> None:
         assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
     for path in ("/v1/batches/nobody", "/v1/batches?after=nobody", "/v1/batches?limit=0", "/v1/files?order=up"):
         assert (await front.client.get(path)).status_code in {400, 404}, path
+
+
+@with_front(config=make_config(workers=2), llamacpp=SHORT)
+async def test_a_line_goes_to_the_worker_that_it_names(front: FakeFront) -> None:
+    await front.client.post(CHAT, json=line("load")["body"])
+    await front.fleet.until(lambda: len(front.fleet.ready) == 2, "both workers are ready")
+    ids = sorted(worker.worker_id for worker in front.fleet.ready)
+    wanted = {f"{number}": ids[number // 3] for number in range(6)}
+    lines = [line(name) | {"worker": worker_id} for name, worker_id in wanted.items()]
+    lines += [line("nobody") | {"worker": 999}, line("any")]
+    batch = await ended(front, await begun(front, *lines))
+    assert batch["status"] == "completed"
+    found = await results(front, batch["output_file_id"])
+    served = {name: each["response"]["body"]["timings"]["worker"]["id"] for name, each in found.items()}
+    assert served.pop("any") in ids
+    assert served == wanted
+    refused = (await results(front, batch["error_file_id"]))["nobody"]["response"]
+    assert refused["status_code"] == 400
+    assert refused["body"]["error"]["param"] == "worker"
+    assert refused["body"]["error"]["message"].startswith("worker: there is no worker 999 with 'm' on llamacpp")
+    assert refused["body"]["error"]["message"].endswith(f"; send {ids[0]} or {ids[1]}, or leave it out")
+
+
+@with_front(llamacpp=SHORT)
+async def test_a_worker_that_is_no_number_fails_the_batch_with_the_lines_number(front: FakeFront) -> None:
+    for worker in (0, -1, "2", 1.5, 10**12):
+        batch = await ended(front, await begun(front, line("a"), line("b") | {"worker": worker}))
+        assert batch["status"] == "failed"
+        [problem] = batch["errors"]["data"]
+        assert (problem["line"], problem["param"]) == (2, "worker"), worker
