@@ -1,8 +1,12 @@
 """A proxy on the loopback between a client and the server, which keeps what both said."""
 
+import contextlib
 import http.client
 import http.server
+import select
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +18,7 @@ _DROPPED: Final = frozenset({"host", "connection", "keep-alive", "transfer-encod
 
 FORWARD_TIMEOUT_S: Final = 300.0
 _PIECE: Final = 65_536
+_LOOK_S: Final = 0.05
 
 
 @dataclass
@@ -23,6 +28,7 @@ class Exchange:
     Attributes:
         status: 0 until there is one.
         is_whole: Whether the answer came to its end and the client took all of it.
+        times: When the request came and when each piece of the answer did, monotonic seconds.
     """
 
     method: str
@@ -32,6 +38,7 @@ class Exchange:
     status: int = 0
     answer: bytearray = field(default_factory=bytearray)
     is_whole: bool = False
+    times: list[float] = field(default_factory=lambda: [time.monotonic()])
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -47,13 +54,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.exchanges.append(exchange)
         address = urlsplit(self.upstream)
         upstream = http.client.HTTPConnection(address.hostname or "", address.port, timeout=FORWARD_TIMEOUT_S)
+        is_over = threading.Event()
         try:
             headers = {name: value for name, value in exchange.headers.items() if name.lower() not in _DROPPED}
             headers["Host"] = address.netloc
             upstream.request(self.command, self.path, exchange.body or None, headers)
+            threading.Thread(target=self._hang_up_with_client, args=(upstream.sock, is_over), daemon=True).start()
             self._answer(exchange, upstream.getresponse())
         finally:
+            is_over.set()
             upstream.close()
+
+    def _hang_up_with_client(self, upstream: socket.socket, is_over: threading.Event) -> None:
+        """Leave the server as soon as the client has gone, also where neither says anything."""
+        while not is_over.wait(_LOOK_S):
+            with contextlib.suppress(OSError, ValueError):
+                if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+                    upstream.shutdown(socket.SHUT_RDWR)
+                    return
 
     do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = do_OPTIONS = _forward  # noqa: N815 - the base class's names
 
@@ -80,6 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         while has_body and (piece := response.read1(_PIECE)):
             exchange.answer += piece
+            exchange.times.append(time.monotonic())
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.flush()
         if has_body:
