@@ -226,6 +226,8 @@ def test_other_machines_are_not_listened_to_without_a_key(tmp_path: Path) -> Non
         refused = called(tmp_path, "--http", "--host", host)
         assert refused.returncode == 2
         assert f"--host {host}: other machines could ask without a key" in refused.stderr
+    plain = called(tmp_path, "--port", "9000")
+    assert (plain.returncode, plain.stderr) == (2, "mlxr: --port means nothing without --http, which serves HTTP.\n")
     short = called(tmp_path, "--http", "--host", "0.0.0.0", MLXR_MCP_KEY="short")  # noqa: S104 - refused
     assert short.returncode == 2
     assert "MLXR_MCP_KEY" in short.stderr

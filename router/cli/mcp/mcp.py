@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from router.cli.client.jobs import JobClient
 from router.cli.mcp.tools import TOOLS, Allowance
@@ -50,6 +51,10 @@ def mcp(allow: str, is_http: bool, host: str, port: int) -> None:
     Examples: `mlxr mcp`, `mlxr mcp --allow models`, `mlxr mcp --http --port 11435`,
     `claude mcp add mlxr -- mlxr mcp`, `codex mcp add mlxr -- mlxr mcp`.
     """
+    asked = click.get_current_context().get_parameter_source
+    given = [name for name in ("host", "port") if asked(name) is ParameterSource.COMMANDLINE]
+    if given and not is_http:
+        raise CommandError(f"--{given[0]} means nothing without --http, which serves HTTP.", exit_code=2)
     paths = current_paths()
     allowed = Allowance[allow.upper()]
     try:
