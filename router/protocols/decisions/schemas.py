@@ -8,27 +8,30 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from router.protocols.decisions.questions import MAX_QUESTIONS
+from router.protocols.decisions.questions import MAX_OPTIONS, MAX_QUESTIONS, MIN_OPTIONS
 from router.protocols.fields.json_types import JSONObject, JSONValue, Refused, read_by_type
 from router.protocols.fields.ranges import CacheKey, ModelReference
 from router.protocols.fields.support import LABEL, refused
 
 _TEXT_ONLY = "decisions are taken over texts here; leave it out"
 Instructions = Annotated[str, Meta(min_length=1)]
+_OF_ITEMS: Final = Meta(extra_json_schema={"minItems": MIN_OPTIONS, "maxItems": MAX_OPTIONS})
+_OF_NAMES: Final = Meta(extra_json_schema={"minProperties": MIN_OPTIONS, "maxProperties": MAX_OPTIONS})
+"""How many options a question has, for the API's document; `check_options` says it in words."""
 
 
 class SystemOneChoice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="choice"):
     """One of 2 to 26 options: a description of each by its name, or names only."""
 
     instructions: Instructions
-    criteria: dict[str, str | None] | list[str]
+    criteria: Annotated[dict[str, str | None], _OF_NAMES] | Annotated[list[str], _OF_ITEMS]
 
 
 class SystemOneScore(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="score"):
     """A place on a scale of 2 to 26 levels, described from the lowest to the highest."""
 
     instructions: Instructions
-    criteria: list[str]
+    criteria: Annotated[list[str], _OF_ITEMS]
 
 
 class NoulCriteria(msgspec.Struct, forbid_unknown_fields=True, rename={"yes": "true", "no": "false"}):
@@ -189,7 +192,7 @@ class ChoiceQuestion(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, t
     """One of 2 to 26 options."""
 
     instructions: Instructions | list[Part]
-    choices: list[Choice]
+    choices: Annotated[list[Choice], _OF_ITEMS]
     name: str | None = None
 
 
@@ -197,7 +200,7 @@ class ScoreQuestion(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, ta
     """A place on a scale of 2 to 26 levels, from the lowest to the highest."""
 
     instructions: Instructions | list[Part]
-    levels: list[Level]
+    levels: Annotated[list[Level], _OF_ITEMS]
     name: str | None = None
 
 
