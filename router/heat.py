@@ -14,7 +14,7 @@ import msgspec
 from backends.machine.base import ThermalReading, ThermalState
 from router.conditions import Conditions
 from router.config import CurrentConfig
-from router.status import HeatStatus
+from router.status.memory import HeatStatus
 
 logger = logging.getLogger(__name__)
 

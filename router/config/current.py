@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from router.config.schema import Config
 from router.config.tiers import Tier, completed, settings_in_force, tier_for
 from router.config.yaml_text import KeyPath, dotted
-from router.status import MemorySetting
+from router.status.memory import MemorySetting
 
 READ_AT_START: Final = (("server",), ("models",), ("hub",), ("logging",), ("telemetry",), ("batches", "parallel"))
 """Sections and keys of which a change takes effect after a restart."""

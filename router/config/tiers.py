@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from router.config.schema import Config
-from router.status import MemorySetting
+from router.status.memory import MemorySetting
 
 _GIB: Final = 1 << 30
 _MB: Final = 1_000_000

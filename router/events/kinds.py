@@ -8,8 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from router.status import MemoryRelief, ModelStatus, Swap
+from router.status import ModelStatus, Swap
 from router.status.contexts import WoundFacts
+from router.status.memory import MemoryRelief
 from router.status.upstreams import UpstreamStatus
 
 

@@ -16,7 +16,7 @@ from router.config.memory import MemoryConfig
 from router.config.tiers import Tier
 from router.memory.levels import MemoryReading, PressureState, next_state
 from router.memory.readings import read_memory
-from router.status import MemorySetting
+from router.status.memory import MemorySetting
 
 logger = logging.getLogger(__name__)
 

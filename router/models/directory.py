@@ -36,12 +36,10 @@ from router.models.remote import choose_anywhere
 from router.models.selectors.candidates import NothingSelectedError, candidate_of, wanted_of
 from router.models.selectors.rules import BUILT_IN, PREFIX, Selection, Wanted, select, wanted_by
 from router.models.targets import Choice, EngineReason, Purpose, Target
+from router.models.usage import UsageNotes
 from router.models.vision import NOTHING_LACKS, PictureNeed, seeing
 
 logger = logging.getLogger(__name__)
-
-NOTE_USE_INTERVAL_S = 60.0
-"""The time of last use is written at most this often per model: a write may wait for another process's."""
 
 
 class ModelDirectory:
@@ -77,13 +75,11 @@ class ModelDirectory:
         self._files = FileChecks(what_changed, clock)
         self.auto = auto
         self._cannot_see = cannot_see
-        self._clock = clock
+        self._usage = UsageNotes(registry, clock)
         self._listed: tuple[Model, ...] | None = None
         self._known: dict[str, Model] = {}
         self._fresh: set[str] = set()
-        self._noted_at: dict[str, float] = {}
         self._version: int | None = None
-        self._fallbacks: dict[str, EngineReason] = {}
         self.is_avoided: Callable[[Target], bool] = lambda _target: False
         self.offers: Offers = NoOffers()
 
@@ -348,21 +344,12 @@ class ModelDirectory:
 
     def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""
-        self._tell_fallback(choice)
+        self._usage.tell_fallback(choice)
         if self.auto is None or choice.reason is not EngineReason.AUTO_MEASURED:
             return
         artifacts = usable_artifacts(self.get(model_request.model), model_request.purpose)
         decision = self.auto.decide(choice.target.model, artifacts, model_request.size)
         self.auto.note(choice.target.model, choice.target.engine.kind, model_request.size, decision)
-
-    def _tell_fallback(self, choice: Choice) -> None:
-        """Write into the log that another engine than the one that is set serves a model, once as long as it does."""
-        name, told = choice.target.model, self._fallbacks.get(choice.target.model)
-        if not choice.reason.is_fallback:
-            self._fallbacks.pop(name, None)
-        elif told is not choice.reason:
-            self._fallbacks[name] = choice.reason
-            logger.warning("%s serves '%s'; %s", choice.target.engine, choice.target.label, choice.reason.value)
 
     def _expected_s(self, model: Model, model_request: ModelRequest, choice: Choice) -> float | None:
         """Return how long an engine of this machine would take, by what was measured; None = nothing was."""
@@ -381,16 +368,8 @@ class ModelDirectory:
 
     def note_use(self, name: str) -> None:
         """Write the time of last use, now and then; not worth an error."""
-        now = self._clock()
-        noted_at = self._noted_at.get(name)
-        if noted_at is not None and now < noted_at + NOTE_USE_INTERVAL_S:
-            return
-        self._noted_at[name] = now
-        self._listed = None
-        try:
-            self._registry.models.touch_last_used(name)
-        except DatabaseError as exc:
-            logger.debug("the time of last use was not written: %s", exc)
+        if self._usage.note_use(name):
+            self._listed = None
 
     def has_changed(self) -> bool:
         """Tell whether another process has changed the database since the last look."""

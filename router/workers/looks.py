@@ -12,7 +12,8 @@ from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
 from router.placement.room import Home, eviction_order, homes_of
 from router.placement.situation import PlacementLimits, WaitingRequest
-from router.status import MemoryRelief, Swap
+from router.status import Swap
+from router.status.memory import MemoryRelief
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.leasing import Leasing

@@ -24,7 +24,7 @@ from router.errors import InsufficientMemoryError, RouterError
 from router.observers import Observers
 from router.placement.situation import PlacedWorker, PlacementLimits
 from router.sleep.awake import awake_timeout
-from router.status import MemoryRelief
+from router.status.memory import MemoryRelief
 from router.workers.fleet import Fleet
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import Ticket, WaitingQueue

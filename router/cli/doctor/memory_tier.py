@@ -10,7 +10,7 @@ from router.config import Config
 from router.config.paths import Paths
 from router.config.tiers import settings_in_force, tier_for
 from router.errors import ConfigError
-from router.status import MemorySetting
+from router.status.memory import MemorySetting
 
 _UNSET: Final = {"mlx.cache_limit_bytes": "5 % of Metal's working set", "images.max_side_px": "the model's own"}
 _NO_LIMIT: Final = "no limit"

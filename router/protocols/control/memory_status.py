@@ -9,7 +9,7 @@ from router.memory.levels import MemoryReading
 from router.memory.monitor import MemoryMonitor
 from router.models.directory import ModelDirectory
 from router.protocols.serving import RequestService
-from router.status import MemorySetting, MemoryStatus
+from router.status.memory import MemorySetting, MemoryStatus
 
 _OWN: Final = {"generation.max_tokens": "max_tokens", "limits.keep_alive_s": "keep_alive_s"}
 """Of what hangs on the memory: the config's key -> the setting that a model may have for itself."""

@@ -9,10 +9,11 @@ from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.directory import NOTE_USE_INTERVAL_S, ModelDirectory
+from router.models.directory import ModelDirectory
 from router.models.file_checks import CHECK_FILES_INTERVAL_S
 from router.models.model_request import ModelRequest
 from router.models.targets import EngineReason
+from router.models.usage import NOTE_USE_INTERVAL_S
 from tests.registry.catalogue_builder import make_draft, make_facts
 
 

@@ -13,7 +13,7 @@ from router.config import Config
 from router.config.memory import MemoryConfig
 from router.errors import InsufficientMemoryError, RouterError
 from router.placement import keep_alive
-from router.status import MemoryRelief
+from router.status.memory import MemoryRelief
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 from tests.support.waiting import WITHIN_S
 
