@@ -22,7 +22,8 @@ FRACTION_STEP: Final = 0.05
 """Least step of a load that is told as a change."""
 MAX_MODELS: Final = 256
 """Models that are remembered; the one that changed longest ago goes first."""
-LOADED_AGAIN: Final = "The next request loads it again."
+LOADED_AGAIN: Final = "The next request for it on {engine} loads it again."
+"""With its engine: a model that went because the other engine was chosen is not what any next request loads."""
 
 _Key = tuple[str, str]
 
@@ -142,7 +143,9 @@ class ModelStates:
                 return replace(status, load_fraction=_fraction(workers))
             case ModelState.IDLE:
                 reason = self._unload_reason_of(model, engine)
-                return replace(status, reason=reason, way_out=None if reason is None else LOADED_AGAIN)
+                return replace(
+                    status, reason=reason, way_out=None if reason is None else LOADED_AGAIN.format(engine=status.engine)
+                )
             case ModelState.ERROR if fault is not None:
                 return replace(status, reason=fault.reason, way_out=fault.way_out)
             case _:

@@ -4,6 +4,7 @@ import time
 import msgspec
 
 from router.status import HashProgress, WaitingTarget
+from router.status.upstreams import UpstreamModelStatus, UpstreamStatus
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, queue, worker
 
@@ -68,6 +69,51 @@ def test_ps_and_doctor_say_that_a_server_is_to_be_restarted(mlxr: Mlxr, stub: St
     assert "No worker can be started: mlxr 99.0 was installed" in mlxr("ps").out
     (check,) = [each for each in json.loads(mlxr("doctor", "--json").out)["checks"] if each["name"] == "server"]
     assert (check["state"], check["remedy"]) == ("broken", "mlxr service restart")
+
+
+def test_ps_says_of_each_upstream_whether_it_is_asked(mlxr: Mlxr, stub: StubGateway) -> None:
+    sound = UpstreamStatus(
+        name="box",
+        url="http://10.0.0.2:8000",
+        protocol="openai",
+        state="closed",
+        is_asked=True,
+        why=None,
+        wait_s=0.0,
+        num_running=1,
+        num_waiting=2,
+        num_answered=3,
+        num_failed=0,
+        checked_at=None,
+        tokens_today=1234,
+        cost_today=0.5,
+        models=[UpstreamModelStatus("m", "M", None)],
+    )
+    replace = msgspec.structs.replace
+    idle = replace(sound, num_running=0, num_waiting=0, tokens_today=0)
+    failed_once = replace(idle, why="it broke off")
+    left_alone = replace(failed_once, state="open", is_asked=False, wait_s=9.7)
+    refused = replace(idle, state="refused", is_asked=False, models=[])
+    stub.status["upstreams"] = msgspec.to_builtins([sound, failed_once, left_alone, refused])
+    told = [line for line in mlxr("ps").out.splitlines() if line.startswith("upstream:")]
+    assert told == [
+        "upstream:box has 1 model, 1 running, 2 waiting, 1,234 tokens today for 0.5.",
+        "upstream:box has 1 model; it failed last: it broke off.",
+        "upstream:box has 1 model, and is not asked now: it broke off; it is asked again in 10 s.",
+        "upstream:box has 0 models, and is not asked now: refused.",
+    ]
+
+
+def test_ps_says_how_far_a_cache_has_grown_until_it_is_whole(mlxr: Mlxr, stub: StubGateway) -> None:
+    cells = {"num_cells": 8192, "num_cells_made": 4096, "num_cells_used": 3000}
+    stub.status["workers"] = [
+        worker("a", **cells, num_cache_growths=1),
+        worker("b", **cells | {"num_cells_made": 8192}),
+    ]
+    told = [line for line in mlxr("ps").out.splitlines() if line.startswith("The cache of ")]
+    assert told == [
+        "The cache of a has memory for 4,096 of its 8,192 tokens, after 1 growth; 3,000 are in use.",
+    ]
 
 
 def test_ps_as_json_is_the_servers_whole_status(mlxr: Mlxr, stub: StubGateway) -> None:

@@ -86,7 +86,10 @@ def test_only_changes_are_told_and_loads_by_steps() -> None:
         ("generating", None),
         ("idle", None),
     ]
-    assert (told[-1].reason, told[-1].way_out) == ("idle", "The next request loads it again.")
+    assert (told[-1].reason, told[-1].way_out) == (
+        "idle",
+        f"The next request for it on {told[-1].engine} loads it again.",
+    )
     assert states.known == [told[-1]]
 
 
