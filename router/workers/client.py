@@ -358,9 +358,14 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
     except BaseException:
         ours.close()
         raise
-    ours.setblocking(False)
-    client = WorkerClient(launch.engine, process, on_change)
-    await loop.create_connection(lambda: client, sock=ours)
+    try:
+        ours.setblocking(False)
+        client = WorkerClient(launch.engine, process, on_change)
+        await loop.create_connection(lambda: client, sock=ours)
+    except BaseException:  # whoever gives up now knows of no process
+        ours.close()
+        process.kill()
+        raise
     return client
 
 

@@ -241,6 +241,8 @@ class StubHub:
     async def _body(self, writer: asyncio.StreamWriter, body: bytes, fault: Fault, *, is_chunked: bool) -> bool:
         place = len(self.served) - 1
         limit = min(fault.after, len(body)) if fault.kind in {"drop", "reset", "stall"} else None
+        if fault.kind == "stall" and limit == len(body) > 0:
+            limit -= 1  # whole, it would leave a connection that looks fit for the next request, and answers none
         sent = 0
         until = len(body) if limit is None else limit
         while sent < until:

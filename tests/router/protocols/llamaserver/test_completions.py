@@ -206,8 +206,6 @@ async def test_paths_without_a_version_are_those_with_one(front: FakeFront) -> N
     assert plain == versioned
     assert (await front.client.get("/models")).json() == (await front.client.get("/v1/models")).json()
     assert (await front.client.get("/v1/health")).json()["status"] == "ok"
-    for path in ("/rerank", "/v1/rerank", "/reranking"):
-        assert (await front.client.post(path, json={})).status_code == 404
 
 
 @pytest.mark.parametrize(
