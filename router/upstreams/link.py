@@ -46,7 +46,7 @@ from router.upstreams.bodies import Asked
 from router.upstreams.chunks import Answer
 from router.upstreams.dialects import Dialect
 from router.upstreams.embedding import embedded
-from router.upstreams.fields import Honoured
+from router.upstreams.fields import Honoured, refusal
 from router.upstreams.lines import Lines
 from router.upstreams.transport import Posted, Transport
 from router.workers.base import WorkerLink
@@ -231,6 +231,7 @@ class UpstreamLink(WorkerLink):
     async def _exchange(self, number: int, sent: Asked, answer: Answer, stream: RequestStream) -> None:
         peer, begun_at = self._peer, self._clock()
         first_at: float | None = None
+        wants_scores = sent.body.get("logprobs") not in {None, False}
         if sent.echo:
             stream.push(PromptShown(number, 0, sent.echo))
         try:
@@ -238,6 +239,9 @@ class UpstreamLink(WorkerLink):
                 async with peer.transport.posted(sent.path, sent.body, dict(peer.headers)) as posted:
                     async with contextlib.aclosing(self._outputs(number, posted, answer, silence, stream)) as outputs:
                         async for output in outputs:
+                            if first_at is None and wants_scores and output.text and not output.logprobs:
+                                words = "leave it out, or name a model that runs here"
+                                raise refusal("logprobs", peer.config.name, words)
                             first_at = self._clock() if first_at is None else first_at
                             self._tell(number, output, stream)
                     now = self._clock()
