@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from backends.fake.engine import FakeOptions
 from router.config.images import ImagesConfig
-from tests.router.jobs.batches.test_batches import begun, content, ended, results
+from tests.support.batch_client import begun, content, ended, results
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.seeing_model import SEEING, add_seeing_model, as_base64, chat_part, data_uri, photo
 from tests.support.waiting import WITHIN_S, until
