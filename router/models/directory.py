@@ -382,8 +382,7 @@ class ModelDirectory:
         """Read everything anew at the next look, as far as the registry can be read."""
         self._fresh.clear()
         self._files.forget()
-        self._listed = None
-        self._version = None
+        self._listed = self._version = None
         if self.auto is not None:
             self.auto.forget()
 
